@@ -1,0 +1,28 @@
+"""What a detector says of one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of one frame, sorted by class, then by score from high to low.
+
+    boxes (N, 4) float32 x1 y1 x2 y2, inclusive pixels of the original image;
+    scores (N,) float32; classes (N,) int32 in 1..C.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, threshold: float) -> Detections:
+        """Those with a score of at least `threshold`."""
+        keep = self.scores >= threshold
+        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
