@@ -1,0 +1,134 @@
+"""Labels and regression targets of a region proposal network (Faster R-CNN, section 3.1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.bbox.anchors import grid, to_anchor_first, to_channels
+from lib.bbox.overlaps import overlaps
+from lib.bbox.transform import encode
+
+
+class RpnTargets(NamedTuple):
+    """What the region proposal network learns from one image; h, w cells, A anchors a cell.
+
+    label (1, A * h * w) float32 in {-1 ignored, 0 background, 1 object}, order (anchor, row, column);
+    bbox_target, bbox_weight (1, 4 * A, h, w) float32, channel = anchor * 4 + coordinate, 0 where label is not 1.
+    """
+
+    label: np.ndarray
+    bbox_target: np.ndarray
+    bbox_weight: np.ndarray
+
+
+def label_anchors(
+    anchors: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    positive_overlap: float = 0.7,
+    negative_overlap: float = 0.3,
+    clobber_positives: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Label of every anchor, before sampling, and the box it belongs to.
+
+    anchors (N, 4), boxes (G, 4); N and G may be 0. Returns labels (N,) int8 in {-1, 0, 1} and the row of the box
+    with the best IoU (N,) int64. Positive: IoU >= positive_overlap, or the best anchor of a box (all of them on a
+    tie; a box that no anchor overlaps has none). Negative: IoU < negative_overlap with every box; with
+    `clobber_positives` also where the anchor is the best of a box.
+    """
+    labels = np.full(len(anchors), -1, dtype=np.int8)
+    if not len(anchors) or not len(boxes):
+        labels[:] = 0
+        return labels, np.zeros(len(anchors), dtype=np.int64)
+    iou = overlaps(anchors, boxes)
+    best = iou.argmax(axis=1)
+    best_iou = iou[np.arange(len(anchors)), best]
+    per_box = iou.max(axis=0)
+    best_of_a_box = ((iou == per_box) & (per_box > 0)).any(axis=1)
+    labels[best_iou < negative_overlap] = 0
+    labels[best_of_a_box] = 1
+    labels[best_iou >= positive_overlap] = 1
+    if clobber_positives:
+        labels[best_iou < negative_overlap] = 0
+    return labels, best
+
+
+def subsample(labels: np.ndarray, batch_size: int, foreground_fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """A copy of labels (N,) with at most `batch_size` left, the share of positives at most `foreground_fraction`;
+    those drawn away become -1. A batch size of -1 keeps all.
+    """
+    labels = labels.copy()
+    if batch_size < 0:
+        return labels
+    room = int(foreground_fraction * batch_size)
+    for value in (1, 0):
+        rows = np.flatnonzero(labels == value)
+        if len(rows) > room:
+            labels[rng.choice(rows, len(rows) - room, replace=False)] = -1
+        if value == 1:
+            room = batch_size - min(len(rows), room)
+    return labels
+
+
+def assign(
+    boxes: np.ndarray,
+    feature_size: tuple[int, int],
+    image_size: tuple[float, float],
+    *,
+    base: np.ndarray,
+    stride: int,
+    rng: np.random.Generator,
+    stds: Sequence[float] = (0.1, 0.1, 0.4, 0.4),
+    means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+    batch_size: int = 256,
+    foreground_fraction: float = 0.5,
+    positive_overlap: float = 0.7,
+    negative_overlap: float = 0.3,
+    clobber_positives: bool = False,
+    positive_weight: float = -1.0,
+    bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    allowed_border: float = 0,
+) -> RpnTargets:
+    """Labels, targets and weights for one image.
+
+    boxes (G, 4+) of the objects in pixels of the resized image, G may be 0; feature_size (h, w) in cells;
+    image_size (height, width) of the resized image; base (A, 4) from `base_anchors`. Only anchors that lie inside
+    the image, widened by `allowed_border` pixels, are used; there may be none. Targets are
+    (delta - means) / stds. `positive_weight` p in (0, 1) gives the positives' box weights the sum p * batch_size,
+    however many they are; negative leaves each at `bbox_weights`.
+    """
+    height, width = feature_size
+    image_height, image_width = image_size
+    anchors = grid(base, height, width, stride)
+    inside = np.flatnonzero(
+        (anchors[:, 0] >= -allowed_border)
+        & (anchors[:, 1] >= -allowed_border)
+        & (anchors[:, 2] < image_width + allowed_border)
+        & (anchors[:, 3] < image_height + allowed_border)
+    )
+    found, best = label_anchors(
+        anchors[inside],
+        boxes[:, :4],
+        positive_overlap=positive_overlap,
+        negative_overlap=negative_overlap,
+        clobber_positives=clobber_positives,
+    )
+    found = subsample(found, batch_size, foreground_fraction, rng)
+
+    label = np.full(len(anchors), -1, dtype=np.float32)
+    target = np.zeros((len(anchors), 4), dtype=np.float32)
+    weight = np.zeros((len(anchors), 4), dtype=np.float32)
+    label[inside] = found
+    positive = found == 1
+    rows = inside[positive]
+    if len(rows):
+        deltas = encode(anchors[rows], boxes[best[positive], :4])
+        target[rows] = (deltas - np.float32(means)) / np.float32(stds)
+        scale = positive_weight * batch_size / len(rows) if positive_weight > 0 else 1.0
+        weight[rows] = np.float32(bbox_weights) * np.float32(scale)
+    return RpnTargets(
+        to_anchor_first(label, height, width), to_channels(target, height, width), to_channels(weight, height, width)
+    )
