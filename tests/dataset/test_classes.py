@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lib.dataset.classes import ClassList, default_colour
+from lib.errors import InputError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "classes.txt"
+    path.write_text(text)
+    return path
+
+
+def test_imagenet_vid_is_the_published_order():
+    classes = ClassList.builtin("ImageNetVID")
+    assert len(classes) == 30
+    assert (classes.ids[0], classes.names[0]) == ("n02691156", "airplane")
+    assert (classes.ids[6], classes.names[6]) == ("n02958343", "car")
+    assert (classes.ids[29], classes.names[29]) == ("n02391049", "zebra")
+    assert classes.index("n02691156") == 1
+    assert classes.index("n02391049") == 30
+    assert classes.names == sorted(classes.names)
+
+
+def test_every_builtin_colour_can_be_told_from_the_others():
+    colours = np.array(ClassList.builtin("ImageNetVID").colours, float)
+    distance = np.abs(colours[:, None] - colours[None]).sum(-1) + 1e9 * np.eye(30)
+    assert distance.min() >= 40
+    assert (colours.max(axis=1) >= 120).all(), "a dark line is lost on a dark picture"
+
+
+def test_unknown_class_is_a_key_error():
+    with pytest.raises(KeyError):
+        ClassList.builtin("ImageNetVID").index("n00000000")
+
+
+def test_load_skips_comments_and_takes_colours(tmp_path):
+    classes = ClassList.load(write(tmp_path, "# own classes\n\nc1 star #ff8000\nc2 fish\n"))
+    assert classes == ClassList(["c1", "c2"], ["star", "fish"], [(255, 128, 0), default_colour(2)])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("c1 star\nc2\n", "classes.txt:2: 1 columns"),
+        ("c1 a red star\n", "classes.txt:1: 4 columns"),
+        ("c1 star red\n", "classes.txt:1: red is no colour"),
+        ("c1 star\n\nc1 fish\n", "classes.txt:3: id c1 stands in line 1"),
+        ("c1 star\nc2 star\n", "classes.txt:2: name star stands in line 1"),
+        ("# nothing\n", "no class in it"),
+    ],
+)
+def test_bad_lists_are_named_with_their_line(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        ClassList.load(write(tmp_path, text))
+
+
+def test_missing_file_and_unknown_builtin(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        ClassList.load(tmp_path / "none.txt")
+    with pytest.raises(InputError, match="ImageNetVID"):
+        ClassList.builtin("COCO")
+
+
+def test_dataset_uses_its_own_list_when_it_has_one(tmp_path):
+    assert ClassList.of_dataset(tmp_path) == ClassList.builtin("ImageNetVID")
+    write(tmp_path, "c1 star\n")
+    assert ClassList.of_dataset(tmp_path).ids == ["c1"]
