@@ -1,0 +1,87 @@
+"""FlowNet-S (Dosovitskiy et al., ICCV 2015) at the resolution of the detection features (FGFA, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lib.mx import mx
+
+
+@dataclass(frozen=True)
+class FlowNet:
+    """Sizes of a FlowNet-S; the defaults are the published ones: flow in cells of stride 16.
+
+    encoder: channels of conv1, conv2, ...; decoder: channels of the deconvolutions, coarse to fine, down to conv2.
+    pool_input, pool_output: average-pool the images before, the finest level after; each doubles the stride of the
+    flow, which is 4 without them. scale: what the last layer is multiplied by.
+    """
+
+    encoder: Sequence[int] = (64, 128, 256, 512, 512, 1024)
+    decoder: Sequence[int] = (512, 256, 128, 64)
+    pool_input: bool = True
+    pool_output: bool = True
+    scale: float = 2.5
+
+
+def _leaky(x):
+    return mx.sym.LeakyReLU(x, act_type="leaky", slope=0.1)
+
+
+def _conv(x, name: str, filters: int, kernel: int = 3, stride: int = 1):
+    pad = (kernel - 1) // 2
+    return mx.sym.Convolution(
+        x, name=name, num_filter=filters, kernel=(kernel, kernel), stride=(stride, stride), pad=(pad, pad)
+    )
+
+
+def _double(x, like, name: str, filters: int):
+    """Deconvolution 4x4/2, cropped from offset (1, 1) to the size of `like`."""
+    x = mx.sym.Deconvolution(x, name=name, num_filter=filters, kernel=(4, 4), stride=(2, 2))
+    return mx.sym.Crop(x, like, offset=(1, 1))
+
+
+def _halve(x, name: str):
+    """2x2 average, sizes rounded up: windows at the border divide by the cells that exist."""
+    return mx.sym.Pooling(
+        x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full", name=name
+    )
+
+
+def encode(x, net: FlowNet) -> list:
+    """-> feature maps of levels 1, 2, ..., each half the size of the one before."""
+    levels = []
+    for level, filters in enumerate(net.encoder, start=1):
+        name = "flow_conv1" if level == 1 else f"conv{level}"
+        x = _leaky(_conv(x, name, filters, kernel={1: 7, 2: 5, 3: 5}.get(level, 3), stride=2))
+        if level >= 3:
+            x = _leaky(_conv(x, f"{name}_1", filters))
+        levels.append(x)
+    return levels
+
+
+def flow(current, other, net: FlowNet, every_scale: bool = False):
+    """Flow from the current frames to the others.
+
+    current, other (F, 3, H, W): RGB minus mean. -> (F, 2, h, w) in feature cells; channel 0 is x, 1 is y: the point
+    (x, y) of the current frame is at (x + flow[0], y + flow[1]) in the other.
+    every_scale: -> list of flows from the finest to the coarsest, for pre-training; all but the first are the raw
+    predictions of the decoder's levels.
+    """
+    x = mx.sym.concat(current / 255.0, other / 255.0, dim=1)
+    if net.pool_input:
+        x = _halve(x, "flow_pool")
+    levels = encode(x, net)
+    x = levels[-1]
+    predictions = []
+    for index, (level, filters) in enumerate(zip(range(len(levels), 2, -1), net.decoder), start=1):
+        below = levels[level - 2]
+        coarse = _conv(x, f"Convolution{index}", 2)
+        predictions.insert(0, coarse)
+        detail = _leaky(_double(x, below, f"deconv{level - 1}", filters))
+        upsampled = _double(coarse, below, f"upsample_flow{level}to{level - 1}", 2)
+        x = mx.sym.concat(below, detail, upsampled, dim=1)
+    if net.pool_output:
+        x = _halve(x, "flow_out_pool")
+    finest = _conv(x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
+    return [finest, *predictions] if every_scale else finest

@@ -1,0 +1,99 @@
+"""ResNet v1 with the stride on the first 1x1 convolution of a stage (He et al., CVPR 2016), made for detection.
+
+Parameter names are those of the published ImageNet weights: conv1, bn_conv1, res2a_branch1, bn2a_branch1, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+
+from lib.mx import mx
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Sizes of a ResNet; the defaults are ResNet-v1-101 at stride 16.
+
+    units, widths, strides, dilations: one entry for each of stages 2 to 5; a stage of width w gives 4 w channels.
+    batch_statistics: normalise by the batch (training a backbone from nothing) instead of by the moving statistics.
+    """
+
+    units: Sequence[int] = (3, 4, 23, 3)
+    widths: Sequence[int] = (64, 128, 256, 512)
+    strides: Sequence[int] = (1, 2, 2, 1)
+    dilations: Sequence[int] = (1, 1, 1, 2)
+    stem: int = 64
+    eps: float = 1e-5
+    batch_statistics: bool = False
+
+
+def relu(x, name: str | None = None):
+    return mx.sym.Activation(x, act_type="relu", name=name)
+
+
+def conv_bn(x, name: str, filters: int, net: Backbone, kernel: int = 1, stride: int = 1, dilate: int = 1):
+    """Convolution without bias, padded to keep the size, then BatchNorm named after it (res… -> bn…)."""
+    pad = dilate * (kernel // 2)
+    x = mx.sym.Convolution(
+        x,
+        name=name,
+        num_filter=filters,
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        dilate=(dilate, dilate),
+        pad=(pad, pad),
+        no_bias=True,
+    )
+    bn_name = name.replace("res", "bn", 1) if name.startswith("res") else f"bn_{name}"
+    return mx.sym.BatchNorm(
+        x, name=bn_name, use_global_stats=not net.batch_statistics, fix_gamma=False, eps=net.eps, momentum=0.9
+    )
+
+
+def bottleneck(x, name: str, width: int, stride: int, dilate: int, project: bool, net: Backbone):
+    """x (N, C, H, W) -> (N, 4 * width, H / stride, W / stride), ReLU after the sum."""
+    shortcut = conv_bn(x, f"res{name}_branch1", 4 * width, net, 1, stride) if project else x
+    y = relu(conv_bn(x, f"res{name}_branch2a", width, net, 1, stride))
+    y = relu(conv_bn(y, f"res{name}_branch2b", width, net, 3, dilate=dilate))
+    y = conv_bn(y, f"res{name}_branch2c", 4 * width, net)
+    return relu(shortcut + y, name=f"res{name}_relu")
+
+
+def unit_names(stage: int, units: int) -> list[str]:
+    """Stages 2 and 5 are lettered (2a, 2b, 2c); stages 3 and 4 are a, b1, b2, ..."""
+    if stage in (2, 5):
+        return [f"{stage}{letter}" for letter in ascii_lowercase[:units]]
+    return [f"{stage}a"] + [f"{stage}b{i}" for i in range(1, units)]
+
+
+def resnet(data, net: Backbone):
+    """data (N, 3, H, W) RGB minus mean -> (N, 4 * widths[-1], ceil(H / stride), ceil(W / stride))."""
+    x = relu(conv_bn(data, "conv1", net.stem, net, kernel=7, stride=2))
+    x = mx.sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max", name="pool1")
+    table = zip(net.units, net.widths, net.strides, net.dilations)
+    for stage, (units, width, stride, dilate) in enumerate(table, start=2):
+        for unit, name in enumerate(unit_names(stage, units)):
+            x = bottleneck(x, name, width, stride if unit == 0 else 1, dilate, project=unit == 0, net=net)
+    return x
+
+
+def feature_map(data, net: Backbone, channels: int = 1024, dilate: int = 6):
+    """The map that detection works on: ResNet, then a dilated 3x3 convolution and ReLU -> (N, channels, h, w)."""
+    x = mx.sym.Convolution(
+        resnet(data, net),
+        name="feat_conv_3x3",
+        num_filter=channels,
+        kernel=(3, 3),
+        pad=(dilate, dilate),
+        dilate=(dilate, dilate),
+    )
+    return relu(x, name="feat_conv_3x3_relu")
+
+
+def classifier(data, label, net: Backbone, classes: int):
+    """Image classification on the same backbone, to train one from nothing -> softmax of (N, classes)."""
+    x = mx.sym.Pooling(resnet(data, net), global_pool=True, kernel=(1, 1), pool_type="avg", name="pool5")
+    x = mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=classes, name="fc_classes")
+    return mx.sym.SoftmaxOutput(x, label, normalization="batch", name="softmax")

@@ -1,0 +1,54 @@
+"""Position-sensitive heads of R-FCN (Dai et al., NeurIPS 2016)."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from lib.mx import mx
+
+
+def rfcn_head(features, rois, classes: int, box_classes: int, group: int, stride: int, ops: ModuleType):
+    """Scores and boxes of every roi by position-sensitive pooling, averaged over the bins.
+
+    features (N, C, h, w); rois (R, 5) -> cls_score (R, classes), background first; bbox_pred (R, 4 * box_classes),
+    normalised by BBOX_STDS.
+    """
+    outputs = []
+    for name, dim in (("rfcn_cls", classes), ("rfcn_bbox", 4 * box_classes)):
+        maps = mx.sym.Convolution(features, name=name, num_filter=group * group * dim, kernel=(1, 1))
+        pooled = ops.psroi_mean(
+            maps, rois, output_dim=dim, group_size=group, spatial_scale=1.0 / stride, name=f"{name}_rois"
+        )
+        outputs.append(pooled)
+    return tuple(outputs)
+
+
+def head_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, images: int, batch_size: int):
+    """Training outputs cls_prob_reshape (N, R, C), bbox_loss_reshape (N, R, 4 * box_classes), labels (N, R).
+
+    label (R,), -1 ignored: the class loss is the mean over the others; the box loss is divided by the constant
+    `batch_size`.
+    """
+    cls_prob = mx.sym.SoftmaxOutput(
+        cls_score, label, normalization="valid", use_ignore=True, ignore_label=-1, name="cls_prob"
+    )
+    loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, scalar=1.0)
+    bbox_loss = mx.sym.MakeLoss(loss, grad_scale=1.0 / batch_size, name="bbox_loss")
+    return [
+        _by_image(cls_prob, images, "cls_prob_reshape"),
+        _by_image(bbox_loss, images, "bbox_loss_reshape"),
+        mx.sym.BlockGrad(mx.sym.reshape(label, (images, -1)), name="blockgrad0"),
+    ]
+
+
+def head_outputs(cls_score, bbox_pred, images: int):
+    """Test outputs cls_prob_reshape (N, R, C), bbox_pred_reshape (N, R, 4 * box_classes)."""
+    return [
+        _by_image(mx.sym.softmax(cls_score, axis=1), images, "cls_prob_reshape"),
+        _by_image(bbox_pred, images, "bbox_pred_reshape"),
+    ]
+
+
+def _by_image(x, images: int, name: str):
+    """(N R, D) -> (N, R, D)."""
+    return mx.sym.reshape(x, (-4, images, -1, 0), name=name)

@@ -1,0 +1,79 @@
+"""Region proposal network straight on the features (Ren et al., NeurIPS 2015; as in R-FCN, NeurIPS 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from lib.mx import mx
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Anchors and how proposals are made of them; anchor_stds turn raw outputs into box deltas."""
+
+    stride: int = 16
+    scales: Sequence[float] = (8, 16, 32)
+    ratios: Sequence[float] = (0.5, 1, 2)
+    anchor_stds: Sequence[float] = (0.1, 0.1, 0.4, 0.4)
+    pre_nms: int = 6000
+    post_nms: int = 300
+    nms_threshold: float = 0.7
+    min_size: float = 0
+
+    @property
+    def anchors(self) -> int:
+        return len(self.scales) * len(self.ratios)
+
+
+def rpn(features, anchors: int):
+    """features (N, C, h, w) -> scores (N, 2A, h, w), background first; raw box outputs (N, 4A, h, w)."""
+    scores = mx.sym.Convolution(features, name="rpn_cls_score", num_filter=2 * anchors, kernel=(1, 1))
+    boxes = mx.sym.Convolution(features, name="rpn_bbox_pred", num_filter=4 * anchors, kernel=(1, 1))
+    return scores, boxes
+
+
+def rpn_losses(scores, boxes, batch_size: int, sigma: float = 3.0):
+    """Training outputs rpn_cls_prob (N, 2, A h, w) and rpn_bbox_loss (N, 4A, h, w).
+
+    Class loss is the mean over labels other than -1; the box loss is divided by the constant `batch_size`.
+    """
+    label, target, weight = (mx.sym.Variable(name) for name in ("label", "bbox_target", "bbox_weight"))
+    cls_prob = mx.sym.SoftmaxOutput(
+        mx.sym.reshape(scores, (0, 2, -1, 0)),
+        label,
+        multi_output=True,
+        normalization="valid",
+        use_ignore=True,
+        ignore_label=-1,
+        name="rpn_cls_prob",
+    )
+    loss = weight * mx.sym.smooth_l1(boxes - target, scalar=sigma)
+    return cls_prob, mx.sym.MakeLoss(loss, grad_scale=1.0 / batch_size, name="rpn_bbox_loss")
+
+
+def propose(scores, boxes, im_info, net: Proposals, ops: ModuleType):
+    """Boxes worth a second look: -> rois (N post_nms, 5): image index, x1 y1 x2 y2 in pixels of the resized image."""
+    prob = mx.sym.softmax(mx.sym.reshape(scores, (0, 2, -1, 0)), axis=1)
+    stds = list(net.anchor_stds) * net.anchors
+    deltas = mx.sym.broadcast_mul(boxes, mx.sym.reshape(_constant(stds), (1, -1, 1, 1)))
+    return ops.multi_proposal(
+        mx.sym.reshape(prob, (0, 2 * net.anchors, -1, 0)),
+        deltas,
+        im_info,
+        feature_stride=net.stride,
+        scales=net.scales,
+        ratios=net.ratios,
+        pre_nms_top_n=net.pre_nms,
+        post_nms_top_n=net.post_nms,
+        nms_threshold=net.nms_threshold,
+        min_size=net.min_size,
+        name="rois",
+    )
+
+
+def _constant(values: Sequence[float]):
+    """A symbol of fixed numbers, without a parameter in the checkpoint."""
+    parts = [mx.sym.full(shape=(1,), val=float(value)) for value in values]
+    return mx.sym.concat(*parts, dim=0)

@@ -1,0 +1,45 @@
+"""From settings to the sizes that the networks take."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from easydict import EasyDict
+
+from lib.nets.flownet import FlowNet
+from lib.nets.resnet import Backbone
+from lib.nets.rpn import Proposals
+
+
+def backbone(cfg: EasyDict, eps: float) -> Backbone:
+    net = cfg.network
+    return Backbone(net.UNITS, net.WIDTHS, net.STRIDES, net.DILATIONS, net.STEM, eps)
+
+
+def flownet(cfg: EasyDict) -> FlowNet:
+    net = cfg.network
+    return FlowNet(net.FLOW_ENCODER, net.FLOW_DECODER, net.FLOW_POOL_INPUT, net.FLOW_POOL_OUTPUT)
+
+
+def proposals(cfg: EasyDict, section: EasyDict) -> Proposals:
+    """section: cfg.TRAIN or cfg.TEST."""
+    net = cfg.network
+    return Proposals(
+        net.RPN_FEAT_STRIDE,
+        net.ANCHOR_SCALES,
+        net.ANCHOR_RATIOS,
+        net.ANCHOR_STDS,
+        section.RPN_PRE_NMS_TOP_N,
+        section.RPN_POST_NMS_TOP_N,
+        section.RPN_NMS_THRESH,
+        section.RPN_MIN_SIZE,
+    )
+
+
+def operators(cfg: EasyDict) -> ModuleType:
+    """The module of warp, multi_proposal and psroi_mean that network.OPERATORS chooses."""
+    if cfg.network.OPERATORS == "compiled":
+        from lib.ops import compiled as chosen
+    else:
+        from lib.ops import builtin as chosen
+    return chosen
