@@ -1,0 +1,135 @@
+"""One annotation file of ImageNet VID or DET (PASCAL VOC's XML with `trackid`, `occluded` and `generated`)."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from lib.errors import InputError
+
+PARSER_VERSION = 1  # raise it whenever the same file would be read otherwise: caches are keyed by it
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+NO_TRACK = -1
+
+
+@dataclass(frozen=True)
+class Object:
+    """One `<object>`: class id, box x1 y1 x2 y2 as written, track id (-1: none)."""
+
+    class_id: str
+    box: tuple[float, float, float, float]
+    track: int
+    occluded: bool
+    generated: bool
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one file says: image size in pixels, objects in the file's order."""
+
+    width: int
+    height: int
+    objects: list[Object]
+
+
+def read_annotation(path: str | Path) -> Annotation:
+    """Reads a file. InputError (with the line where it is known): missing, not XML, a value missing or not a number."""
+    data = read_bytes(path)
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError as error:
+        raise InputError(f"{path}:{error.position[0]}: broken XML ({error}); repair or re-extract the file") from error
+    size = root.find("size")
+    width, height = (_integer(path, data, None, size, tag, "an image size", 1) for tag in ("width", "height"))
+    objects = [_object(path, data, place, node) for place, node in enumerate(root.findall("object"))]
+    return Annotation(width, height, objects)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The file's content. InputError: it is not there or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); put the file there or fix the list") from error
+
+
+def box_fault(box: tuple[float, float, float, float], width: int, height: int) -> str | None:
+    """What makes a box unusable: inverted, or no pixel of it inside the image. One that crosses the border is legal."""
+    x1, y1, x2, y2 = box
+    if x2 < x1 or y2 < y1:
+        return f"inverted box {_numbers(box)}"
+    if x2 < 0 or y2 < 0 or x1 > width - 1 or y1 > height - 1:
+        return f"box {_numbers(box)} lies outside the image of {width} x {height}"
+    return None
+
+
+def object_line(data: bytes, place: int) -> int:
+    """The line where the `place`-th `<object>` of a file begins, from 1."""
+    for count, found in enumerate(re.finditer(rb"<object[\s>]", data)):
+        if count == place:
+            return data.count(b"\n", 0, found.start()) + 1
+    return 1
+
+
+def _object(path: str | Path, data: bytes, place: int, node: ElementTree.Element) -> Object:
+    class_id = (node.findtext("name") or "").strip()
+    corners = node.find("bndbox")
+    if not class_id or corners is None:
+        missing = "bndbox" if class_id else "name"
+        raise InputError(f"{path}:{object_line(data, place)}: object without <{missing}>; add it")
+    box = tuple(_number(path, data, place, corners, tag) for tag in CORNERS)
+    if node.find("trackid") is None:
+        track = NO_TRACK
+    else:
+        track = _integer(path, data, place, node, "trackid", "a track id", 0)
+    return Object(
+        class_id, box, track, _flag(path, data, place, node, "occluded"), _flag(path, data, place, node, "generated")
+    )
+
+
+def _number(path: str | Path, data: bytes, place: int, parent: ElementTree.Element, tag: str) -> float:
+    text = parent.findtext(tag)
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{path}:{object_line(data, place)}: <{tag}> is {text!r}; write a number")
+    return value
+
+
+def _integer(
+    path: str | Path,
+    data: bytes,
+    place: int | None,
+    parent: ElementTree.Element | None,
+    tag: str,
+    what: str,
+    least: int,
+) -> int:
+    text = None if parent is None else parent.findtext(tag)
+    try:
+        value = int(text)
+    except (TypeError, ValueError):
+        value = None
+    if value is None or not least <= value < 2**31:
+        line = "" if place is None else f":{object_line(data, place)}"
+        raise InputError(f"{path}{line}: <{tag}> is {text!r}, not {what}; write an integer from {least} on")
+    return value
+
+
+def _flag(path: str | Path, data: bytes, place: int, node: ElementTree.Element, tag: str) -> bool:
+    text = node.findtext(tag)
+    if text is None or text == "0":
+        return False
+    if text == "1":
+        return True
+    return _integer(path, data, place, node, tag, "0 or 1", 0) != 0
+
+
+def _numbers(box: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in box)

@@ -1,0 +1,214 @@
+"""Annotations of a whole dataset parsed once into a few arrays, kept in a cache that is keyed by content."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import logging
+import multiprocessing
+import os
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lib.dataset.annotation import PARSER_VERSION, box_fault, object_line, read_annotation, read_bytes
+from lib.dataset.classes import ClassList
+from lib.errors import InputError
+from lib.files import replacing
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 500  # files a task: enough to hide the cost of handing it over
+ALONE = 2000  # fewer files than this are parsed in this process: workers take longer to start
+CLOCK_STEP_NS = 50_000_000  # two writes closer than a tick of the kernel's clock may leave the same time stamp
+
+
+@dataclass(frozen=True)
+class AnnotationIndex:
+    """Annotations of N images with M objects in all.
+
+    sizes (N, 2) int32 width, height; offsets (N+1,) int64, the objects of image i are rows offsets[i]:offsets[i+1];
+    boxes (M, 4) float32 as written in the XML; classes (M,) int32 1..C; tracks (M,) int32, -1 for none;
+    occluded (M,) bool; generated (M,) bool.
+    """
+
+    image_ids: list[str]
+    sizes: np.ndarray
+    offsets: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    tracks: np.ndarray
+    occluded: np.ndarray
+    generated: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+ARRAYS = [field.name for field in fields(AnnotationIndex) if field.name != "image_ids"]
+
+
+def build_index(
+    annotations: str | Path,
+    image_ids: Sequence[str],
+    classes: ClassList,
+    *,
+    cache: str | Path | None = None,
+    workers: int = 0,
+    progress: bool = True,
+    unknown: str = "error",
+) -> AnnotationIndex:
+    """Index of `annotations`/<image id>.xml in the order of `image_ids`.
+
+    `cache`: a folder under output/ that keeps the parsed index, keyed by every file's name, size and time stamps, the
+    class list and the parser's version, so a changed file is parsed anew. `workers` processes, 0 for one a core.
+    `unknown`: "error", or "skip" to leave out objects of classes that are not in the list.
+    InputError: a file is missing or broken, a box is inverted or wholly outside the image, a class is unknown.
+    """
+    if unknown not in ("error", "skip"):
+        raise ValueError(f"unknown is {unknown!r}; it may be 'error' or 'skip'")
+    image_ids = list(image_ids)
+    path = None
+    if cache is not None:
+        path = Path(cache) / f"annotations-{_key(annotations, image_ids, classes, unknown)}.npz"
+        arrays = _cached(path)
+        if arrays is not None:
+            return AnnotationIndex(image_ids, **arrays)
+    numbers = {class_id: number for number, class_id in enumerate(classes.ids, 1)}
+    tasks = [
+        (str(annotations), image_ids[start : start + CHUNK], numbers, unknown)
+        for start in range(0, len(image_ids), CHUNK)
+    ]
+    index = joined(_parsed(tasks, len(image_ids), workers, progress))
+    if path is not None:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **{name: getattr(index, name) for name in ARRAYS})
+    return index
+
+
+def joined(parts: Sequence[AnnotationIndex]) -> AnnotationIndex:
+    """Several indexes one after the other as one."""
+    counts = [np.diff(part.offsets) for part in parts]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))])
+    return AnnotationIndex(
+        [image_id for part in parts for image_id in part.image_ids],
+        np.concatenate([np.zeros((0, 2), np.int32), *(part.sizes for part in parts)]),
+        offsets,
+        np.concatenate([np.zeros((0, 4), np.float32), *(part.boxes for part in parts)]),
+        np.concatenate([np.zeros(0, np.int32), *(part.classes for part in parts)]),
+        np.concatenate([np.zeros(0, np.int32), *(part.tracks for part in parts)]),
+        np.concatenate([np.zeros(0, bool), *(part.occluded for part in parts)]),
+        np.concatenate([np.zeros(0, bool), *(part.generated for part in parts)]),
+    )
+
+
+def process_count(workers: int) -> int:
+    """`workers`, or for 0 the cores that this process may use."""
+    if workers:
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parallel(function, tasks: Sequence, workers: int) -> Iterator:
+    """`function` of each task, in order, in `workers` fresh processes; the first error stops the others.
+
+    Fresh ("spawn"), as forking a process in which MXNet has started threads can hang it.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+    try:
+        yield from pool.map(function, tasks)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _parsed(tasks: list[tuple], total: int, workers: int, progress: bool) -> list[AnnotationIndex]:
+    workers = process_count(workers)
+    results = map(_parse, tasks) if workers == 1 or total < ALONE else parallel(_parse, tasks, workers)
+    parts = []
+    with tqdm(total=total, desc="reading annotations", unit=" files", disable=None if progress else True) as bar:
+        for part in results:
+            parts.append(part)
+            bar.update(len(part))
+    return parts
+
+
+def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
+    folder, image_ids, numbers, unknown = task
+    sizes, counts, boxes, classes, tracks, occluded, generated = [], [], [], [], [], [], []
+    for image_id in image_ids:
+        path = f"{folder}/{image_id}.xml"
+        annotation = read_annotation(path)
+        before = len(classes)
+        for place, thing in enumerate(annotation.objects):
+            number = numbers.get(thing.class_id)
+            if number is None and unknown == "skip":
+                continue
+            fault = box_fault(thing.box, annotation.width, annotation.height)
+            if number is None:
+                fault = f"unknown class {thing.class_id}"
+            if fault is not None:
+                line = object_line(read_bytes(path), place)
+                raise InputError(f"{path}:{line}: {fault}; correct the file or the class list")
+            boxes.append(thing.box)
+            classes.append(number)
+            tracks.append(thing.track)
+            occluded.append(thing.occluded)
+            generated.append(thing.generated)
+        sizes.append((annotation.width, annotation.height))
+        counts.append(len(classes) - before)
+    return AnnotationIndex(
+        image_ids,
+        np.array(sizes, np.int32).reshape(-1, 2),
+        np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(classes, np.int32),
+        np.array(tracks, np.int32),
+        np.array(occluded, bool),
+        np.array(generated, bool),
+    )
+
+
+def _key(annotations: str | Path, image_ids: list[str], classes: ClassList, unknown: str) -> str:
+    """Hash of all that the index depends on. Time stamps are read once the clock has left the newest behind."""
+    folder = str(Path(annotations).resolve())
+    stamps = _stamps(folder, image_ids)
+    newest = int(stamps[:, 1:].max(initial=0))
+    if abs(time.time_ns() - newest) < CLOCK_STEP_NS:
+        time.sleep(2 * CLOCK_STEP_NS / 1e9)
+        stamps = _stamps(folder, image_ids)
+    digest = hashlib.sha256()
+    for text in (str(PARSER_VERSION), unknown, folder, "\n".join(classes.ids), "\n".join(image_ids)):
+        digest.update(f"{len(text)}:{text}".encode())
+    digest.update(stamps.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _stamps(folder: str, image_ids: list[str]) -> np.ndarray:
+    """(N, 3) int64: size, time of the last write, time of the last change (nanoseconds) of every file."""
+    stamps = np.empty((len(image_ids), 3), np.int64)
+    for row, image_id in enumerate(image_ids):
+        path = f"{folder}/{image_id}.xml"
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise InputError(f"{path}: no annotation ({error.strerror}); put it there or fix the list") from error
+        stamps[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return stamps
+
+
+def _cached(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a cache file, or None where there is none or it is damaged (which is logged)."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in ARRAYS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        logger.warning("%s: damaged cache (%s); the annotations are parsed anew", path, error)
+        return None
