@@ -35,6 +35,7 @@ def sample_rois(
     fg_thresh: float = 0.5,
     bg_thresh_hi: float = 0.5,
     bg_thresh_lo: float = 0.0,
+    regression_thresh: float = 0.5,
     bbox_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
     bbox_stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
     bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
@@ -44,7 +45,8 @@ def sample_rois(
 
     rois (N, 5) batch index, x1 y1 x2 y2, one index in all; gt_boxes (G, 5) x1 y1 x2 y2 class, joined to the rois,
     G may be 0. A roi with IoU >= fg_thresh has the class of its best box; one with
-    bg_thresh_lo <= IoU < bg_thresh_hi is background.
+    bg_thresh_lo <= IoU < bg_thresh_hi is background. One with an object has box targets from
+    IoU >= regression_thresh on.
 
     batch_rois -1 returns all N + G; a roi that is neither has label -1. batch_rois B > 0 returns B: foreground
     drawn up to round(fg_fraction * B), background drawn for the rest, drawn twice where there are too few.
@@ -93,7 +95,8 @@ def sample_rois(
         first = 4 * (np.ones(len(foreground)) if class_agnostic else classes[foreground]).astype(np.int64)
         columns = first[:, None] + np.arange(4)
         target[np.arange(len(foreground))[:, None], columns] = deltas
-        weight[np.arange(len(foreground))[:, None], columns] = np.float32(bbox_weights)
+        taught = (best_iou[foreground] >= regression_thresh).astype(np.float32)
+        weight[np.arange(len(foreground))[:, None], columns] = taught[:, None] * np.float32(bbox_weights)
     return RoiTargets(rois[keep], label, target, weight)
 
 
