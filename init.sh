@@ -1,0 +1,282 @@
+#!/bin/sh
+# Installs FGFA: sh init.sh --help
+set -u
+
+usage() {
+    cat <<'TEXT'
+usage: sh init.sh [--python PROGRAM]
+
+Makes this checkout ready to run: installs the pinned packages, builds the Cython modules and the
+operator library, makes the folders, and checks that all of it imports. Into the active venv or conda
+environment; without one, into ./.venv. Run it again at any time: what is done already is skipped.
+
+  --python PROGRAM  make ./.venv with this Python (3.9 to 3.12) and look for no other
+  -h, --help        show this text
+
+Needs Linux or macOS, Python 3.9 to 3.12 with its headers, gcc and g++, and once the network.
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+step() { printf '[%s/8] %s\n' "$1" "$2"; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+misuse() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+wanted=
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help) usage && exit 0 ;;
+    --python)
+        [ $# -ge 2 ] || misuse "--python needs a program, such as --python python3.11"
+        wanted=$2
+        shift
+        ;;
+    --python=*) wanted=${1#--python=} ;;
+    --gpu) misuse "--gpu: this version installs MXNet for the processor only; run sh init.sh without it" ;;
+    *) misuse "unknown option '$1'; sh init.sh --help lists the options" ;;
+    esac
+    shift
+done
+
+cd "$(dirname "$0")" || die "the folder of init.sh cannot be entered"
+root=$(pwd)
+started=$(date +%s)
+mkdir -p build || die "$root cannot be written to"
+log=$root/build/init.log # the output of the last command that ran quietly
+
+child=
+interrupted() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null
+    printf '\nerror: interrupted; sh init.sh goes on from where it stopped\n' >&2
+    exit 130
+}
+trap interrupted INT TERM HUP
+
+# quietly COMMAND...: its output goes to the log; a terminal sees the seconds pass and the log's last line.
+quietly() {
+    "$@" >"$log" 2>&1 </dev/null &
+    child=$!
+    if [ -t 1 ]; then
+        seconds=0
+        while kill -0 "$child" 2>/dev/null; do
+            printf '\r\033[K      %s s  %.60s' "$seconds" "$(tail -n 1 "$log" | tr -d '\r' | tr '\t' ' ')"
+            sleep 1
+            seconds=$((seconds + 1))
+        done
+        printf '\r\033[K'
+    fi
+    wait "$child"
+    status=$?
+    child=
+    return "$status"
+}
+
+# install WHAT ARGUMENTS...: pip, held to constraints.txt; a failure becomes one line.
+install() {
+    what=$1
+    shift
+    quietly "$python" -m pip install --no-input --disable-pip-version-check -c constraints.txt "$@" && return
+    if grep -qE 'ConnectionError|ConnectTimeout|ReadTimeout|NameResolution|ProxyError|SSLError|MaxRetry|RemoteDisconnected|ConnectionReset|unreachable' "$log"; then
+        die "no network: pip could not reach its package index for $what; connect (or name a mirror in PIP_INDEX_URL) and run sh init.sh again; pip's words are in $log"
+    fi
+    die "pip could not install $what: $(grep -i error "$log" | tail -n 1 | cut -c 1-300); all of its words are in $log"
+}
+
+# ---------------------------------------------------------------- Python
+# Prints the version and, where this Python cannot be used, why.
+probe='
+import os, platform, sys, sysconfig
+version, why = sys.version_info[:3], ""
+if version < (3, 9): why = "older than 3.9"
+elif version >= (3, 13): why = "newer than 3.12, for which MXNet 1.9.1 has no parts"
+elif platform.python_implementation() != "CPython": why = "not CPython"
+elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")): why = "without its headers (python3-dev)"
+elif sys.argv[1:] == ["to make .venv"]:
+    try: import ensurepip, venv
+    except ImportError: why = "without venv (python3-venv)"
+print(".".join(map(str, version)) + (", " + why if why else ""))
+'
+
+rejected=
+# try PROGRAM PLACE [USE]: true, with $base, $version and $place set, where PROGRAM is a Python that can be used.
+try() {
+    base=$(command -v "$1" 2>/dev/null) && version=$("$base" -c "$probe" "${3:-}" 2>/dev/null) || return 1
+    place=$2
+    case $version in
+    *,*) rejected="${rejected:+$rejected; }$base is $version" ;;
+    ?*) return 0 ;;
+    esac
+    return 1
+}
+
+# find_python: the first that can be used of those on the PATH, then of those under pyenv.
+find_python() {
+    for name in python3.11 python3.10 python3.12 python3.9 python3 python; do
+        try "$name" "the first on the PATH that can be used" "to make .venv" && return 0
+    done
+    for minor in 3.11 3.10 3.12 3.9; do
+        for file in "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$minor".*/bin/python; do
+            try "$file" "none on the PATH can be used; this one is pyenv's" "to make .venv" && return 0
+        done
+    done
+    return 1
+}
+
+unusable="make another environment with Python 3.9 to 3.12, or deactivate this one so that ./.venv is made"
+step 1 "Python"
+if [ -n "${VIRTUAL_ENV:-}" ] || [ -n "${CONDA_PREFIX:-}" ]; then
+    if [ -n "${VIRTUAL_ENV:-}" ]; then kind=venv; else kind="conda environment"; fi
+    home=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
+    python=$home/bin/python
+    [ -z "$wanted" ] || misuse "--python is for making ./.venv, but the $kind $home is active; deactivate it first"
+    try "$python" "the active $kind's" ||
+        die "the active $kind $home has no usable Python (${rejected:-$python does not run}); $unusable"
+else
+    kind=
+    home=$root/.venv
+    python=$home/bin/python
+    if [ -x "$python" ] && try "$python" "./.venv's, made before"; then
+        made=$version
+        if [ -n "$wanted" ]; then
+            try "$wanted" "asked for" && [ "$version" = "$made" ] ||
+                die "./.venv has Python $made, not --python $wanted; remove .venv to make it anew"
+        fi
+        base=$python place="./.venv's, made before"
+    elif [ -n "$rejected" ]; then
+        die "$rejected; remove .venv to make it anew"
+    elif [ -n "$wanted" ]; then
+        try "$wanted" "asked for by --python" "to make .venv" ||
+            die "--python $wanted: no usable Python 3.9 to 3.12 (${rejected:-it does not run})"
+    else
+        find_python ||
+            die "no usable Python: 3.9 to 3.12 is needed, and ${rejected:-none was found on the PATH or under pyenv}; install one (Debian, Ubuntu: apt install python3 python3-venv python3-dev) or name one with --python"
+    fi
+fi
+say "      $base, $version ($place)"
+
+# ---------------------------------------------------------------- compiler
+step 2 "C and C++ compiler"
+for compiler in "${CC:-gcc}" "${CXX:-g++}"; do
+    # CC may hold options after the program's name.
+    command -v "${compiler%% *}" >/dev/null 2>&1 ||
+        die "no compiler: ${compiler%% *} was not found; install gcc and g++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install)"
+done
+say "      $(command -v "${CC:-gcc}"), $(command -v "${CXX:-g++}")"
+
+# ---------------------------------------------------------------- environment
+step 3 "environment"
+if [ -n "$kind" ]; then
+    say "      into the active $kind $home"
+elif [ "$base" = "$python" ]; then
+    say "      into ./.venv, which is there"
+else
+    say "      making ./.venv"
+    quietly "$base" -m venv --clear "$home" ||
+        die "$base could not make ./.venv: $(tail -n 1 "$log" | cut -c 1-300); all of its words are in $log"
+fi
+if ! "$python" -c 'import pip' 2>/dev/null; then
+    say "      it has no pip: adding Python's own"
+    quietly "$python" -m ensurepip || die "$home has no pip, and python -m ensurepip failed; its words are in $log"
+fi
+printf '%s\n' "$python" >.python-path # the Makefile reads it
+
+# A step is done if its stamp in the environment holds the sum of what it was made from.
+sum() { { printf '%s\n' "$root" "$version" && cat "$@"; } | cksum; }
+stamped() { [ -f "$home/.fgfa-$1" ] && [ "$(cat "$home/.fgfa-$1")" = "$2" ]; }
+stamp() { printf '%s\n' "$2" >"$home/.fgfa-$1"; }
+
+# ---------------------------------------------------------------- packages
+# Writes what pyproject.toml asks for, less opencv-python-headless where its sister with windows works already:
+# the two hold the same files.
+requirements='
+from importlib import metadata
+from setuptools.config.pyprojecttoml import read_configuration
+def installed(name):
+    try: return bool(metadata.version(name))
+    except metadata.PackageNotFoundError: return False
+project = read_configuration("pyproject.toml")["project"]
+needed = project["dependencies"] + project["optional-dependencies"]["test"]
+if not installed("opencv-python-headless") and (installed("opencv-python") or installed("opencv-contrib-python")):
+    try: import cv2
+    except ImportError: pass
+    else: needed = [line for line in needed if not line.startswith("opencv-python-headless")]
+with open("build/requirements.txt", "w") as file: file.write("\n".join(needed) + "\n")
+'
+step 4 "packages of constraints.txt"
+packages=$(sum constraints.txt pyproject.toml init.sh)
+if stamped packages "$packages"; then
+    say "      as they should be"
+else
+    say "      setuptools and Cython"
+    install "setuptools and Cython" setuptools cython
+    quietly "$python" -c "$requirements" || die "pyproject.toml could not be read: $(tail -n 1 "$log")"
+    grep -q opencv-python-headless build/requirements.txt || say "      opencv-python is there and imports: it stays"
+    say "      MXNet, OpenCV, SciPy and more, and the test tools (some 200 MB to download, a minute or two)"
+    install "the packages" -r build/requirements.txt
+    stamp packages "$packages"
+fi
+
+# ---------------------------------------------------------------- builds
+step 5 "Cython modules"
+modules=$(find lib -name '*.pyx' | sort)
+built=$(sum setup.py $modules)
+suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+for module in $modules; do
+    [ -f "${module%.pyx}$suffix" ] || built="$built, not yet"
+done
+if [ -z "$modules" ]; then
+    say "      there are none"
+elif stamped modules "$built"; then
+    say "      as they should be"
+else
+    say "      building" $modules
+    quietly "$python" setup.py build_ext --inplace --force ||
+        die "the Cython modules did not build: $(grep -iE 'error' "$log" | tail -n 1 | cut -c 1-300); all of it is in $log"
+    stamp modules "${built%%,*}"
+fi
+
+step 6 "the packages lib, rfcn and fgfa_rfcn, importable from anywhere (editable)"
+editable=$(sum pyproject.toml setup.py)
+if stamped editable "$editable"; then
+    say "      as they should be"
+else
+    install "this checkout" --no-deps --no-build-isolation -e .
+    stamp editable "$editable"
+fi
+
+step 7 "operator library"
+quietly "$python" -m lib.ops.build ||
+    die "the operator library did not build: $(grep -iE 'error' "$log" | tail -n 1 | cut -c 1-300); all of it is in $log"
+say "      $(tail -n 1 "$log")"
+
+# ---------------------------------------------------------------- check
+# Imports each module it is given, from outside the checkout, and says the versions.
+check='
+import importlib, sys
+for name in ["lib.mx", "cv2", "rfcn", "fgfa_rfcn", *sys.argv[1:]]:
+    try:
+        module = importlib.import_module(name)
+        if name == "lib.mx": mxnet = module.mx.__version__
+    except Exception as error:
+        sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
+import cv2, numpy
+print(f"mxnet {mxnet}, numpy {numpy.__version__}, cv2 {cv2.__version__}, {len(sys.argv) - 1} compiled modules: all import")
+'
+step 8 "folders output, external/mxnet, model/pretrained_model, and a check that all of it imports"
+mkdir -p output external/mxnet model/pretrained_model || die "the folders could not be made in $root"
+if ! (cd / && quietly "$python" -c "$check" $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
+    rm -f "$home"/.fgfa-* # so that the next run makes all of it anew
+    die "$(tail -n 1 "$log" | cut -c 1-300); run sh init.sh again, which installs and builds anew"
+fi
+say "      $(tail -n 1 "$log")"
+
+say "Done in $(($(date +%s) - started)) s. Next:"
+[ -n "$kind" ] || say "  . .venv/bin/activate      this shell then uses it"
+say "  make demo                 detects on the bundled clip"
+say "  make test                 runs the tests"
