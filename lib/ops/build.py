@@ -1,0 +1,202 @@
+"""Builds the compiled operators: `python -m lib.ops.build`.
+
+One shared library, `lib/ops/libfgfa_ops.so`, from `lib/ops/src` and the `lib_api.cc` that comes with MXNet; MXNet
+itself is not rebuilt. A build of the same sources with the same settings is skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import logging
+import mmap
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lib.errors import InputError, command
+from lib.files import replacing
+from lib.mx import cores
+from lib.ops.library import LIBRARY, SOURCES, build_mark, sources_digest
+
+log = logging.getLogger(__name__)
+
+CUDA_LIBRARY = LIBRARY.with_name("libfgfa_cuda.so")
+SANITIZED = LIBRARY.with_name("sanitized.so")  # an executable; the suffix keeps it out of git like its neighbours
+CUDA_ARCHITECTURES = (80, 86, 90)
+
+KERNELS = ("warp", "psroi", "proposal", "aggregate")
+_COMMON = ("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-Wall", "-Wextra", "-Wno-unused-parameter")
+# Edges of pooling bins and boxes are compared to the bit: there a fused multiply-add would change results.
+_CONTRACT = {"aggregate": "-ffp-contract=fast"}
+_NVCC = (
+    "-std=c++17",
+    "-O3",
+    "--fmad=false",
+    "-Xcompiler=-fPIC,-Wall",
+    *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES),
+)
+
+
+def compiler() -> str:
+    """Path of the C++ compiler: $CXX, else g++, else c++. Raises InputError where there is none."""
+    for name in (os.environ.get("CXX"), "g++", "c++"):
+        path = shutil.which(name) if name else None
+        if path:
+            return path
+    raise InputError("no C++ compiler (tried $CXX, g++, c++): install g++, then run `python -m lib.ops.build` again")
+
+
+def mxnet_folder() -> Path:
+    """Folder of the installed MXNet package, found without importing it. Raises InputError where there is none."""
+    spec = importlib.util.find_spec("mxnet")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("MXNet is not installed in this Python: run `sh init.sh` first")
+    folder = Path(spec.submodule_search_locations[0])
+    for part in ("include/mxnet/lib_api.h", "src/lib_api.cc"):
+        if not (folder / part).is_file():
+            raise InputError(f"{folder / part} is missing: the operators need MXNet 1.8 or later (1.9.1 is tested)")
+    return folder
+
+
+def has_cuda(mxnet: Path) -> bool:
+    """Whether an MXNet package was built with CUDA: its library then names the CUDA runtime."""
+    with open(mxnet / "libmxnet.so", "rb") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"libcudart.so") >= 0
+
+
+def _run(commands: Sequence[Sequence[str]]) -> None:
+    """Runs compilers side by side. Raises InputError for the first that fails, after its output."""
+    with ThreadPoolExecutor(cores()) as pool:
+        results = list(pool.map(lambda c: subprocess.run(c, capture_output=True, text=True, check=False), commands))
+    for done in results:
+        if done.returncode != 0:
+            log.error("%s\n%s%s", " ".join(done.args), done.stdout, done.stderr)
+            raise InputError(f"{done.args[0]} failed with status {done.returncode}; its output stands above")
+
+
+def build(*, force: bool = False) -> bool:
+    """Builds the library for the installed MXNet; returns False where a build of the same is there already.
+
+    Raises InputError without MXNet or compiler, or where compiling fails.
+    """
+    mxnet = mxnet_folder()
+    nvcc = shutil.which("nvcc")
+    cuda = has_cuda(mxnet)
+    with_cuda = cuda and nvcc is not None
+    settings = hashlib.sha256(repr((_COMMON, _CONTRACT, with_cuda and _NVCC, os.environ.get("CXX"))).encode())
+    for part in ("include/mxnet/lib_api.h", "src/lib_api.cc"):
+        settings.update((mxnet / part).read_bytes())
+    mark = (sources_digest(), settings.hexdigest()[:16])
+    if not force and LIBRARY.is_file() and build_mark(LIBRARY) == mark:
+        log.info("%s is up to date", LIBRARY.name)
+        return False
+
+    cxx = compiler()
+    include = ("-isystem", str(mxnet / "include"))
+    with tempfile.TemporaryDirectory() as folder:
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mxnet_ops", "lib_api")}
+        mxnet_flags = (f'-DFGFA_BUILD_MARK="{mark[0]}-{mark[1]}"', *(("-DFGFA_WITH_CUDA",) if with_cuda else ()))
+        commands = [
+            [cxx, *_COMMON, *include, "-c", str(mxnet / "src" / "lib_api.cc"), "-o", objects["lib_api"]],
+            [cxx, *_COMMON, *include, *mxnet_flags, "-c", str(SOURCES / "mxnet_ops.cc"), "-o", objects["mxnet_ops"]],
+            *_kernel_commands(cxx, objects),
+        ]
+        link = ["-shared", "-fopenmp"]
+        if with_cuda:
+            commands += _cuda_commands(nvcc, objects, folder)
+            link += [f"-L{Path(nvcc).resolve().parents[1] / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+        _run(commands)
+        with replacing(LIBRARY) as target:
+            _run([[cxx, *objects.values(), *link, "-o", str(target)]])
+    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
+    if not with_cuda:
+        reason = "there is no nvcc" if cuda else "the installed MXNet is not a CUDA build"
+        log.info("left out: the CUDA kernels, since %s", reason)
+    return True
+
+
+def build_cuda() -> None:
+    """Builds the CUDA kernels alone, as a plain library with a C interface (bench/cuda_operators.py uses it)."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        raise InputError("no nvcc on the path: install the CUDA toolkit, or leave out --cuda")
+    with tempfile.TemporaryDirectory() as folder:
+        objects: dict[str, str] = {}
+        _run(_cuda_commands(nvcc, objects, folder))
+        with replacing(CUDA_LIBRARY) as target:
+            _run([[nvcc, "-shared", *objects.values(), "-o", str(target)]])
+    log.info("built %s for %s", CUDA_LIBRARY.name, _architectures())
+
+
+def build_sanitized() -> Path:
+    """Builds the driver of edge cases with the address and undefined-behaviour sanitizers; returns the executable."""
+    cxx = compiler()
+    flags = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    # The choice of a copy by processor runs before the sanitizers are ready, so one copy is compiled here.
+    extra = (*flags, "-DFGFA_ONE_TARGET")
+    with tempfile.TemporaryDirectory() as folder:
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "sanitize_driver")}
+        driver = [cxx, *_COMMON, *extra, "-c", str(SOURCES / "sanitize_driver.cc"), "-o", objects["sanitize_driver"]]
+        _run([driver, *_kernel_commands(cxx, objects, extra)])
+        with replacing(SANITIZED) as target:
+            _run([[cxx, *objects.values(), "-fopenmp", *flags, "-o", str(target)]])
+        SANITIZED.chmod(0o755)
+    log.info("built %s", SANITIZED)
+    return SANITIZED
+
+
+def _kernel_commands(cxx: str, objects: dict[str, str], extra: Sequence[str] = ()) -> list[list[str]]:
+    return [
+        [
+            cxx,
+            *_COMMON,
+            _CONTRACT.get(name, "-ffp-contract=off"),
+            *extra,
+            "-c",
+            str(SOURCES / f"{name}.cc"),
+            "-o",
+            objects[name],
+        ]
+        for name in KERNELS
+    ]
+
+
+def _cuda_commands(nvcc: str, objects: dict[str, str], folder: str) -> list[list[str]]:
+    """Commands that compile the .cu files; adds their objects to `objects`."""
+    commands = []
+    for source in sorted(SOURCES.glob("*.cu")):
+        objects[f"cuda_{source.stem}"] = f"{folder}/cuda_{source.stem}.o"
+        commands.append([nvcc, *_NVCC, "-c", str(source), "-o", objects[f"cuda_{source.stem}"]])
+    return commands
+
+
+def _architectures() -> str:
+    return ", ".join(f"sm_{a}" for a in CUDA_ARCHITECTURES)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Builds what the options ask for."""
+    parser = argparse.ArgumentParser(prog="python -m lib.ops.build", description=__doc__.splitlines()[0])
+    parser.add_argument("--force", action="store_true", help="build even if sources and settings are unchanged")
+    parser.add_argument("--cuda", action="store_true", help=f"also {CUDA_LIBRARY.name}: CUDA kernels without MXNet")
+    parser.add_argument("--sanitize", action="store_true", help="only the test driver with ASan and UBSan")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.sanitize:
+        build_sanitized()
+        return
+    build(force=args.force)
+    if args.cuda:
+        build_cuda()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The shared library of the compiled operators: where it lies, and loading it into MXNet once."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from pathlib import Path
+
+from lib.errors import InputError
+from lib.mx import mx
+
+SOURCES = Path(__file__).parent / "src"
+LIBRARY = Path(__file__).parent / "libfgfa_ops.so"
+BUILD_COMMAND = "python -m lib.ops.build"
+
+_MARK = re.compile(rb"fgfa-build:([0-9a-f]+)-([0-9a-f]+);")
+
+
+def sources_digest() -> str:
+    """Digest of every C++ and CUDA source, names included."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.iterdir()):
+        if path.suffix in (".h", ".cc", ".cu"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def build_mark(path: Path) -> tuple[str, str] | None:
+    """(digest of the sources, digest of the settings) that `lib.ops.build` left in a library; None without a mark."""
+    found = _MARK.search(path.read_bytes())
+    return (found.group(1).decode(), found.group(2).decode()) if found else None
+
+
+@functools.cache
+def load() -> None:
+    """Registers the operators with MXNet (`mx.sym.fgfa_*`, `mx.nd.fgfa_*`); later calls do nothing.
+
+    A symbol's JSON that holds one of them can be read only after this. Raises InputError where the library was not
+    built, or was built from other sources.
+    """
+    if not LIBRARY.is_file():
+        raise InputError(f"{LIBRARY}: the compiled operators are not built; run `sh init.sh` or `{BUILD_COMMAND}`")
+    mark = build_mark(LIBRARY)
+    if mark is None or mark[0] != sources_digest():
+        raise InputError(f"{LIBRARY}: built from other sources than {SOURCES}; run `{BUILD_COMMAND}`")
+    mx.library.load(str(LIBRARY.resolve()), verbose=False)
