@@ -1,0 +1,1 @@
+"""Frames in (`clips`, `sources`), pictures, films and detections out (`pictures`, `film`, `records`)."""

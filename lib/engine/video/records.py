@@ -1,0 +1,205 @@
+"""Detections as files that are right after every frame: JSON lines, CSV, ImageNet detection file, COCO results.
+
+A sink has `path`, `finished()` (frames of an earlier run that its file holds whole, None if the file cannot tell),
+`start(kept)` (opens; keeps of an earlier run what belongs to the frames `kept`), `write(result)`, and `close()`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lib.bbox.detections import Detections
+from lib.dataset.classes import ClassList
+from lib.files import replacing
+
+
+@dataclass
+class Result:
+    """A frame and what was found in it. `index` is its number in the source; `picture` draws it, once."""
+
+    index: int
+    name: str
+    image: np.ndarray
+    detections: Detections
+    draw: Callable[[np.ndarray, Detections], np.ndarray]
+    _picture: np.ndarray | None = field(default=None, init=False, repr=False)
+
+    @property
+    def picture(self) -> np.ndarray:
+        if self._picture is None:
+            self._picture = self.draw(self.image, self.detections)
+        return self._picture
+
+    def rows(self) -> Iterable[tuple[int, float, list[float]]]:
+        """(class number, score, [x1, y1, x2, y2]) of each detection, rounded to what the files hold."""
+        found = self.detections
+        scores, boxes = found.scores.astype(float).round(4).tolist(), found.boxes.astype(float).round(2).tolist()
+        return zip(found.classes.tolist(), scores, boxes)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # names of files need not be UTF-8
+
+
+class _RowFile:
+    """A text file that grows by rows; `head`, rows joined by `joint`, and `tail` are what it holds after each frame."""
+
+    head, joint, tail, tail_without_rows = "", "\n", "\n", ""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self._file: io.FileIO | None = None
+        self._end = 0
+        self._rows = 0
+
+    def finished(self) -> int | None:
+        return None
+
+    def start(self, kept: Sequence[tuple[int, str]]) -> None:
+        """kept: (index, name) of the frames whose rows stay."""
+        self.close()
+        with replacing(self.path) as path, open(path, "wb") as new:
+            new.write(_bytes(self.head))
+            self._rows = 0
+            for row in self._old_rows(kept) if kept else ():
+                new.write(_bytes((self.joint if self._rows else "") + row))
+                self._rows += 1
+            self._end = new.tell()
+            new.write(_bytes(self._tail()))
+        self._file = open(self.path, "r+b", buffering=0)
+
+    def _tail(self) -> str:
+        return self.tail if self._rows else self.tail_without_rows
+
+    def _old_rows(self, kept: Sequence[tuple[int, str]]) -> Iterable[str]:
+        if not self.path.exists():
+            return
+        with open(self.path, encoding="utf-8", errors="surrogateescape", newline="") as old:
+            old.seek(len(_bytes(self.head)))
+            for line in old:
+                row = line.removesuffix("\n").removesuffix(",")
+                if line.endswith("\n") and row not in ("", "]"):
+                    if self.index_of(row) > kept[-1][0]:
+                        return
+                    yield row
+
+    def index_of(self, row: str) -> int:
+        """The frame's number that a row of this file tells."""
+        raise NotImplementedError
+
+    def rows_of(self, result: Result) -> list[str]:
+        """The rows of a frame, without line ends."""
+        raise NotImplementedError
+
+    def write(self, result: Result) -> None:
+        """Adds a frame. OSError (a full disk, say): the file is as it was before."""
+        rows = self.rows_of(result)
+        if rows:
+            data = _bytes((self.joint if self._rows else "") + self.joint.join(rows))
+            try:
+                self._write_at(self._end, data + _bytes(self.tail))
+            except OSError:
+                os.ftruncate(self._file.fileno(), self._end)
+                self._write_at(self._end, _bytes(self._tail()))
+                raise
+            self._end += len(data)
+            self._rows += len(rows)
+
+    def _write_at(self, position: int, data: bytes) -> None:
+        while data:
+            count = os.pwrite(self._file.fileno(), data, position)
+            position, data = position + count, data[count:]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class JsonLines(_RowFile):
+    """One object a frame: frame, index, width, height, detections (class, class_id, score, box x1 y1 x2 y2)."""
+
+    def __init__(self, path: str | os.PathLike, classes: ClassList) -> None:
+        super().__init__(path)
+        self.classes = classes
+
+    def finished(self) -> int:
+        if not self.path.exists():
+            return 0
+        with open(self.path, "rb") as file:
+            return sum(line.endswith(b"}\n") for line in file)
+
+    def index_of(self, row: str) -> int:
+        return json.loads(row)["index"]
+
+    def rows_of(self, result: Result) -> list[str]:
+        height, width = result.image.shape[:2]
+        found = [
+            {"class": self.classes.names[c - 1], "class_id": c, "score": score, "box": box}
+            for c, score, box in result.rows()
+        ]
+        frame = {"frame": result.name, "index": result.index, "width": width, "height": height, "detections": found}
+        return [json.dumps(frame, ensure_ascii=False)]
+
+
+class Csv(_RowFile):
+    """One row a detection: frame, index, class, class_id, score, x1, y1, x2, y2."""
+
+    head = "frame,index,class,class_id,score,x1,y1,x2,y2\n"
+
+    def __init__(self, path: str | os.PathLike, classes: ClassList) -> None:
+        super().__init__(path)
+        self.classes = classes
+
+    def index_of(self, row: str) -> int:
+        return int(next(csv.reader([row]))[1])
+
+    def rows_of(self, result: Result) -> list[str]:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for c, score, box in result.rows():
+            writer.writerow([result.name, result.index, self.classes.names[c - 1], c, score, *box])
+        return text.getvalue().splitlines()
+
+
+class ImageNetFile(_RowFile):
+    """ImageNet's detection file: a line a detection, `frame_id class_index score x1 y1 x2 y2`; frame ids from 1."""
+
+    def index_of(self, row: str) -> int:
+        return int(row.split()[0]) - 1
+
+    def rows_of(self, result: Result) -> list[str]:
+        return [
+            f"{result.index + 1} {c} {score:.4f} " + " ".join(f"{value:.2f}" for value in box)
+            for c, score, box in result.rows()
+        ]
+
+
+class CocoResults(_RowFile):
+    """COCO's results file: a JSON array of image_id (frame number from 1), category_id, bbox x y w h, score."""
+
+    head, joint, tail, tail_without_rows = "[\n", ",\n", "\n]\n", "]\n"
+
+    def index_of(self, row: str) -> int:
+        return json.loads(row)["image_id"] - 1
+
+    def rows_of(self, result: Result) -> list[str]:
+        return [
+            json.dumps(
+                {
+                    "image_id": result.index + 1,
+                    "category_id": c,
+                    "bbox": [box[0], box[1], round(box[2] - box[0] + 1, 2), round(box[3] - box[1] + 1, 2)],
+                    "score": score,
+                }
+            )
+            for c, score, box in result.rows()
+        ]

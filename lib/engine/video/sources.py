@@ -1,0 +1,180 @@
+"""Where frames come from: picture files, a video file or address, a camera."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from lib.dataset import image as pictures
+from lib.errors import InputError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
+# FFmpeg "plays" text files as terminal art; nobody who passes one means that.
+_NO_VIDEO_FORMATS = {"tty", "bin", "xbin", "idf", "adf"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: its number in the source from 0, the name its picture gets, and BGR uint8 (H, W, 3)."""
+
+    index: int
+    name: str
+    image: np.ndarray
+
+
+def natural_key(text: str) -> tuple:
+    """Sorts as people count: frame2 before frame10, 000002 before 000010."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((int(part), "") if i % 2 else (0, part.casefold()) for i, part in enumerate(parts)), text
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Picture files in order, all of one folder."""
+
+    paths: Sequence[Path]
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    live: bool = False
+
+    @property
+    def where(self) -> str:
+        return str(self.paths[0] if len(self.paths) == 1 else self.paths[0].parent)
+
+    @property
+    def length(self) -> int:
+        return len(self.paths)
+
+    def name_of(self, index: int) -> str:
+        return self.paths[index].name
+
+    def read(self, wanted: range) -> Iterator[Frame]:
+        """The frames of the numbers `wanted`. Raises InputError at a picture that cannot be read."""
+        for index in wanted:
+            yield Frame(index, self.paths[index].name, pictures.read(self.paths[index]))
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """A video file, or the address of a stream."""
+
+    where: str
+    fps: float | None
+    size: tuple[int, int] | None
+    length: int | None  # as the file's header counts, None where it does not
+    live: bool
+
+    @classmethod
+    def probe(cls, where: str) -> VideoStream:
+        """Reads the header. Raises InputError where there is no video that can be decoded."""
+        with _opened(where) as container:
+            stream = container.streams.video[0]
+            size = (stream.codec_context.width, stream.codec_context.height)
+            rate = stream.average_rate or stream.guessed_rate
+            return cls(
+                where=where,
+                fps=float(rate) if rate else None,
+                size=size if all(size) else None,
+                length=stream.frames or None,
+                live=where.startswith(("rtsp:", "rtmp:", "udp:", "rtp:"))
+                or ("://" in where and not container.duration),
+            )
+
+    def name_of(self, index: int) -> str:
+        return f"{index:06d}.jpg"
+
+    def read(self, wanted: range) -> Iterator[Frame]:
+        """The frames of the numbers `wanted`, decoded one after another.
+
+        Raises InputError where the data is broken, or ends before the frames that the header counts.
+        """
+        index = -1
+        with _opened(self.where) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            try:
+                for index, frame in enumerate(container.decode(video=0)):
+                    if index >= wanted.stop:
+                        return
+                    if index in wanted:
+                        yield Frame(index, self.name_of(index), _upright(frame))
+            except av.error.FFmpegError as error:
+                raise InputError(f"{self.where}: broken after frame {index}: {error.strerror}") from error
+        if self.length is not None and index + 1 < min(self.length, wanted.stop):
+            raise InputError(
+                f"{self.where}: broken or cut: its header counts {self.length} frames, {index + 1} are there"
+            )
+
+
+@dataclass
+class Camera:
+    """A camera of this machine, by number."""
+
+    number: int
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    length: int | None = None
+    live: bool = True
+    where: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.where = f"camera {self.number}"
+        with self._opened() as camera:
+            self.fps = camera.get(cv2.CAP_PROP_FPS) or None
+            self.size = (int(camera.get(cv2.CAP_PROP_FRAME_WIDTH)), int(camera.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+
+    def name_of(self, index: int) -> str:
+        return f"{index:06d}.jpg"
+
+    def read(self, wanted: range) -> Iterator[Frame]:
+        """Frames as the camera gives them. Raises InputError when it stops giving."""
+        with self._opened() as camera:
+            for index in range(wanted.stop):
+                good, image = camera.read()
+                if not good:
+                    raise InputError(f"{self.where}: gives no more frames after {index}")
+                if index in wanted:
+                    yield Frame(index, self.name_of(index), image)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[cv2.VideoCapture]:
+        before = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
+        if before is not None:
+            cv2.setLogLevel(0)  # a camera that is not there is told by one line, not by OpenCV's six
+        camera = cv2.VideoCapture(self.number)
+        if before is not None:
+            cv2.setLogLevel(before)
+        try:
+            if not camera.isOpened():
+                raise InputError(f"{self.where}: there is no such camera, or another program holds it")
+            yield camera
+        finally:
+            camera.release()
+
+
+@contextlib.contextmanager
+def _opened(where: str) -> Iterator[av.container.InputContainer]:
+    options = {"rtsp_transport": "tcp"} if where.startswith("rtsp:") else {}
+    try:
+        container = av.open(where, options=options, timeout=(10.0, 20.0) if "://" in where else None)
+    except av.error.FFmpegError as error:
+        reason = "not a video or picture" if isinstance(error, av.error.InvalidDataError) else error.strerror
+        raise InputError(f"{where}: cannot be opened: {reason}") from error
+    with container:
+        if not container.streams.video or container.format.name in _NO_VIDEO_FORMATS:
+            raise InputError(f"{where}: cannot be opened: not a video or picture")
+        yield container
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """BGR uint8 (H, W, 3), turned as the file asks (telephones write upright films lying)."""
+    image = frame.to_ndarray(format="bgr24")
+    quarters = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
