@@ -1,0 +1,169 @@
+"""Training batches of a detector: read, flipped, resized and labelled in background threads."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.bbox.assign import RpnTargets
+from lib.bbox.transform import clip, flip
+from lib.dataset.image import prepare, read
+from lib.dataset.imagenet_vid import AnnotationIndex, training_boxes
+from lib.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+# Pictures that a training example consists of: {input name: file}, `data` the annotated one.
+Frames = Callable[[Any, np.random.Generator], Mapping[str, Path]]
+
+
+def single_frame(entry: Any, rng: np.random.Generator) -> dict[str, Path]:
+    """The frames of a network that sees the annotated picture alone."""
+    return {"data": entry.image}
+
+
+class TrainLoader:
+    """Steps of training, each a list of batches, one image a device; `len(loader)` steps an epoch.
+
+    Everything random about image p of epoch e comes from a generator seeded by (seed, e, p), so the steps of an epoch
+    are the same whenever and from wherever they are asked for, whatever the number of threads.
+
+    entries: N things with a path `image` (`frames` may read more of them), entry i annotated by image i of `index`;
+    those without an object are dropped, and their number logged.
+    assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, as
+    `functools.partial(lib.bbox.assign.assign, base=…, stride=…)` is; stride: pixels a feature cell.
+    frames: `frames(entry, rng) -> {input name: file}`, `data` the annotated picture; all get the same flip and scale.
+    flip: mirrored copies are added. aspect_grouping: the images of a step have one orientation where that can be.
+    prefetch: steps made ahead.
+    Raises InputError where no entry has an object.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Any],
+        index: AnnotationIndex,
+        *,
+        assign: Callable[..., RpnTargets],
+        stride: int,
+        short: int,
+        long: int,
+        pixel_means_bgr: Sequence[float],
+        devices: int = 1,
+        flip: bool = True,
+        shuffle: bool = True,
+        aspect_grouping: bool = True,
+        seed: int = 0,
+        frames: Frames = single_frame,
+        workers: int = 2,
+        prefetch: int = 4,
+    ) -> None:
+        if len(entries) != len(index.sizes):
+            raise ValueError(f"{len(entries)} entries, but annotations of {len(index.sizes)} images")
+        self._entries, self._index = entries, index
+        self._assign, self._stride = assign, stride
+        self._short, self._long, self._means = short, long, tuple(pixel_means_bgr)
+        self._devices, self._seed, self._frames = devices, seed, frames
+        self._shuffle, self._grouping = shuffle, aspect_grouping
+        self._workers, self._ahead = workers, max(prefetch, 1)
+        used = np.flatnonzero(np.diff(index.offsets) > 0)
+        if not len(used):
+            raise InputError("training set: none of its images has an object; check the list and the class names")
+        if len(used) < len(entries):
+            _log.info(
+                "%d of %d training images have no object and are left out", len(entries) - len(used), len(entries)
+            )
+        flags = (0, 1) if flip else (0,)
+        # rows (entry, whether mirrored)
+        self._items = np.array([(entry, flag) for flag in flags for entry in used], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return -(-len(self._items) // self._devices)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """What the steps of an epoch show: (steps, devices, 2) of entry and whether mirrored.
+
+        Every image comes once; where they do not fill the last step, the first images fill it. With grouping the
+        steps of one orientation lie anywhere in the epoch, and at most two hold both orientations.
+        """
+        rng = np.random.default_rng((self._seed, epoch, 0))
+        rows = rng.permutation(len(self._items)) if self._shuffle else np.arange(len(self._items))
+        if self._grouping and self._devices > 1:
+            rows = self._grouped(rows)
+        rows = np.resize(rows, (len(self), self._devices))
+        if self._shuffle:
+            rows = rng.permutation(rows, axis=0)
+        return self._items[rows]
+
+    def _grouped(self, rows: np.ndarray) -> np.ndarray:
+        """Whole groups of landscape images, whole groups of portrait ones, then what is left of both."""
+        sizes = self._index.sizes[self._items[rows, 0]]
+        landscape = sizes[:, 0] >= sizes[:, 1]
+        whole, rest = [], []
+        for part in (rows[landscape], rows[~landscape]):
+            cut = len(part) - len(part) % self._devices
+            whole.append(part[:cut])
+            rest.append(part[cut:])
+        return np.concatenate(whole + rest)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, np.ndarray]]]:
+        """Steps `start`.. of an epoch, each a list of `devices` batches.
+
+        A batch: data (and what `frames` adds) (1, 3, H, W), im_info (1, 3), gt_boxes (1, G, 5), label (1, A * h * w),
+        bbox_target and bbox_weight (1, 4 A, h, w), all float32. An error in a thread is raised here. Closing the
+        iterator, an exception or Ctrl-C stop the threads.
+        """
+        order = self.order(epoch)
+        positions = iter(range(start * self._devices, order.shape[0] * self._devices))
+        items = order.reshape(-1, 2)
+        waiting: collections.deque[Future] = collections.deque()
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="loader")
+
+        def submit(count: int) -> None:
+            for _, position in zip(range(count), positions):
+                waiting.append(
+                    pool.submit(self.batch, epoch, position, int(items[position, 0]), bool(items[position, 1]))
+                )
+
+        try:
+            submit(self._ahead * self._devices)
+            while waiting:
+                step = [waiting.popleft().result() for _ in range(self._devices)]
+                submit(self._devices)
+                yield step
+        finally:
+            for future in waiting:
+                future.cancel()
+            pool.shutdown(wait=True)
+
+    def batch(self, epoch: int, position: int, number: int, mirrored: bool) -> dict[str, np.ndarray]:
+        """The batch of entry `number` as image `position` of an epoch."""
+        rng = np.random.default_rng((self._seed, epoch, 1 + position))
+        entry = self._entries[number]
+        width, height = (int(v) for v in self._index.sizes[number])
+        batch: dict[str, np.ndarray] = {}
+        for name, path in self._frames(entry, rng).items():
+            image = read(path)
+            if image.shape[:2] != (height, width):
+                raise InputError(
+                    f"{path}: the picture is {image.shape[1]}x{image.shape[0]}, but the annotation of {entry.image} "
+                    f"says {width}x{height}; one of them is wrong"
+                )
+            batch[name], im_info = prepare(image, self._short, self._long, self._means, mirrored)
+        boxes, classes = training_boxes(self._index, number)
+        if mirrored:
+            boxes = flip(boxes, width)
+        new_height, new_width, scale = (float(v) for v in im_info[0])
+        boxes = clip(boxes * np.float32(scale), new_height, new_width)
+        cells = (math.ceil(new_height / self._stride), math.ceil(new_width / self._stride))
+        targets = self._assign(boxes, cells, (new_height, new_width), rng=rng)
+        batch["im_info"] = im_info
+        batch["gt_boxes"] = np.concatenate((boxes, classes[:, None].astype(np.float32)), axis=1)[None]
+        batch.update(targets._asdict())
+        return batch

@@ -1,0 +1,181 @@
+"""Weights in files, and everything that training needs to go on exactly where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.files import replacing, sha256
+from lib.mx import mx
+
+_log = logging.getLogger(__name__)
+
+_TEST = "_test"
+_OPTIMIZER, _TOTALS = "optimizer/", "totals/"
+
+
+def save_params(path: Path, args: Mapping, auxs: Mapping) -> None:
+    """Writes weights (numpy or NDArray by name) in MXNet's format: keys `arg:NAME` and `aux:NAME`."""
+    arrays = {}
+    for kind, values in (("arg", args), ("aux", auxs)):
+        for name, value in values.items():
+            arrays[f"{kind}:{name}"] = value if isinstance(value, mx.nd.NDArray) else mx.nd.array(value)
+    with replacing(path) as temporary:
+        mx.nd.save(str(temporary), arrays)
+
+
+def load_params(path: Path, *, hint: str = "train it first, or name another file") -> tuple[dict, dict]:
+    """(args, auxs) of a file in MXNet's format, numpy arrays by name.
+
+    Raises InputError where the file is missing (`hint` tells where to get it) or is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; {hint}")
+    try:
+        arrays = mx.nd.load(str(path))
+    except mx.base.MXNetError as error:
+        raise InputError(f"{path}: not a weights file that MXNet can read; {hint}") from error
+    result: dict[str, dict] = {"arg": {}, "aux": {}}
+    if not isinstance(arrays, dict):
+        raise InputError(f"{path}: its arrays have no names, expected arg:NAME and aux:NAME; {hint}")
+    for key, value in arrays.items():
+        kind, _, name = key.partition(":")
+        if kind not in result or not name:
+            raise InputError(f"{path}: holds {key!r}, expected arg:NAME and aux:NAME; {hint}")
+        result[kind][name] = value.asnumpy()
+    return result["arg"], result["aux"]
+
+
+def with_test_weights(
+    args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int, layer: str = "rfcn_bbox"
+) -> dict:
+    """`args` and beside them `<layer>_weight_test` and `<layer>_bias_test`, which give deltas without normalisation.
+
+    The layer's channel is (class * 4 + coordinate) * bins + bin; the outputs of weight and bias times `stds` plus
+    `means` of the coordinate are the deltas. bins: 49 for 7x7 position-sensitive pooling. Values are numpy arrays or
+    NDArrays, the new ones numpy. Raises ValueError where the channels are no multiple of 4 * bins.
+    """
+    weight, bias = (np.asarray(_numpy(args[f"{layer}_{kind}"])) for kind in ("weight", "bias"))
+    classes, rest = divmod(len(weight), 4 * bins)
+    if rest:
+        raise ValueError(f"{layer}: {len(weight)} channels are no multiple of 4 coordinates x {bins} bins")
+    std, mean = (np.repeat(np.tile(np.float32(values), classes), bins) for values in (stds, means))
+    folded = {
+        f"{layer}_weight{_TEST}": weight * std[:, None, None, None],
+        f"{layer}_bias{_TEST}": bias * std + mean,
+    }
+    return {**args, **folded}
+
+
+def for_test(args: Mapping) -> dict:
+    """`args` where every `X_test` takes the place of `X`, as the published test code does."""
+    result = {name: value for name, value in args.items() if not name.endswith(_TEST)}
+    result.update({name[: -len(_TEST)]: value for name, value in args.items() if name.endswith(_TEST)})
+    return result
+
+
+def for_training(args: Mapping) -> dict:
+    """`args` without the weights made for testing."""
+    return {name: value for name, value in args.items() if not name.endswith(_TEST)}
+
+
+def _numpy(value) -> np.ndarray:
+    return value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where training stands: `step` steps of epoch `epoch` (from 0) are done.
+
+    args, auxs, optimizer: numpy arrays by name. totals: running sums of what is measured, {name: (k, 2) or (2,)}.
+    The random numbers to come follow from epoch and step.
+    """
+
+    epoch: int
+    step: int
+    args: Mapping[str, np.ndarray]
+    auxs: Mapping[str, np.ndarray]
+    optimizer: Mapping[str, np.ndarray]
+    totals: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of one training: `<prefix>-0002.params` after two epochs, `<prefix>-latest.params` within one,
+    and beside each a `.state.npz` with the optimizer's memory and the position.
+
+    complete: `complete(args) -> args` adds weights that only the file has, such as `with_test_weights`.
+    """
+
+    def __init__(self, prefix: Path, complete: Callable[[Mapping], Mapping] | None = None) -> None:
+        self.prefix = Path(prefix)
+        self._complete = complete
+
+    def path(self, epoch: int) -> Path:
+        """The weights after `epoch` epochs."""
+        return self._named(f"{epoch:04d}", ".params")
+
+    def _named(self, name: str, suffix: str) -> Path:
+        return self.prefix.parent / f"{self.prefix.name}-{name}{suffix}"
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Writes a checkpoint; returns the path of its weights. A reader never finds half of one."""
+        whole = checkpoint.step == 0
+        name = f"{checkpoint.epoch:04d}" if whole else "latest"
+        params = self._named(name, ".params")
+        args = self._complete(checkpoint.args) if self._complete else checkpoint.args
+        save_params(params, args, checkpoint.auxs)
+        arrays = {
+            "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
+            # a state belongs to these very weights: the two files are not written in one move
+            "params_sha256": np.array(sha256(params)),
+            **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
+            **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
+        }
+        with replacing(self._named(name, ".state.npz")) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        if whole:
+            for suffix in (".state.npz", ".params"):
+                self._named("latest", suffix).unlink(missing_ok=True)
+        return params
+
+    def newest(self) -> Checkpoint | None:
+        """The checkpoint that has come furthest, None where there is none.
+
+        A state whose weights are missing or are not the ones it was written with is passed over, with a warning.
+        """
+        found = []
+        for path in self.prefix.parent.glob(f"{self.prefix.name}-*.state.npz"):
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    epoch, step = (int(v) for v in file["position"])
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                _log.warning("%s is not a checkpoint's state and is passed over (%s)", path, error)
+                continue
+            found.append((epoch, step, path))
+        for epoch, step, path in sorted(found, reverse=True):
+            params = path.with_name(path.name[: -len(".state.npz")] + ".params")
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            if not params.is_file() or sha256(params) != str(arrays["params_sha256"]):
+                _log.warning("%s is passed over: its weights %s are missing or others", path, params.name)
+                continue
+            args, auxs = load_params(params)
+            optimizer, totals = (
+                {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
+                for start in (_OPTIMIZER, _TOTALS)
+            )
+            return Checkpoint(epoch, step, for_training(args), auxs, optimizer, totals)
+        return None
+
+    def forget(self) -> None:
+        """Removes the states (not the weights) of an earlier training, which a new one must not go on from."""
+        for path in self.prefix.parent.glob(f"{self.prefix.name}-*.state.npz"):
+            _log.info("removing %s of an earlier training", path)
+            path.unlink()

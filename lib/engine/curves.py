@@ -1,0 +1,62 @@
+"""Loss curves: lines of JSON while training runs, a picture after each epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lib.files import replacing
+
+
+class Curves:
+    """What training measured, in a file of lines `{"epoch": 0, "step": 100, "lr": 0.1, "losses": {name: mean}}`:
+    means over the steps since the line before, written when `step` steps of `epoch` (from 0) were done.
+    """
+
+    def __init__(self, lines: Path, picture: Path) -> None:
+        self._lines, self._picture = lines, picture
+
+    def _read(self) -> list[dict]:
+        if not self._lines.is_file():
+            return []
+        lines = self._lines.read_text(encoding="utf-8").splitlines(keepends=True)
+        # a line without its end was being written when the process died
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def cut(self, epoch: int, step: int) -> None:
+        """Drops what was written after `step` steps of `epoch`, as training goes on from there."""
+        kept = [line for line in self._read() if (line["epoch"], line["step"]) <= (epoch, step)]
+        with replacing(self._lines) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def add(self, epoch: int, step: int, lr: float, losses: Mapping[str, float]) -> None:
+        line = {"epoch": epoch, "step": step, "lr": lr, "losses": dict(losses)}
+        with open(self._lines, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def draw(self, steps_per_epoch: int) -> None:
+        """Draws a panel for each loss and one for the learning rate, over the epochs."""
+        lines = self._read()
+        if not lines:
+            return
+        epochs = [line["epoch"] + line["step"] / steps_per_epoch for line in lines]
+        names = list(lines[-1]["losses"])
+        panels = {name: [line["losses"].get(name, math.nan) for line in lines] for name in names}
+        panels["learning rate"] = [line["lr"] for line in lines]
+        columns = min(3, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        for number, (name, values) in enumerate(panels.items(), 1):
+            axes = figure.add_subplot(rows, columns, number)
+            axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", linewidth=1.2)
+            axes.set_title(name, fontsize=10)
+            axes.set_xlabel("epoch", fontsize=8)
+            axes.grid(alpha=0.3)
+        with replacing(self._picture) as temporary:
+            figure.savefig(temporary, dpi=110)

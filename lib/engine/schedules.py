@@ -1,0 +1,57 @@
+"""Learning rates: functions from the number of steps taken to the rate of the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from lib.errors import InputError
+
+Schedule = Callable[[int], float]
+
+
+def step_decay(
+    lr: float,
+    lr_step: str,
+    steps_per_epoch: int,
+    *,
+    factor: float = 0.1,
+    warmup: bool = False,
+    warmup_lr: float = 0.0,
+    warmup_step: int = 0,
+) -> Schedule:
+    """`lr`, times `factor` from every epoch in `lr_step` on: fractions such as '1.333', separated by commas.
+
+    With `warmup` the first `warmup_step` steps have the rate `warmup_lr`. Raises InputError for another `lr_step`.
+    """
+    try:
+        drops = [int(float(part) * steps_per_epoch) for part in str(lr_step).split(",") if part.strip()]
+    except ValueError:
+        raise InputError(
+            f"TRAIN.lr_step: {lr_step!r} is not epochs separated by commas, such as '1.333' or '4,6'"
+        ) from None
+
+    def rate(step: int) -> float:
+        if warmup and step < warmup_step:
+            return warmup_lr
+        return lr * factor ** sum(step >= drop for drop in drops)
+
+    return rate
+
+
+def cosine(lr: float, steps: int) -> Schedule:
+    """From `lr` to 0 along half a cosine."""
+    return lambda step: lr * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
+
+
+def one_cycle(lr: float, steps: int, *, rise: float = 0.3, start: float = 0.04) -> Schedule:
+    """From `start` * `lr` up to `lr` over the share `rise` of the steps, then down to 0, both along half a cosine
+    (Smith and Topin, Super-Convergence, 2018)."""
+
+    def rate(step: int) -> float:
+        position = min(step / steps, 1)
+        if position < rise:
+            return lr * (start + (1 - start) * 0.5 * (1 - math.cos(math.pi * position / rise)))
+        return lr * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))
+
+    return rate
