@@ -1,0 +1,177 @@
+"""True optical flow: between frames of a clip, and between pairs made for training a flow network.
+
+Flow is (2, H, W) float32 in pixels from the first image to the second, x before y: what is at pixel (x, y) of the
+first is at (x + flow[0, y, x], y + flow[1, y, x]) of the second. It is that of the top-most thing at each pixel, and
+goes on where the second image hides it. Layers are rigid: position, turn and scale change, the shape does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from . import motion
+from .atlas import stock
+from .degrade import draw, finish
+from .layers import Placed, between, displacement, paste, place
+from .scene import Scene
+
+FARTHEST = 9  # frames: the greatest distance that FGFA's training and testing ask of the flow network
+_FAULTS = 24  # frames of the clip that a pair's degradations are taken from
+_FAR = 0.33  # share of a pair's sprites that fly farther than the objects of clips do
+
+
+class FramePair(NamedTuple):
+    """Two frames of a clip, images (H, W, 3) uint8 BGR, and the flow from the first to the second.
+
+    moving (H, W) bool: pixels of objects that move by 1 px or more and are seen in both frames; objects (H, W) bool:
+    pixels of objects in the first frame. Blobs, bars and the backdrop count as neither.
+    """
+
+    image_i: np.ndarray
+    image_j: np.ndarray
+    flow: np.ndarray
+    moving: np.ndarray
+    objects: np.ndarray
+
+
+class RandomPair(NamedTuple):
+    """A made-up pair, images (H, W, 3) uint8 BGR, and the flow from a to b.
+
+    moving (H, W) bool: pixels of sprites that move by 1 px or more and are seen in both images.
+    """
+
+    image_a: np.ndarray
+    image_b: np.ndarray
+    flow: np.ndarray
+    moving: np.ndarray
+
+
+def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True) -> FramePair:
+    """Frames i and j of a clip (`scene_of(settings, split, index)`) with the true flow from i to j.
+
+    The images equal the dataset's before JPEG; sharp and clean unless `degraded`.
+    """
+    steps = [between(layer.transforms[i], layer.transforms[j]) for layer in scene.layers]
+    placed_i, placed_j = (
+        [place(layer.image, layer.transforms[t], scene.height, scene.width) for layer in scene.layers] for t in (i, j)
+    )
+    camera = between(scene.camera[i], scene.camera[j])
+    flow, owner = _compose(scene.height, scene.width, camera, placed_i, steps)
+    labels = np.array([layer.label for layer in scene.layers] + [0])
+    objects = labels[owner] > 0
+    moving = objects & _moves_in_sight(flow, owner, _owners(scene.height, scene.width, placed_j))
+    return FramePair(scene.render(i, degraded), scene.render(j, degraded), flow, moving, objects)
+
+
+def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, degraded: bool = True) -> RandomPair:
+    """A pair in the manner of Flying Chairs (Dosovitskiy et al. 2015, section 4), made to be like MiniVID.
+
+    4 to 10 sprites fly over a backdrop. Most move as objects of the clips do within 1 to 9 frames, the others farther;
+    the backdrop pans as in the clips or is shifted, turned and scaled at random, in part together with the sprites.
+    With `degraded`, the two images are blurred, faded and noisy independently of each other, as frames of a clip are.
+    """
+    store = stock()
+    times = rng.permutation([0, int(rng.integers(1, FARTHEST + 1))])
+    camera, carries = _camera(rng, abs(int(times[1] - times[0])), height, width)
+    sprites, paths = [], []
+    for _ in range(rng.integers(4, 11)):
+        span = float(np.exp(rng.uniform(np.log(24), np.log(120))))
+        label = int(rng.integers(len(store.sprites)))
+        image, scale = store.sprite(rng, label, span)
+        path = _flight(rng, span, times, (height, width))
+        maps = motion.Trajectory(path.centre, path.angle, path.scale * scale, path.velocity).transforms(
+            *image.shape[:2]
+        )
+        if carries:
+            maps[1] = _after(camera, maps[1])
+        sprites.append(image)
+        paths.append((maps, path.velocity))
+    backdrop = store.backdrop(rng)
+    margin = np.array([[1.0, 0, (width - backdrop.shape[1]) / 2], [0, 1.0, (height - backdrop.shape[0]) / 2]])
+    faults = draw(rng, _FAULTS)
+    images, placed = [], []
+    for now, ground in enumerate((margin, _after(camera, margin))):
+        frame = cv2.warpAffine(backdrop, ground, (width, height), borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
+        moment = int(rng.integers(_FAULTS))
+        sharp = [place(image, maps[now], height, width) for image, (maps, _) in zip(sprites, paths)]
+        shown = sharp
+        if degraded:
+            shown = [
+                place(image, maps[now], height, width, velocity[now] * faults.exposure[moment])
+                for image, (maps, velocity) in zip(sprites, paths)
+            ]
+        for each in shown:
+            if each is not None:
+                paste(frame, each)
+        images.append(finish(frame, faults, moment, rng) if degraded else cv2.convertScaleAbs(frame))
+        placed.append(sharp)
+    steps = [between(maps[0], maps[1]) for maps, _ in paths]
+    flow, owner = _compose(height, width, camera, placed[0], steps)
+    moving = (owner >= 0) & _moves_in_sight(flow, owner, _owners(height, width, placed[1]))
+    return RandomPair(images[0], images[1], flow, moving)
+
+
+def _flight(rng: np.random.Generator, span: float, times: np.ndarray, size: tuple[int, int]) -> motion.Trajectory:
+    """The two positions of a sprite: those of an object of the clips at two times, or for one in three any farther."""
+    height, width = size
+    kind = motion.KINDS[rng.choice(3, p=(0.15, 0.25, 0.6))]
+    path = motion.drift(rng, kind, span, FARTHEST + 1)
+    centre, angle, scale, velocity = (each[times] for each in (path.centre, path.angle, path.scale, path.velocity))
+    if rng.random() < _FAR:
+        turn, far = rng.uniform(0, 2 * np.pi), min(rng.exponential(16), 60.0)
+        step = far * np.array([np.cos(turn), np.sin(turn)])
+        centre, velocity = np.stack([-step / 2, step / 2]), np.stack([step, step]) / abs(int(times[1] - times[0]))
+        velocity = np.clip(velocity, -motion.MAX_SPEED, motion.MAX_SPEED)
+        angle = rng.normal(0, 0.15) + rng.normal(0, 0.12, 2)
+        scale = 1 + rng.normal(0, 0.04, 2)
+    return motion.Trajectory(centre + rng.uniform((0, 0), (width, height)) - centre.mean(0), angle, scale, velocity)
+
+
+def _camera(rng: np.random.Generator, gap: int, height: int, width: int) -> tuple[np.ndarray, bool]:
+    """The map (2, 3) of the backdrop from one image to the other, and whether it carries the sprites along."""
+    if rng.random() < 0.5:
+        return motion.moving(motion.pan(rng, gap + 1)).transforms(1, 1)[gap], False
+    angle, scale, shift = rng.normal(0, 0.04), 1 + rng.normal(0, 0.04), rng.normal(0, 7, 2)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    linear, middle = np.array([[cos, -sin], [sin, cos]]), np.array([width / 2, height / 2])
+    return np.column_stack([linear, middle + shift - linear @ middle]), bool(rng.random() < 0.5)
+
+
+def _after(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The map (2, 3) that does `first`, then `second`."""
+    return second @ np.vstack([first, (0, 0, 1)])
+
+
+def _owners(height: int, width: int, placed: Sequence[Placed | None]) -> np.ndarray:
+    """Which layer is on top at each pixel (height, width) int; -1 the backdrop."""
+    owner = np.full((height, width), -1)
+    for index, each in enumerate(placed):
+        if each is not None:
+            owner[each.region][each.solid] = index
+    return owner
+
+
+def _compose(
+    height: int, width: int, camera: np.ndarray, placed: Sequence[Placed | None], steps: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The flow (2, height, width) of the top-most layers, and which they are (`_owners`)."""
+    flow = displacement(camera, 0, 0, width, height)
+    for each, step in zip(placed, steps):
+        if each is not None:
+            moved = displacement(step, each.x, each.y, each.image.shape[1], each.image.shape[0])
+            np.copyto(flow[(slice(None), *each.region)], moved, where=each.solid)
+    return flow, _owners(height, width, placed)
+
+
+def _moves_in_sight(flow: np.ndarray, owner: np.ndarray, owner_then: np.ndarray) -> np.ndarray:
+    """(H, W) bool: moves by 1 px or more to a pixel that shows the same layer then."""
+    height, width = owner.shape
+    x = np.rint(flow[0] + np.arange(width)).astype(np.int32)
+    y = np.rint(flow[1] + np.arange(height)[:, None]).astype(np.int32)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    same = owner_then[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] == owner
+    return inside & same & (flow[0] ** 2 + flow[1] ** 2 >= 1)

@@ -1,0 +1,106 @@
+"""A small vector painter: filled outlines with dark edges, and a texture over them, made into a sprite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from .texture import colour, pattern
+
+SIDE = 320  # pixels of the drawing's square
+_SHIFT = 4  # sub-pixel bits of cv2 coordinates
+_MARGIN = 0.94  # share of the square that the drawing from -1 to 1 takes, to leave room for edges
+
+Points = Sequence[tuple[float, float]]
+
+
+def arc(centre: tuple[float, float], rx: float, ry: float, start: float, end: float) -> np.ndarray:
+    """Points (24, 2) on an ellipse between two angles, in turns, from the right over the bottom."""
+    turn = 2 * np.pi * np.linspace(start, end, 24)
+    return np.stack([centre[0] + rx * np.cos(turn), centre[1] + ry * np.sin(turn)], 1)
+
+
+def smooth(points: Points | np.ndarray, steps: int = 8) -> np.ndarray:
+    """A closed Catmull-Rom curve (N * steps, 2) through `points` (N, 2)."""
+    p1 = np.asarray(points, np.float64)
+    p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
+    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    a, b, c, d = (q[:, None, :] for q in (p0, p1, p2, p3))
+    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return curve.reshape(-1, 2)
+
+
+class Painter:
+    """A drawing of one thing in a square from -1 to 1; the colours are drawn at the start and differ from each other."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.image = np.zeros((SIDE, SIDE, 3), np.uint8)
+        self.mask = np.zeros((SIDE, SIDE), np.uint8)
+        self.textured = np.zeros((SIDE, SIDE), np.uint8)
+        self.body = colour(rng, (0.35, 0.95), (0.5, 1.0))
+        self.second = colour(rng, (0.3, 0.95), (0.4, 1.0))
+        self.rim = np.full(3, rng.uniform(8, 40))
+        self.dark = np.full(3, rng.uniform(35, 80)) + rng.uniform(-10, 10, 3)
+        self.light = np.full(3, rng.uniform(190, 225))
+        self.white = np.full(3, 245.0)
+        self.glass = np.array([235.0, 205, 150]) + rng.uniform(-25, 20, 3)
+        self.yellow = np.array([60.0, 220, 250])
+        self.red = np.array([40.0, 40, 220])
+        self.orange = np.array([30.0, 150, 245]) + rng.uniform(-20, 10, 3)
+        self.brown = np.array([45.0, 80, 125]) + rng.uniform(-20, 20, 3)
+
+    def polygon(self, points: Points | np.ndarray, paint: np.ndarray, edge: float = 0.035) -> None:
+        """Fills a closed outline (N, 2) and draws its edge, `edge` wide."""
+        pixels = _pixels(points)
+        wholly = paint is self.body or paint is self.second
+        for target, value in (
+            (self.image, tuple(map(float, paint))),
+            (self.mask, 255),
+            (self.textured, 255 if wholly else 0),
+        ):
+            cv2.fillPoly(target, [pixels], value, cv2.LINE_AA, _SHIFT)
+        thick = max(1, round(edge * SIDE / 2))
+        cv2.polylines(self.image, [pixels], True, tuple(self.rim.tolist()), thick, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.mask, [pixels], True, 255, thick, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.textured, [pixels], True, 0, thick, cv2.LINE_AA, _SHIFT)
+
+    def blob(self, points: Points | np.ndarray, paint: np.ndarray) -> None:
+        """`polygon` with its corners rounded."""
+        self.polygon(smooth(points), paint)
+
+    def ellipse(self, centre: tuple[float, float], rx: float, ry: float, paint: np.ndarray) -> None:
+        """A filled ellipse of the given radii."""
+        self.polygon(arc(centre, rx, ry, 0, 1), paint, edge=0.03)
+
+    def line(self, points: Points | np.ndarray, width: float, paint: np.ndarray) -> None:
+        """An open line; a wide one of a paint other than the rim's gets dark edges."""
+        pixels = _pixels(points)
+        thick = max(1, round(width * SIDE / 2))
+        border = 0 if paint is self.rim or width < 0.06 else max(2, round(0.03 * SIDE))
+        for value, wide in ((self.rim, thick + border), (paint, thick)):
+            cv2.polylines(self.image, [pixels], False, tuple(map(float, value)), wide, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.mask, [pixels], False, 255, thick + border, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.textured, [pixels], False, 0, thick + border, cv2.LINE_AA, _SHIFT)
+
+
+def _pixels(points: Points | np.ndarray) -> np.ndarray:
+    """Points of the square from -1 to 1 as cv2 fixed-point coordinates."""
+    scaled = (np.asarray(points, np.float64) * _MARGIN + 1) * (SIDE / 2) - 0.5
+    return np.round(scaled * 2**_SHIFT).astype(np.int32)
+
+
+def drawing(draw: Callable[[Painter, np.random.Generator], None], rng: np.random.Generator) -> np.ndarray:
+    """Draws one thing with texture and rim, cut to its outline: (h, w, 4) uint8 BGRA, colours not yet times alpha."""
+    painter = Painter(rng)
+    draw(painter, rng)
+    surface = pattern(rng, SIDE, SIDE, rng.uniform(20, 44)) - 0.5
+    shade = rng.uniform(0.25, 0.6) * (painter.textured / np.float32(255)) * surface
+    light = np.linspace(0.1, -0.1, SIDE, dtype=np.float32)[:, None]
+    image = painter.image.astype(np.float32) * (1 + shade + light)[..., None]
+    rim = cv2.morphologyEx(painter.mask, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8)).astype(np.float32) / 255
+    image = image * (1 - rim[..., None]) + painter.rim.astype(np.float32) * rim[..., None]
+    drawn = np.dstack([np.clip(image, 0, 255).astype(np.uint8), painter.mask])
+    x, y, width, height = cv2.boundingRect((painter.mask > 127).astype(np.uint8))
+    return drawn[y : y + height, x : x + width]

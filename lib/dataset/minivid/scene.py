@@ -1,0 +1,183 @@
+"""Clips: what is drawn for each one, and how its frames and objects look."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from . import motion, sprites
+from .degrade import Degradation, draw, finish
+from .layers import Layer, extent, paste, place
+from .settings import Settings
+from .texture import background
+
+_LEAST_SEEN = 0.4  # share of a silhouette inside the frame below which the object is not annotated
+_LEAST_FREE = 0.15  # share of that which nothing covers, below which it is not annotated
+_OCCLUDED = 0.3  # share covered from which the object is marked as occluded
+_MARGIN = 40  # px of backdrop around the frame, for the camera's pan
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object of one frame: box x1 y1 x2 y2 in inclusive pixels of what the frame shows of its sharp silhouette."""
+
+    track: int
+    label: int
+    box: tuple[int, int, int, int]
+    occluded: bool
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A clip: its backdrop, its layers from bottom to top, its degradations, and the seed of its noise."""
+
+    height: int
+    width: int
+    backdrop: np.ndarray
+    camera: np.ndarray
+    layers: tuple[Layer, ...]
+    degradation: Degradation
+    seed: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.camera)
+
+    def render(self, frame: int, degraded: bool = True) -> np.ndarray:
+        """One frame (H, W, 3) uint8 BGR; sharp and clean unless `degraded`."""
+        image = cv2.warpAffine(
+            self.backdrop, self.camera[frame], (self.width, self.height), borderMode=cv2.BORDER_REFLECT_101
+        ).astype(np.float32)
+        exposure = self.degradation.exposure[frame]
+        for layer in self.layers:
+            blur = layer.velocity[frame] * exposure if degraded else None
+            placed = place(layer.image, layer.transforms[frame], self.height, self.width, blur)
+            if placed is not None:
+                paste(image, placed)
+        if not degraded:
+            return cv2.convertScaleAbs(image)
+        return finish(image, self.degradation, frame, np.random.default_rng((*self.seed, frame)))
+
+    def objects(self, frame: int) -> list[Object]:
+        """The annotated objects of a frame, in the order of their tracks.
+
+        Left out: those with under 40 % of the silhouette inside the frame, and those covered to over 85 %.
+        """
+        found = []
+        covered = np.zeros((self.height, self.width), bool)
+        for layer in reversed(self.layers):
+            placed = place(layer.image, layer.transforms[frame], self.height, self.width)
+            if placed is None:
+                continue
+            solid, above = placed.solid, covered[placed.region]
+            if layer.label and solid.any():
+                inside = int(solid.sum())
+                free = 1 - int((solid & above).sum()) / inside
+                if inside >= _LEAST_SEEN * _area(layer, frame) and free >= _LEAST_FREE:
+                    x, y, w, h = cv2.boundingRect(solid.astype(np.uint8))
+                    box = (placed.x + x, placed.y + y, placed.x + x + w - 1, placed.y + y + h - 1)
+                    found.append(Object(layer.track, layer.label, box, free < 1 - _OCCLUDED))
+            above |= solid
+        return sorted(found, key=lambda each: each.track)
+
+
+def _area(layer: Layer, frame: int) -> float:
+    """Pixels of the whole silhouette, also outside the frame."""
+    matrix = layer.transforms[frame]
+    return float((layer.image[..., 3] > 127).sum()) * abs(np.linalg.det(matrix[:, :2]))
+
+
+def _span(rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(30), np.log(110))))
+
+
+def _cost(
+    image: np.ndarray, path: motion.Trajectory, others: list[np.ndarray], height: int, width: int
+) -> tuple[float, np.ndarray]:
+    """How badly a path suits a clip: mean share of the sprite outside the frame or over other objects; and its boxes."""
+    boxes = np.array([extent(image, matrix) for matrix in path.transforms(*image.shape[:2])], np.float64)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
+
+    def common(other: np.ndarray) -> np.ndarray:
+        low, high = np.maximum(boxes[:, :2], other[..., :2]), np.minimum(boxes[:, 2:], other[..., 2:])
+        return np.prod(np.maximum(high - low, 0), 1)
+
+    outside = 1 - common(np.array([0, 0, width, height])) / area
+    over = sum((common(other) / area for other in others), np.zeros(len(boxes)))
+    return float(outside.mean() + over.mean()), boxes
+
+
+def _find_way(
+    rng: np.random.Generator, image: np.ndarray, kind: str, others: list[np.ndarray], settings: Settings
+) -> motion.Trajectory:
+    """The best of a dozen random paths: most of the object stays in the frame and beside the others."""
+    height, width = settings.height, settings.width
+    best, least, boxes = None, np.inf, None
+    for _ in range(12):
+        path = motion.drift(rng, kind, max(image.shape[:2]), settings.frames)
+        start = rng.uniform((0.1 * width, 0.12 * height), (0.9 * width, 0.88 * height))
+        path = motion.moving(path.centre + start, path.angle, path.scale)
+        cost, taken = _cost(image, path, others, height, width)
+        if cost < least:
+            best, least, boxes = path, cost, taken
+    others.append(boxes)
+    return best
+
+
+def _bar(rng: np.random.Generator, settings: Settings) -> Layer:
+    """A slanted bar that crosses the frame at 5 to 11 px a frame."""
+    image = sprites.bar(rng, settings.height + settings.width)
+    time = np.arange(settings.frames) - rng.uniform(0, settings.frames - 1)
+    speed = rng.uniform(5, 11) * rng.choice([-1, 1])
+    middle = np.array([settings.width / 2, settings.height / 2])
+    tilt = rng.normal(0, 0.3) + (np.pi / 2 if rng.random() < 0.25 else 0.0)
+    across = np.array([np.cos(tilt), np.sin(tilt)])
+    return Layer.along(image, motion.moving(middle + time[:, None] * speed * across, tilt))
+
+
+def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
+    """The moving things of a clip: blobs, a close-up now and then, two to four objects, up to two bars."""
+    taken: list[np.ndarray] = []
+    result = []
+    spans = [_span(rng) for _ in range(rng.integers(2, 5))]
+    if rng.random() < 0.16:
+        spans = [rng.uniform(180, 235), *spans[1:]]  # close to the camera, and behind the others so that they show
+    for track, span in enumerate(spans):
+        label = int(rng.integers(1, len(sprites.NAMES) + 1))
+        image = sprites.thing(rng, label, span)
+        kind = motion.KINDS[rng.choice(3, p=motion.SHARES)]
+        result.append(Layer.along(image, _find_way(rng, image, kind, taken, settings), label, track))
+    blobs = []
+    for _ in range(rng.integers(1, 5)):
+        image = sprites.distractor(rng, rng.uniform(20, 75))
+        kind = motion.KINDS[rng.choice(3, p=motion.SHARES)]
+        blobs.append(Layer.along(image, _find_way(rng, image, kind, taken, settings)))
+    # At most one blob passes in front of objects; the others lie below, where a close-up may hide them.
+    front = blobs[:1] if rng.random() < 0.3 else []
+    bars = [_bar(rng, settings) for _ in range(rng.choice(3, p=(0.5, 0.35, 0.15)))]
+    return (*blobs[len(front) :], *result, *front, *bars)
+
+
+@functools.lru_cache(maxsize=64)
+def scene_of(settings: Settings, split: str, index: int) -> Scene:
+    """Clip `index` of a split ("train" or "val"): the same scene for the same settings, wherever it is asked for."""
+    if split not in settings.clips or not 0 <= index < settings.clips[split]:
+        raise ValueError(f"no clip {index} in split {split!r}; there are {settings.clips}")
+    seed = (settings.seed, sorted(settings.clips).index(split), index)
+    rng = np.random.default_rng(seed)
+    height, width = settings.height, settings.width
+    fastest = min(1.0, _MARGIN / settings.frames)
+    path = motion.pan(rng, settings.frames, fastest)
+    path -= path.mean(0) + _MARGIN
+    camera = motion.moving(path).transforms(1, 1)
+    backdrop = background(rng, height + 2 * _MARGIN, width + 2 * _MARGIN)
+    return Scene(height, width, backdrop, camera, layers(rng, settings), draw(rng, settings.frames), seed)
+
+
+def frames(scene: Scene) -> Iterator[tuple[np.ndarray, list[Object]]]:
+    """The frames of a clip with their objects, in order."""
+    for frame in range(len(scene)):
+        yield scene.render(frame), scene.objects(frame)
