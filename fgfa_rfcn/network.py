@@ -6,10 +6,11 @@ from easydict import EasyDict
 
 from lib.mx import mx
 from lib.nets import sizes
-from lib.nets.aggregation import cosine, embedding, weigh
+from lib.nets.aggregation import embedding
 from lib.nets.detection import detections, training_losses
 from lib.nets.flownet import flow
 from lib.nets.resnet import feature_map
+from lib.ops.builtin import cosine, weigh
 
 EPS = 2e-5  # of BatchNorm; the baseline has another
 
@@ -36,3 +37,50 @@ def train_symbol(cfg: EasyDict):
     embedded = embedding(mx.sym.concat(own, neighbours, dim=0), cfg.network.EMBED_DIMS)
     similarity = cosine(mx.sym.slice_axis(embedded, 0, 1, 3), mx.sym.slice_axis(embedded, 0, 0, 1))
     return training_losses(weigh(neighbours, similarity), cfg)
+
+
+def feature_symbol(cfg: EasyDict):
+    """Input data (N, 3, H, W); output conv_embed: features and embedding, in the layout that the ring keeps.
+
+    That is (N, FGFA_FEAT_DIM, h, w) for MXNet's operators, (N, h, w, FGFA_FEAT_DIM) for the compiled ones.
+    """
+    features = _features(mx.sym.Variable("data"), cfg)
+    embedded = embedding(features, cfg.network.EMBED_DIMS)
+    if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so that all frames weigh the same
+        embedded = mx.sym.zeros_like(embedded)
+    both = mx.sym.concat(features, embedded, dim=1)
+    return mx.sym.identity(sizes.operators(cfg).to_ring(both), name="conv_embed")
+
+
+def detection_symbol(cfg: EasyDict, windows: int = 1):
+    """Detections of `windows` frames, each from the frames around it.
+
+    Inputs: data (windows, 3, H, W), the frames themselves; data_cache (S, 3, H, W) and feat_cache (S, …), the ring of
+    images and of what `feature_symbol` gives; order (windows, F), the ring's slots of each window's frames; im_info
+    (windows, 3). Every frame of a window is warped by the flow from the frame itself, which is among them.
+    """
+    data, images, ring, order = (mx.sym.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
+    frames = window_frames(cfg)
+    aggregated = []
+    for index in range(windows):
+        slots = mx.sym.reshape(mx.sym.slice_axis(order, 0, index, index + 1), (-1,))
+        current = mx.sym.repeat(mx.sym.slice_axis(data, 0, index, index + 1), repeats=frames, axis=0)
+        motion = flow(current, mx.sym.take(images, slots), sizes.flownet(cfg))
+        if not cfg.TEST.WARP:
+            motion = mx.sym.zeros_like(motion)
+        aggregated.append(
+            sizes.operators(cfg).aggregate(
+                ring,
+                motion,
+                slots,
+                feature_channels=cfg.network.FEAT_DIM,
+                current=cfg.TEST.KEY_FRAME_INTERVAL,
+                name=f"aggregated{index}",
+            )
+        )
+    return mx.sym.Group(detections(mx.sym.concat(*aggregated, dim=0), cfg))
+
+
+def window_frames(cfg: EasyDict) -> int:
+    """Frames in a window: K before, the frame itself, and, unless `causal`, K after."""
+    return cfg.TEST.KEY_FRAME_INTERVAL * (1 if cfg.TEST.causal else 2) + 1

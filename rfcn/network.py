@@ -22,6 +22,6 @@ def train_symbol(cfg: EasyDict):
     return training_losses(features(mx.sym.Variable("data"), cfg), cfg)
 
 
-def test_symbol(cfg: EasyDict, images: int = 1):
-    """Inputs data (images, 3, H, W), im_info (images, 3); outputs rois, cls_prob_reshape, bbox_pred_reshape."""
-    return mx.sym.Group(detections(features(mx.sym.Variable("data"), cfg), cfg, images))
+def test_symbol(cfg: EasyDict):
+    """Inputs data (N, 3, H, W), im_info (N, 3); outputs rois, cls_prob_reshape, bbox_pred_reshape."""
+    return mx.sym.Group(detections(features(mx.sym.Variable("data"), cfg), cfg))

@@ -38,7 +38,9 @@ class _Bound:
         self._executor = None
         self._shapes: dict[str, tuple] = {}
 
-    def executor(self, shapes: dict[str, tuple]):
+    def executor(self, shapes: Mapping[str, tuple]):
+        """The executor for these shapes of inputs; inputs not named keep the shapes they have."""
+        shapes = {**self._shapes, **shapes}
         if self._executor is None:
             self._executor = self._symbol.simple_bind(self._context, grad_req=self._grad_req, **shapes)
             self._executor.copy_params_from(self._args, self._auxs)
@@ -49,7 +51,7 @@ class _Bound:
         return self._executor
 
     def fill(self, inputs: Mapping):
-        """Executor with `inputs` (numpy or NDArray) copied in."""
+        """The executor with `inputs` (numpy or NDArray) copied in."""
         executor = self.executor({name: tuple(value.shape) for name, value in inputs.items()})
         for name, value in inputs.items():
             executor.arg_dict[name][:] = value
@@ -79,6 +81,11 @@ class Forward:
             "null",
         )
 
+    def inputs(self, **shapes: tuple) -> dict:
+        """Binds for these shapes and gives the input arrays themselves, to be written in place between calls."""
+        executor = self._bound.executor(shapes)
+        return {name: executor.arg_dict[name] for name in shapes}
+
     def __call__(self, **inputs) -> dict:
         executor = self._bound.fill(inputs)
         return dict(zip(self.outputs, executor.forward(is_train=False)))
@@ -98,9 +105,7 @@ class TrainStep:
         self.optimizer = optimizer
         self._trainable = [name for name in symbol.list_arguments() if name in trainable]
         self._names = [name for name in symbol.list_arguments() if name in args]
-        grad_req = {
-            name: "write" if name in trainable else "null" for name in symbol.list_arguments()
-        }
+        grad_req = {name: "write" if name in trainable else "null" for name in symbol.list_arguments()}
         args, auxs = _as_arrays({name: args[name] for name in self._names}), _as_arrays(auxs)
         self._bounds = [_Bound(symbol, context, args, auxs, grad_req) for context in contexts]
         self._initial = (args, auxs)

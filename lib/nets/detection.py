@@ -68,9 +68,9 @@ def training_losses(features, cfg: EasyDict):
     return mx.sym.Group([*rpn_outputs, *losses])
 
 
-def detections(features, cfg: EasyDict, images: int = 1) -> list:
+def detections(features, cfg: EasyDict) -> list:
     """features (N, C, h, w) -> [rois (N R, 5), cls_prob_reshape (N, R, classes), bbox_pred_reshape (N, R, 8)]."""
     for_rpn, for_head = _halves(features, cfg)
     scores, boxes = rpn(for_rpn, cfg.network.NUM_ANCHORS)
     rois = propose(scores, boxes, mx.sym.Variable("im_info"), proposals(cfg, cfg.TEST), operators(cfg))
-    return [rois, *head_outputs(*_head(for_head, rois, cfg), images)]
+    return [rois, *head_outputs(*_head(for_head, rois, cfg), cfg.TEST.RPN_POST_NMS_TOP_N)]

@@ -37,7 +37,7 @@ def _conv(x, name: str, filters: int, kernel: int = 3, stride: int = 1):
 
 def _double(x, like, name: str, filters: int):
     """Deconvolution 4x4/2, cropped from offset (1, 1) to the size of `like`."""
-    x = mx.sym.Deconvolution(x, name=name, num_filter=filters, kernel=(4, 4), stride=(2, 2))
+    x = mx.sym.Deconvolution(x, name=name, num_filter=filters, kernel=(4, 4), stride=(2, 2), no_bias=False)
     return mx.sym.Crop(x, like, offset=(1, 1))
 
 

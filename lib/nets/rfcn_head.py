@@ -35,20 +35,15 @@ def head_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, images: i
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, scalar=1.0)
     bbox_loss = mx.sym.MakeLoss(loss, grad_scale=1.0 / batch_size, name="bbox_loss")
     return [
-        _by_image(cls_prob, images, "cls_prob_reshape"),
-        _by_image(bbox_loss, images, "bbox_loss_reshape"),
+        mx.sym.reshape(cls_prob, (-4, images, -1, 0), name="cls_prob_reshape"),
+        mx.sym.reshape(bbox_loss, (-4, images, -1, 0), name="bbox_loss_reshape"),
         mx.sym.BlockGrad(mx.sym.reshape(label, (images, -1)), name="blockgrad0"),
     ]
 
 
-def head_outputs(cls_score, bbox_pred, images: int):
+def head_outputs(cls_score, bbox_pred, rois_per_image: int):
     """Test outputs cls_prob_reshape (N, R, C), bbox_pred_reshape (N, R, 4 * box_classes)."""
     return [
-        _by_image(mx.sym.softmax(cls_score, axis=1), images, "cls_prob_reshape"),
-        _by_image(bbox_pred, images, "bbox_pred_reshape"),
+        mx.sym.reshape(mx.sym.softmax(cls_score, axis=1), (-4, -1, rois_per_image, 0), name="cls_prob_reshape"),
+        mx.sym.reshape(bbox_pred, (-4, -1, rois_per_image, 0), name="bbox_pred_reshape"),
     ]
-
-
-def _by_image(x, images: int, name: str):
-    """(N R, D) -> (N, R, D)."""
-    return mx.sym.reshape(x, (-4, images, -1, 0), name=name)

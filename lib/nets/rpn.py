@@ -34,7 +34,7 @@ def rpn(features, anchors: int):
     return scores, boxes
 
 
-def rpn_losses(scores, boxes, batch_size: int, sigma: float = 3.0):
+def rpn_losses(scores, boxes, batch_size: int, sigma: float = 1.0):
     """Training outputs rpn_cls_prob (N, 2, A h, w) and rpn_bbox_loss (N, 4A, h, w).
 
     Class loss is the mean over labels other than -1; the box loss is divided by the constant `batch_size`.

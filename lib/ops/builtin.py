@@ -13,6 +13,35 @@ def warp(data, flow, name: str | None = None):
     return mx.sym.BilinearSampler(data, grid, name=name)
 
 
+def to_ring(features):
+    """The layout in which `aggregate` reads cached features: here (N, C, h, w), as they come."""
+    return features
+
+
+def aggregate(ring, flow, order, *, feature_channels: int, current: int, name: str | None = None):
+    """Aggregated features of one window; see `lib.ops.compiled.aggregate`.
+
+    ring (S, C + E, h, w); flow (F, 2, h, w); order (F,) slots of the window's frames -> (1, C, h, w).
+    """
+    warped = warp(mx.sym.take(ring, order), flow)
+    features = mx.sym.slice_axis(warped, 1, 0, feature_channels)
+    embeddings = mx.sym.slice_axis(warped, 1, feature_channels, None)
+    return weigh(features, cosine(embeddings, mx.sym.slice_axis(embeddings, 0, current, current + 1)), name)
+
+
+def cosine(embeddings, reference):
+    """Cosine at each cell: embeddings (F, E, h, w), reference (1, E, h, w) -> (F, 1, h, w); 0 for a zero vector."""
+    a = mx.sym.L2Normalization(embeddings, mode="channel", eps=1e-10)
+    b = mx.sym.L2Normalization(reference, mode="channel", eps=1e-10)
+    return mx.sym.sum(mx.sym.broadcast_mul(a, b), axis=1, keepdims=True)
+
+
+def weigh(features, cosines, name: str | None = None):
+    """Softmax of the cosines (F, 1, h, w) over frames, weighted sum of features (F, C, h, w) -> (1, C, h, w)."""
+    weights = mx.sym.softmax(cosines, axis=0)
+    return mx.sym.sum(mx.sym.broadcast_mul(features, weights), axis=0, keepdims=True, name=name)
+
+
 def multi_proposal(
     cls_prob,
     bbox_pred,

@@ -1,0 +1,87 @@
+"""The sliding window: from a stream of frames to FGFA's detections, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from easydict import EasyDict
+
+from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
+from lib.bbox.detections import Detections
+from lib.engine.detect import Picture, batch_detections, chunks, picture
+from lib.engine.runtime import Forward
+from lib.errors import InputError
+
+
+class VideoDetector:
+    """Detects objects in a clip, each frame aggregated with the frames around it.
+
+    Calling it with the frames of one clip (BGR uint8, any number from 1 up, one size) gives an iterator of Detections,
+    one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
+    through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
+    input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time.
+    """
+
+    def __init__(self, context, args: Mapping, auxs: Mapping, cfg: EasyDict, batch: int = 1):
+        self._features = Forward(feature_symbol(cfg), context, args, auxs)
+        self._detection = Forward(detection_symbol(cfg, batch), context, args, auxs)
+        self._cfg, self._batch = cfg, batch
+        self._before = cfg.TEST.KEY_FRAME_INTERVAL
+        self._after = 0 if cfg.TEST.causal else self._before
+        self._slots = self._before + self._after + 2 * batch - 1
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
+        count = done = 0  # frames taken in, frames given out
+        ring = None
+        pictures = (picture(frame, self._cfg) for frame in frames)
+        for chunk in chunks(pictures, self._batch):
+            features = self._embed(chunk, count, ring)
+            if ring is None:
+                ring = self._ring(chunk[0], features.shape)
+            for row, item in enumerate(chunk):
+                slot = (count + row) % self._slots
+                ring["data_cache"][slot] = item.data[0]
+                ring["feat_cache"][slot] = features[row]
+            im_info = chunk[0].im_info
+            count += len(chunk)
+            while count - self._after - done >= self._batch:
+                yield from self._detect(ring, range(done, done + self._batch), count, im_info)
+                done += self._batch
+        while done < count:
+            indices = range(done, min(done + self._batch, count))
+            yield from self._detect(ring, indices, count, im_info)
+            done = indices.stop
+
+    def _embed(self, chunk: list[Picture], count: int, ring: dict | None):
+        """Features and embedding of new frames, as an array of the device."""
+        shape = ring["data_cache"].shape[1:] if ring else chunk[0].data.shape[1:]
+        for row, item in enumerate(chunk):
+            if item.data.shape[1:] != shape:
+                raise InputError(
+                    f"frame {count + row} of the clip is {item.data.shape[2:]} after resizing, those before it are "
+                    f"{shape[1:]} (height, width); run clips of different sizes one by one"
+                )
+        return self._features(data=np.concatenate([item.data for item in chunk]))["conv_embed_output"]
+
+    def _ring(self, first: Picture, features: tuple) -> dict:
+        """The caches that the detection network reads, to be written slot by slot."""
+        frames = window_frames(self._cfg)
+        return self._detection.inputs(
+            data=(self._batch, *first.data.shape[1:]),
+            im_info=(self._batch, 3),
+            order=(self._batch, frames),
+            data_cache=(self._slots, *first.data.shape[1:]),
+            feat_cache=(self._slots, *features[1:]),
+        )
+
+    def _detect(self, ring: dict, indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
+        """Detections of the frames `indices`; a short batch at the end of a clip is filled up with its last frame."""
+        centres = [*indices, *[indices[-1]] * (self._batch - len(indices))]
+        offsets = np.arange(-self._before, self._after + 1)
+        order = np.clip(np.add.outer(centres, offsets), 0, count - 1) % self._slots
+        for row, centre in enumerate(centres):
+            ring["data"][row] = ring["data_cache"][centre % self._slots]
+        im_infos = np.repeat(im_info, self._batch, axis=0)
+        outputs = self._detection(order=order.astype(np.float32), im_info=im_infos)
+        return batch_detections(outputs, im_infos, self._cfg.TEST)[: len(indices)]
