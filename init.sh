@@ -225,6 +225,7 @@ fi
 # ---------------------------------------------------------------- builds
 step 5 "Cython modules"
 modules=$(find lib -name '*.pyx' | sort)
+# shellcheck disable=SC2086  # here and below $modules is meant to be split: no path under lib/ holds a space
 built=$(sum setup.py $modules)
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 for module in $modules; do
@@ -235,6 +236,7 @@ if [ -z "$modules" ]; then
 elif stamped modules "$built"; then
     say "      as they should be"
 else
+    # shellcheck disable=SC2086
     say "      building" $modules
     quietly "$python" setup.py build_ext --inplace --force ||
         die "the Cython modules did not build: $(grep -iE 'error' "$log" | tail -n 1 | cut -c 1-300); all of it is in $log"
@@ -253,23 +255,27 @@ fi
 step 7 "operator library"
 quietly "$python" -m lib.ops.build ||
     die "the operator library did not build: $(grep -iE 'error' "$log" | tail -n 1 | cut -c 1-300); all of it is in $log"
-say "      $(tail -n 1 "$log")"
+say "      $(head -n 1 "$log")"
 
 # ---------------------------------------------------------------- check
 # Imports each module it is given, from outside the checkout, and says the versions.
 check='
 import importlib, sys
-for name in ["lib.mx", "cv2", "rfcn", "fgfa_rfcn", *sys.argv[1:]]:
-    try:
-        module = importlib.import_module(name)
-        if name == "lib.mx": mxnet = module.mx.__version__
-    except Exception as error:
-        sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
-import cv2, numpy
-print(f"mxnet {mxnet}, numpy {numpy.__version__}, cv2 {cv2.__version__}, {len(sys.argv) - 1} compiled modules: all import")
+name = "lib.mx"
+try:
+    from lib.mx import mx
+    versions = f"mxnet {mx.__version__}"
+    for name in ("numpy", "cv2"): versions += f", {name} {importlib.import_module(name).__version__}"
+    for name in ("rfcn", "fgfa_rfcn", *sys.argv[1:]): importlib.import_module(name)
+    name = "lib.ops.library"
+    importlib.import_module(name).load()
+except Exception as error:
+    sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
+print(f"{versions}, {len(sys.argv) - 1} Cython modules, the operator library: all import")
 '
 step 8 "folders output, external/mxnet, model/pretrained_model, and a check that all of it imports"
 mkdir -p output external/mxnet model/pretrained_model || die "the folders could not be made in $root"
+# shellcheck disable=SC2046,SC2086
 if ! (cd / && quietly "$python" -c "$check" $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
     rm -f "$home"/.fgfa-* # so that the next run makes all of it anew
     die "$(tail -n 1 "$log" | cut -c 1-300); run sh init.sh again, which installs and builds anew"
