@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index, joined
-from lib.dataset.lists import read_rows
+from lib.dataset.lists import DET_TRAIN_FORM, VID_TRAIN_FORM, VIDEOS_FORM, read_rows
 from lib.errors import InputError
 
 __all__ = [
@@ -28,10 +28,6 @@ __all__ = [
     "training_boxes",
     "training_index",
 ]
-
-VID_TRAIN_FORM = "<video> 1 <frame> <frames>"
-DET_TRAIN_FORM = "<image> 1"
-VIDEOS_FORM = "<video> <id> 0 <frames>"
 
 
 @dataclass(frozen=True)

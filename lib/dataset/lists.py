@@ -26,6 +26,11 @@ from lib.files import replacing
 
 logger = logging.getLogger(__name__)
 
+VID_TRAIN_FORM = "<video> 1 <frame> <frames>"
+DET_TRAIN_FORM = "<image> 1"
+VIDEOS_FORM = "<video> <id> 0 <frames>"
+FRAMES_FORM = "<image> <id>"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -60,6 +65,22 @@ def read_rows(path: str | Path, form: str) -> list[Row]:
     if not rows:
         raise InputError(f"{path}: an empty list; write `{form}`, one a line")
     return rows
+
+
+def read_image_ids(path: str | Path) -> list[str]:
+    """Image ids of a list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`), in its order.
+
+    InputError: as `read_rows`.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            columns = next((len(line.split()) for line in file if line.strip()), 0)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: list file cannot be read ({error}); put it there or name another") from error
+    if columns == 4:
+        rows = read_rows(path, VIDEOS_FORM)
+        return [f"{row.name}/{frame:06d}" for row in rows for frame in range(row.numbers[-1])]
+    return [row.name for row in read_rows(path, FRAMES_FORM)]
 
 
 def sampled_frames(count: int, frames: int = 15) -> list[int]:
