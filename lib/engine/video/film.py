@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -56,7 +57,22 @@ class Film:
         self._kept = len(kept)
 
     def write(self, result: Result) -> None:
-        picture = result.picture
+        with self._as_os_error():
+            self._write(result.picture)
+
+    def close(self) -> None:
+        """Writes the ordinary film. OSError (a full disk, say): the growing one stays, and plays."""
+        with self._as_os_error():
+            self._close()
+
+    @contextlib.contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _write(self, picture: np.ndarray) -> None:
         if self._container is None:
             self._open(picture.shape[1], picture.shape[0])
         frame = av.VideoFrame.from_ndarray(_fitted(picture, self._stream.width, self._stream.height), format="bgr24")
@@ -65,7 +81,7 @@ class Film:
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._container is None:
             return
         container, self._container = self._container, None
