@@ -1,0 +1,157 @@
+"""The compiled operators once more in plain numpy, written for reading, and what their tests share.
+
+All compute in float64 except where the rule itself is one of float32 (edges of pooling bins, boxes).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+
+from lib.ops.library import LIBRARY
+
+GOLDEN = Path(__file__).parents[1] / "data" / "operators.npz"
+
+
+def golden(name: str) -> np.ndarray:
+    with np.load(GOLDEN, allow_pickle=False) as arrays:
+        return arrays[name]
+
+
+def sample(data: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """data (C, H, W) at positions y, x (any shape S) -> (C, *S); zero for each tap outside the map."""
+    channels, height, width = data.shape
+    y0, x0 = np.floor(y), np.floor(x)
+    out = np.zeros((channels, *np.shape(y)))
+    for row, row_weight in ((y0, 1 - (y - y0)), (y0 + 1, y - y0)):
+        for column, column_weight in ((x0, 1 - (x - x0)), (x0 + 1, x - x0)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            r, c = np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)
+            out += np.where(inside, data[:, r, c] * row_weight * column_weight, 0)
+    return out
+
+
+def warp(data: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """data (B, C, H, W), flow (B, 2, H, W) -> (B, C, H, W)."""
+    y, x = np.mgrid[: data.shape[2], : data.shape[3]].astype(np.float64)
+    return np.stack([sample(d.astype(np.float64), y + f[1], x + f[0]) for d, f in zip(data, flow)])
+
+
+def aggregate(ring, flow, order, channels: int, current: int) -> tuple[np.ndarray, np.ndarray]:
+    """ring (S, H, W, C + E), flow (F, 2, H, W), order (F,) -> aggregated (1, C, H, W), weights (F, 1, H, W)."""
+    warped = warp(ring[np.asarray(order, int)].transpose(0, 3, 1, 2), flow)
+    features, embeddings = warped[:, :channels], warped[:, channels:]
+    embeddings = embeddings / np.sqrt((embeddings**2).sum(axis=1, keepdims=True) + 1e-10)
+    cosine = (embeddings * embeddings[current]).sum(axis=1, keepdims=True)
+    weights = np.exp(cosine) / np.exp(cosine).sum(axis=0)
+    return (weights * features).sum(axis=0, keepdims=True), weights
+
+
+def anchors(scales, ratios) -> np.ndarray:
+    """(len(ratios) * len(scales), 4), ratios outermost, about the window 0, 0, 15, 15."""
+    rows = []
+    for ratio in ratios:
+        width = np.round(np.sqrt(256 / ratio))
+        height = np.round(width * ratio)
+        for scale in scales:
+            half = np.array([width, height]) * scale / 2 - 0.5
+            rows.append([7.5 - half[0], 7.5 - half[1], 7.5 + half[0], 7.5 + half[1]])
+    return np.array(rows)
+
+
+def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """box (4,), boxes (N, 4), inclusive pixels -> (N,)."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]) + 1
+    common = np.maximum(sides, 0).prod(axis=1)
+    area = (box[2:] - box[:2] + 1).prod()
+    return common / (area + (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1) - common)
+
+
+def proposals_of_image(prob, deltas, info, stride, scales, ratios, pre, post, threshold, min_size):
+    """prob (2A, h, w), deltas (4A, h, w), info (3,) -> boxes (post, 4), scores (post,)."""
+    base = anchors(scales, ratios)
+    count, (height, width) = len(base), prob.shape[1:]
+    scores = prob[count:].transpose(1, 2, 0).astype(np.float64)
+    moves = deltas.reshape(count, 4, height, width).transpose(2, 3, 0, 1).astype(np.float64)
+    rows, columns = np.mgrid[:height, :width]
+    shifts = np.stack([columns, rows, columns, rows], axis=-1)[:, :, None] * stride
+    boxes = base + shifts
+    sides = boxes[..., 2:] - boxes[..., :2] + 1
+    centres = boxes[..., :2] + (sides - 1) / 2 + moves[..., :2] * sides
+    half = (np.exp(moves[..., 2:]) * sides - 1) / 2
+    boxes = np.concatenate([centres - half, centres + half], axis=-1)
+    boxes = np.clip(boxes, 0, np.array([info[1], info[0], info[1], info[0]]) - 1)
+    scores[rows >= info[0] // stride] = -1
+    scores[columns >= info[1] // stride] = -1
+    scores[(boxes[..., 2:] - boxes[..., :2] + 1 < min_size * info[2]).any(axis=-1)] = -1
+    boxes, scores = boxes.reshape(-1, 4), scores.ravel()
+    left = list(np.argsort(-scores, kind="stable")[: pre or None])
+    kept = []
+    while left and len(kept) < post:
+        first = left.pop(0)
+        kept.append(first)
+        if left:
+            left = list(np.array(left)[iou(boxes[first], boxes[left]) <= threshold])
+    padded = [kept[k % len(kept)] for k in range(post)]
+    return boxes[padded], scores[padded]
+
+
+def bin_edges(low, high, scale: float, group: int, size: int) -> list[tuple[int, int]]:
+    """Cells (begin, end) of each bin along one axis of a region from pixel `low` to `high`, float32 throughout."""
+    f = np.float32
+    away = lambda v: f(np.copysign(np.floor(np.abs(f(v)) + f(0.5)), v))  # noqa: E731
+    start, end = away(low) * f(scale), (away(high) + f(1)) * f(scale)
+    step = max(end - start, f(0.1)) / f(group)
+    edge = lambda k, rounding: int(np.clip(rounding(f(f(k) * step) + start), 0, size))  # noqa: E731
+    return [(edge(k, np.floor), edge(k + 1, np.ceil)) for k in range(group)]
+
+
+def psroi_bins(data, rois, outputs: int, group: int, scale: float) -> np.ndarray:
+    """data (B, group^2 * outputs, h, w), rois (R, 5) -> (R, outputs, group, group)."""
+    out = np.zeros((len(rois), outputs, group, group))
+    for r, (image, x1, y1, x2, y2) in enumerate(rois):
+        rows = bin_edges(y1, y2, scale, group, data.shape[2])
+        columns = bin_edges(x1, x2, scale, group, data.shape[3])
+        for i, (top, bottom) in enumerate(rows):
+            for j, (left, right) in enumerate(columns):
+                if bottom > top and right > left:
+                    planes = data[int(image), i * group + j :: group * group]
+                    out[r, :, i, j] = planes[:, top:bottom, left:right].astype(np.float64).mean(axis=(1, 2))
+    return out
+
+
+def psroi_mean(data, rois, outputs: int, group: int, scale: float) -> np.ndarray:
+    """(R, outputs)."""
+    return psroi_bins(data, rois, outputs, group, scale).mean(axis=(2, 3))
+
+
+def numeric_gradient(function, at: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    """Central differences of a scalar function of one array, in float64."""
+    gradient = np.zeros(at.shape)
+    for index in np.ndindex(*at.shape):
+        high, low = at.astype(np.float64), at.astype(np.float64)
+        high[index] += step
+        low[index] -= step
+        gradient[index] = (function(high) - function(low)) / (2 * step)
+    return gradient
+
+
+class Kernels:
+    """The plain C interface of the library, with arrays for pointers; `threads` is OpenMP's number for this thread."""
+
+    def __init__(self, threads: int) -> None:
+        self.library = ctypes.CDLL(str(LIBRARY))
+        self.library.omp_set_num_threads(threads)
+
+    def call(self, name: str, shape: tuple, *arrays: np.ndarray | None) -> None:
+        """`shape` are the fields of the C structure: int is int64_t, float is float, an array is a pointer."""
+        kinds = {int: ctypes.c_int64, float: ctypes.c_float, np.ndarray: ctypes.c_void_p}
+        fields = [(f"field{k}", kinds[type(value)]) for k, value in enumerate(shape)]
+        structure = type("Shape", (ctypes.Structure,), {"_fields_": fields})
+        filled = structure(*(v.ctypes.data if isinstance(v, np.ndarray) else v for v in shape))
+        pointers = [None if a is None else a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
+        function = getattr(self.library, name)
+        function.restype = None
+        function(ctypes.byref(filled), *pointers)
