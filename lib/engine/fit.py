@@ -160,7 +160,7 @@ class _Run:
                         "lower TRAIN.lr, use TRAIN.warmup or set TRAIN.CLIP_GRADIENT"
                     )
                 for totals in (self.window, self.whole):
-                    totals[name] = totals.get(name, np.zeros(2)) + (total, count)
+                    totals[name] = totals.get(name, np.zeros(2)) + np.array([total, count])
 
     def _save(self, epoch: int, step: int) -> Path:
         args, auxs = self.step.params()
@@ -187,6 +187,8 @@ def log_file(path: Path) -> Iterator[None]:
     handler.setLevel(logging.INFO)
     root = logging.getLogger()
     level = root.level
+    if not root.handlers:  # Python shows warnings itself only as long as there is no handler at all
+        root.addHandler(logging.lastResort)
     others = [(other, other.level) for other in root.handlers]
     if root.getEffectiveLevel() > logging.INFO:
         for other, own in others:  # what these show does not grow by the lower level of the root
@@ -196,7 +198,8 @@ def log_file(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        for each in (handler, logging.lastResort):
+            root.removeHandler(each)
         handler.close()
         root.setLevel(level)
         for other, own in others:
