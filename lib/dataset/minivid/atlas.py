@@ -13,45 +13,70 @@ from .texture import background
 
 _SPANS = (128, 64, 32)  # px: each sprite is kept at these sizes, so that warping never shrinks by more than half
 _SEED = 0x5EED  # the stock is none of a dataset's own drawings
+_EACH = 32  # sprites of each label
+_BACKDROPS = 48
+_NOISE = 1 << 22  # samples of noise
+_TIGHT = 4  # px of a sprite's transparent border, both sides together
 
 
 @dataclass(frozen=True)
 class Stock:
-    """Sprites by label (0 blobs, 1..C things), each a tuple of sizes; and backdrops (h, w, 3) uint8 BGR."""
+    """Sprites by label (0 blobs, 1..C things), each a tuple of sizes; backdrops (h, w, 3) uint8 BGR; normal noise."""
 
     sprites: tuple[tuple[tuple[np.ndarray, ...], ...], ...]
     backdrops: tuple[np.ndarray, ...]
+    normal: np.ndarray
 
     def sprite(self, rng: np.random.Generator, label: int, span: float) -> tuple[np.ndarray, float]:
         """A random sprite (h, w, 4) uint8 of a label, and the scale that makes its longer side `span` px.
 
-        Its colours are changed at random, so that a stock of dozens stands for thousands.
+        Mirrored at random and its colours changed half the time, so that a stock of dozens stands for many more.
         """
         sizes = self.sprites[label][rng.integers(len(self.sprites[label]))]
         image = next((size for size in reversed(sizes) if max(size.shape[:2]) >= span), sizes[0])
-        image = image[..., [*rng.permutation(3), 3]]
         if rng.random() < 0.5:
-            image = image[:, ::-1]
-        return np.ascontiguousarray(image), span / (max(image.shape[:2]) - 4)
+            image = cv2.flip(image, 1)
+        if rng.random() < 0.5:
+            image = _reordered(image, [*rng.permutation(3), 3])
+        return image, span / (max(image.shape[:2]) - _TIGHT)
 
     def backdrop(self, rng: np.random.Generator) -> np.ndarray:
-        """A random backdrop, its channels shuffled and mirrored at random."""
-        image = self.backdrops[rng.integers(len(self.backdrops))][..., rng.permutation(3)]
-        return np.ascontiguousarray(image[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])])
+        """A random backdrop, flipped at random, its colours changed half the time."""
+        image = self.backdrops[rng.integers(len(self.backdrops))]
+        if rng.random() < 0.5:
+            image = _reordered(image, rng.permutation(3))
+        flip = int(rng.integers(-1, 3))
+        return cv2.flip(image, flip) if flip < 2 else image
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Standard normal noise float32 of a shape; a stretch of the stock's."""
+        count = int(np.prod(shape))
+        if count > self.normal.size:
+            return rng.standard_normal(shape, np.float32)
+        start = int(rng.integers(self.normal.size - count + 1))
+        return self.normal[start : start + count].reshape(shape)
+
+
+def _reordered(image: np.ndarray, channels: list[int] | np.ndarray) -> np.ndarray:
+    result = np.empty_like(image)
+    cv2.mixChannels([image], [result], [int(each) for pair in zip(channels, range(len(channels))) for each in pair])
+    return result
+
+
+def stock(held_out: bool = False) -> Stock:
+    """The stock of this process, drawn at first use in a few seconds; another one, to validate on, if `held_out`."""
+    return _stock(int(held_out))
 
 
 @functools.lru_cache(maxsize=2)
-def stock(each: int = 32, backdrops: int = 48, height: int = 272, width: int = 336) -> Stock:
-    """`each` sprites of every label and some backdrops; drawn once a process, in a few seconds."""
-    rng = np.random.default_rng(_SEED)
+def _stock(number: int) -> Stock:
+    rng = np.random.default_rng((_SEED, number))
 
     def sizes(label: int) -> tuple[np.ndarray, ...]:
         large = sprites.thing(rng, label, _SPANS[0]) if label else sprites.distractor(rng, _SPANS[0])
-        shrunk = (
-            cv2.resize(large, None, fx=span / _SPANS[0], fy=span / _SPANS[0], interpolation=cv2.INTER_AREA)
-            for span in _SPANS[1:]
-        )
-        return (large, *shrunk)
+        factors = [span / _SPANS[0] for span in _SPANS[1:]]
+        return (large, *(cv2.resize(large, None, fx=by, fy=by, interpolation=cv2.INTER_AREA) for by in factors))
 
-    drawn = tuple(tuple(sizes(label) for _ in range(each)) for label in range(len(sprites.NAMES) + 1))
-    return Stock(drawn, tuple(background(rng, height, width) for _ in range(backdrops)))
+    drawn = tuple(tuple(sizes(label) for _ in range(_EACH)) for label in range(len(sprites.NAMES) + 1))
+    backdrops = tuple(background(rng, 272, 336) for _ in range(_BACKDROPS))
+    return Stock(drawn, backdrops, rng.standard_normal(_NOISE, np.float32))

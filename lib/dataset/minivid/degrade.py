@@ -58,26 +58,28 @@ def draw(rng: np.random.Generator, frames: int) -> Degradation:
 def line_kernel(motion: np.ndarray) -> np.ndarray:
     """The blur of a point that moves by `motion` (dx, dy) px while the shutter is open; odd-sided, sums to 1."""
     half = int(np.ceil(np.abs(motion).max() / 2)) + 1
-    steps = np.linspace(-0.5, 0.5, 2 * int(np.ceil(np.hypot(*motion))) + 3)[:, None] * motion + half
-    low = np.floor(steps).astype(int)
-    part = steps - low
-    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
-    for dy in (0, 1):
-        for dx in (0, 1):
-            weight = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1])
-            np.add.at(kernel, (low[:, 1] + dy, low[:, 0] + dx), weight)
-    return kernel / kernel.sum()
+    side = 2 * half + 1
+    steps = np.linspace(-0.5, 0.5, 2 * int(np.ceil(np.hypot(*motion))) + 3)
+    x, y = steps * motion[0] + half, steps * motion[1] + half
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, below = x - column, y - row
+    first = row * side + column
+    place = np.concatenate([first, first + 1, first + side, first + side + 1])
+    share = np.concatenate([(1 - right) * (1 - below), right * (1 - below), (1 - right) * below, right * below])
+    kernel = np.bincount(place, share / len(steps), side * side)
+    return kernel.reshape(side, side).astype(np.float32)
 
 
-def finish(image: np.ndarray, degradation: Degradation, frame: int, rng: np.random.Generator) -> np.ndarray:
-    """Defocus, faded contrast and noise of one frame: image (H, W, 3) float32 -> uint8. Motion blur is the layers' own."""
+def finish(image: np.ndarray, degradation: Degradation, frame: int, normal: np.ndarray) -> np.ndarray:
+    """Defocus, faded contrast and noise of one frame: image (H, W, 3) float32 -> uint8. Motion blur is for layers.
+
+    normal (H, W, 3): the noise, at a sigma of 1.
+    """
     sigma = float(degradation.defocus[frame])
     if sigma > 0:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     contrast = float(degradation.contrast[frame])
     if contrast < 1:
         image = image * np.float32(contrast) + np.float32((1 - contrast) * degradation.grey)
-    noise = rng.standard_normal(image.shape, np.float32)
-    noise *= np.float32(degradation.noise)
-    noise += image
-    return cv2.convertScaleAbs(np.maximum(noise, 0, out=noise))
+    noisy = cv2.scaleAdd(normal, degradation.noise, image)
+    return cv2.convertScaleAbs(cv2.max(noisy, 0.0))

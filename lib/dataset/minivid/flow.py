@@ -16,7 +16,7 @@ import numpy as np
 from . import motion
 from .atlas import stock
 from .degrade import draw, finish
-from .layers import Placed, between, displacement, paste, place
+from .layers import Placed, between, displacement, paste, place, visible
 from .scene import Scene
 
 FARTHEST = 9  # frames: the greatest distance that FGFA's training and testing ask of the flow network
@@ -97,17 +97,16 @@ def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, d
     for now, ground in enumerate((margin, _after(camera, margin))):
         frame = cv2.warpAffine(backdrop, ground, (width, height), borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
         moment = int(rng.integers(_FAULTS))
-        sharp = [place(image, maps[now], height, width) for image, (maps, _) in zip(sprites, paths)]
-        shown = sharp
-        if degraded:
-            shown = [
-                place(image, maps[now], height, width, velocity[now] * faults.exposure[moment])
-                for image, (maps, velocity) in zip(sprites, paths)
-            ]
-        for each in shown:
-            if each is not None:
-                paste(frame, each)
-        images.append(finish(frame, faults, moment, rng) if degraded else cv2.convertScaleAbs(frame))
+        sharp = []
+        for image, (maps, velocity) in zip(sprites, paths):
+            sharp.append(place(image, maps[now], height, width))
+            shown, blur = sharp[-1], velocity[now] * faults.exposure[moment]
+            if degraded and visible(blur):
+                shown = place(image, maps[now], height, width, blur)
+            if shown is not None:
+                paste(frame, shown)
+        noise = store.noise(rng, frame.shape)
+        images.append(finish(frame, faults, moment, noise) if degraded else cv2.convertScaleAbs(frame))
         placed.append(sharp)
     steps = [between(maps[0], maps[1]) for maps, _ in paths]
     flow, owner = _compose(height, width, camera, placed[0], steps)

@@ -62,13 +62,18 @@ def extent(image: np.ndarray, transform: np.ndarray) -> tuple[int, int, int, int
     return int(x1), int(y1), int(x2), int(y2)
 
 
+def visible(motion: np.ndarray) -> bool:
+    """Whether a motion (dx, dy) px during the exposure is long enough for blur to show."""
+    return bool(np.hypot(*motion) >= _LEAST_BLUR)
+
+
 def place(
     image: np.ndarray, transform: np.ndarray, height: int, width: int, motion: np.ndarray | None = None
 ) -> Placed | None:
     """Warps a sprite into a frame of (height, width), blurred along `motion` (dx, dy) px; None where it is outside."""
     x1, y1, x2, y2 = extent(image, transform)
     kernel = None
-    if motion is not None and np.hypot(*motion) >= _LEAST_BLUR:
+    if motion is not None and visible(motion):
         kernel = line_kernel(motion)
         reach = len(kernel) // 2
         x1, y1, x2, y2 = x1 - reach, y1 - reach, x2 + reach, y2 + reach

@@ -33,7 +33,7 @@ def smooth(points: Points | np.ndarray, steps: int = 8) -> np.ndarray:
 
 
 class Painter:
-    """A drawing of one thing in a square from -1 to 1; the colours are drawn at the start and differ from each other."""
+    """A drawing of one thing in a square from -1 to 1; its colours are drawn at the start."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.image = np.zeros((SIDE, SIDE, 3), np.uint8)

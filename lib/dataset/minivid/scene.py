@@ -18,6 +18,8 @@ from .texture import background
 _LEAST_SEEN = 0.4  # share of a silhouette inside the frame below which the object is not annotated
 _LEAST_FREE = 0.15  # share of that which nothing covers, below which it is not annotated
 _OCCLUDED = 0.3  # share covered from which the object is marked as occluded
+_CLOSE_UPS = 0.22  # share of clips that hold an object of about the frame's height
+_CLOSE_UP_SHARES = (0.25, 0.2, 0.55)  # their motion: slow, medium, fast
 _MARGIN = 40  # px of backdrop around the frame, for the camera's pan
 
 
@@ -59,7 +61,8 @@ class Scene:
                 paste(image, placed)
         if not degraded:
             return cv2.convertScaleAbs(image)
-        return finish(image, self.degradation, frame, np.random.default_rng((*self.seed, frame)))
+        rng = np.random.default_rng((*self.seed, frame))
+        return finish(image, self.degradation, frame, rng.standard_normal(image.shape, np.float32))
 
     def objects(self, frame: int) -> list[Object]:
         """The annotated objects of a frame, in the order of their tracks.
@@ -97,7 +100,7 @@ def _span(rng: np.random.Generator) -> float:
 def _cost(
     image: np.ndarray, path: motion.Trajectory, others: list[np.ndarray], height: int, width: int
 ) -> tuple[float, np.ndarray]:
-    """How badly a path suits a clip: mean share of the sprite outside the frame or over other objects; and its boxes."""
+    """How badly a path suits a clip: mean share of the sprite outside the frame or over others; and its boxes."""
     boxes = np.array([extent(image, matrix) for matrix in path.transforms(*image.shape[:2])], np.float64)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
 
@@ -143,12 +146,14 @@ def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
     taken: list[np.ndarray] = []
     result = []
     spans = [_span(rng) for _ in range(rng.integers(2, 5))]
-    if rng.random() < 0.16:
-        spans = [rng.uniform(180, 235), *spans[1:]]  # close to the camera, and behind the others so that they show
+    close = bool(rng.random() < _CLOSE_UPS)
+    if close:
+        spans[0] = rng.uniform(175, 215)  # the first lies below the others, so that they show
     for track, span in enumerate(spans):
         label = int(rng.integers(1, len(sprites.NAMES) + 1))
         image = sprites.thing(rng, label, span)
-        kind = motion.KINDS[rng.choice(3, p=motion.SHARES)]
+        # A moving close-up is cut by the frame, so that few boxes of the fast ones are large: more of them are drawn.
+        kind = motion.KINDS[rng.choice(3, p=_CLOSE_UP_SHARES if close and track == 0 else motion.SHARES)]
         result.append(Layer.along(image, _find_way(rng, image, kind, taken, settings), label, track))
     blobs = []
     for _ in range(rng.integers(1, 5)):
@@ -157,7 +162,7 @@ def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
         blobs.append(Layer.along(image, _find_way(rng, image, kind, taken, settings)))
     # At most one blob passes in front of objects; the others lie below, where a close-up may hide them.
     front = blobs[:1] if rng.random() < 0.3 else []
-    bars = [_bar(rng, settings) for _ in range(rng.choice(3, p=(0.5, 0.35, 0.15)))]
+    bars = [_bar(rng, settings) for _ in range(rng.choice(3, p=(0.4, 0.4, 0.2)))]
     return (*blobs[len(front) :], *result, *front, *bars)
 
 

@@ -34,8 +34,9 @@ def airplane(p: Painter, rng: np.random.Generator) -> None:
 def car(p: Painter, rng: np.random.Generator) -> None:
     """From the side: body, cabin with two windows, two wheels, lamps."""
     roof, floor, wheel = rng.uniform(-0.52, -0.44), 0.3, rng.uniform(0.2, 0.24)
-    p.polygon([(-0.97, 0.28), (-0.99, 0.02), (-0.9, -0.08), (-0.52, -0.14), (-0.26, roof), (0.42, roof),
-               (0.74, -0.12), (0.95, -0.08), (0.99, 0.1), (0.97, 0.28), (0.8, floor), (-0.8, floor)], p.body)  # fmt: skip
+    p.polygon([(-0.97, 0.28), (-0.99, 0.02), (-0.9, -0.08), (-0.52, -0.14), (-0.26, roof),
+               (0.42, roof), (0.74, -0.12), (0.95, -0.08), (0.99, 0.1), (0.97, 0.28), (0.8, floor),
+               (-0.8, floor)], p.body)  # fmt: skip
     p.polygon([(-0.4, -0.13), (-0.2, roof + 0.08), (0.04, roof + 0.08), (0.04, -0.13)], p.glass)
     p.polygon([(0.12, -0.13), (0.12, roof + 0.08), (0.38, roof + 0.08), (0.6, -0.13)], p.glass)
     p.line([(0.08, -0.12), (0.08, 0.26)], 0.03, p.rim)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> np.ndarray:
-    """Smooth noise (height, width) float32 in 0..1: random grids of `cell`, `cell / 2`, ... pixels, halved in strength."""
+    """Smooth noise (height, width) float32 in 0..1: grids of `cell`, `cell / 2`, ... pixels, halved in strength."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
@@ -38,7 +38,7 @@ def _spots(rng: np.random.Generator, height: int, width: int, period: float) -> 
 
 
 def pattern(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
-    """A surface (height, width) float32 in 0..1: stripes, checks, spots or clouds with features of about `period` px."""
+    """A surface (height, width) float32 in 0..1: stripes, checks, spots or clouds about `period` px in size."""
     kind = rng.integers(4)
     if kind == 3:
         return noise(rng, height, width, 1.5 * period, 3)

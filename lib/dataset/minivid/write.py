@@ -56,7 +56,12 @@ def generate(out: str | os.PathLike, settings: Settings, workers: int = 0, progr
         missing = [job for job in jobs if not _annotations(folder, *job).is_dir()]
         make = functools.partial(_write_clip, folder, settings)
         with tqdm(
-            total=len(jobs), initial=len(jobs) - len(missing), unit="clip", desc=out.name, disable=not progress
+            total=len(jobs),
+            initial=len(jobs) - len(missing),
+            unit="clip",
+            desc=out.name,
+            mininterval=1,
+            disable=not progress,
         ) as bar:
             for _ in _run(make, missing, workers or len(os.sched_getaffinity(0))):
                 bar.update()
@@ -80,7 +85,7 @@ def _already_there(out: Path, settings: Settings) -> bool:
 
 @contextmanager
 def _workshop(out: Path, settings: Settings) -> Iterator[Path]:
-    """The hidden folder that the dataset grows in, held by this process alone; leftovers of other settings are removed."""
+    """The hidden folder that the dataset grows in, held by this process alone; other leftovers are removed."""
     folder = out.parent / f".{out.name}.partial"
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
