@@ -1,0 +1,243 @@
+"""Detection files: written a frame at a time, read as a stream, text or binary.
+
+Text: a line a detection, `frame_id class_index score x1 y1 x2 y2` (score 4 decimals, boxes 2), pixels of the
+original image; `.gz` is compressed. Binary (`.npy`): numpy's own format with one record a detection, no pickle,
+26 bytes a detection, values as the detector gave them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.bbox.detections import Detections
+from lib.errors import InputError
+from lib.eval import _text
+from lib.files import replacing
+
+RECORD = np.dtype([("frame", "<i4"), ("class", "<i2"), ("score", "<f4"), ("box", "<f4", (4,))])
+
+_BLOCK = 1 << 24
+_HEADER = 128
+_FORMAT = "frame_id class_index score x1 y1 x2 y2"
+
+
+@dataclass(frozen=True)
+class DetectionTable:
+    """Detections of many frames, in file order.
+
+    frame_ids (N,) int64; classes (N,) int32 in 1..C; scores (N,) float64;
+    boxes (N, 4) float64 x1 y1 x2 y2, inclusive pixels of the original image.
+    """
+
+    frame_ids: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, rows: np.ndarray) -> DetectionTable:
+        """The given rows (indices or mask)."""
+        return DetectionTable(self.frame_ids[rows], self.classes[rows], self.scores[rows], self.boxes[rows])
+
+    @staticmethod
+    def empty() -> DetectionTable:
+        return DetectionTable(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0), np.empty((0, 4)))
+
+    @staticmethod
+    def join(tables: Sequence[DetectionTable]) -> DetectionTable:
+        """One behind the other."""
+        if len(tables) == 1:
+            return tables[0]
+        names = ("frame_ids", "classes", "scores", "boxes")
+        parts = [[getattr(table, name) for table in (DetectionTable.empty(), *tables)] for name in names]
+        return DetectionTable(*(np.concatenate(part) for part in parts))
+
+    @staticmethod
+    def of_frames(frames: Iterable[tuple[int, Detections]]) -> DetectionTable:
+        """From (frame id, detections) pairs, in their order."""
+        return DetectionTable.join(
+            [
+                DetectionTable(
+                    np.full(len(found), frame_id, np.int64),
+                    np.asarray(found.classes, np.int32),
+                    np.asarray(found.scores, np.float64),
+                    np.asarray(found.boxes, np.float64).reshape(-1, 4),
+                )
+                for frame_id, found in frames
+            ]
+        )
+
+
+class DetectionWriter:
+    """Writes a detection file, a frame at a time; the suffix (.txt, .txt.gz, .npy) says how.
+
+        with DetectionWriter("detections.txt") as writer:
+            writer.write(frame_id, detections)
+
+    The file appears under its name when the block ends well, never half-written.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._binary = self.path.suffix == ".npy"
+        self._stack = contextlib.ExitStack()
+        self._rows = 0
+
+    def __enter__(self) -> DetectionWriter:
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self.path))
+            if self.path.suffix == ".gz":
+                # No name and no time in the header: the same detections give the same file.
+                raw = stack.enter_context(open(temporary, "wb"))
+                self._file = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+            else:
+                self._file = stack.enter_context(open(temporary, "wb"))
+            if self._binary:
+                self._file.write(_header(0))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._binary and error[0] is None:
+            self._file.seek(0)
+            self._file.write(_header(self._rows))
+        self._stack.__exit__(*error)
+
+    def write(self, frame_id: int, found: Detections) -> None:
+        """Appends the detections of one frame."""
+        self.write_table(DetectionTable.of_frames([(frame_id, found)]))
+
+    def write_table(self, table: DetectionTable) -> None:
+        """Appends the detections of any number of frames."""
+        for start in range(0, len(table), 1 << 16):
+            part = table.take(slice(start, start + (1 << 16)))
+            self._file.write(_records(part).tobytes() if self._binary else _lines(part))
+        self._rows += len(table)
+
+
+def write_detections(path: str | os.PathLike, table: DetectionTable) -> None:
+    """Writes a whole detection file; the suffix says how (see `DetectionWriter`)."""
+    with DetectionWriter(path) as writer:
+        writer.write_table(table)
+
+
+def read_detections(paths: Sequence[str | os.PathLike], classes: int = 0) -> DetectionTable:
+    """All detections of several files, one behind the other.
+
+    Raises InputError as `iter_detections`.
+    """
+    return DetectionTable.join([part for path in paths for part in iter_detections(path, classes)])
+
+
+def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[DetectionTable]:
+    """The detections of a file as a stream of tables, text (.gz too) or binary (.npy) by suffix.
+
+    classes: the number of classes C, 0 to take any index. Blank lines are skipped, an empty file gives nothing.
+    Raises InputError, with file and line: no such file, broken gzip, another number of columns, no number,
+    a class outside 1..C.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such detection file; give --detections the file(s) that a test run wrote")
+    if path.suffix == ".npy":
+        yield from _read_binary(path, classes)
+        return
+    opened = gzip.open if path.suffix == ".gz" else open
+    line = 0
+    rest = b""
+    with opened(path, "rb") as file:
+        while True:
+            try:
+                block = file.read(_BLOCK)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise InputError(f"{path}: broken gzip file ({error}); write it again") from error
+            data = rest + block
+            whole = data.rfind(b"\n") + 1 if block else len(data)
+            data, rest = data[:whole], data[whole:]
+            if data:
+                table, lines = _parse(path, data, line, classes)
+                line += lines
+                yield table
+            if not block:
+                return
+
+
+def _parse(path: Path, data: bytes, first: int, classes: int) -> tuple[DetectionTable, int]:
+    room = data.count(b"\n") + 1
+    table = DetectionTable(
+        np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room), np.empty((room, 4), np.float64)
+    )
+    rows, fault, line = _text.parse(data, classes, table.frame_ids, table.classes, table.scores, table.boxes)
+    if fault == _text.FINE:
+        return table.take(slice(rows)), line
+    text = data.split(b"\n")[line].decode("utf-8", "replace").strip()
+    shown = text if len(text) < 80 else text[:77] + "..."
+    where = f"{path}:{first + line + 1}"
+    if fault == _text.COLUMNS:
+        raise InputError(f"{where}: {len(text.split())} columns in {shown!r}; expected `{_FORMAT}`")
+    if fault == _text.CLASS:
+        known = f"the class list has 1 to {classes}" if classes else "it is too large"
+        raise InputError(f"{where}: unknown class index {text.split()[1]} in {shown!r}; {known}")
+    raise InputError(f"{where}: not finite numbers in {shown!r}; expected `{_FORMAT}`, the first two whole")
+
+
+def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
+    try:
+        records = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a detection file in numpy format ({error}); write it again") from error
+    if records.dtype != RECORD or records.ndim != 1:
+        raise InputError(f"{path}: holds {records.dtype} {records.shape}, not detection records; write it again")
+    for start in range(0, len(records), 1 << 19):
+        part = records[start : start + (1 << 19)]
+        table = DetectionTable(
+            part["frame"].astype(np.int64),
+            part["class"].astype(np.int32),
+            part["score"].astype(np.float64),
+            part["box"].astype(np.float64),
+        )
+        finite = np.isfinite(table.scores) & np.isfinite(table.boxes).all(axis=1)
+        if not finite.all():
+            raise InputError(f"{path}: record {start + np.flatnonzero(~finite)[0]} (from 0) is not finite")
+        known = (table.classes >= 1) & (table.classes <= classes) | (classes == 0)
+        if not known.all():
+            row = int(np.flatnonzero(~known)[0])
+            raise InputError(
+                f"{path}: record {start + row} (from 0): unknown class index {table.classes[row]}; "
+                f"the class list has 1 to {classes}"
+            )
+        yield table
+
+
+def _lines(table: DetectionTable) -> bytes:
+    columns = [table.frame_ids.tolist(), table.classes.tolist(), table.scores.tolist(), *table.boxes.T.tolist()]
+    return "".join(["%d %d %.4f %.2f %.2f %.2f %.2f\n" % row for row in zip(*columns)]).encode()
+
+
+def _records(table: DetectionTable) -> np.ndarray:
+    for name, array, limit in (("frame id", table.frame_ids, 2**31 - 1), ("class", table.classes, 2**15 - 1)):
+        if len(array) and np.abs(array).max() > limit:
+            raise ValueError(f"a {name} over {limit} does not fit a binary detection file; write text")
+    records = np.empty(len(table), RECORD)
+    records["frame"] = table.frame_ids
+    records["class"] = table.classes
+    records["score"] = table.scores
+    records["box"] = table.boxes
+    return records
+
+
+def _header(rows: int) -> bytes:
+    """The .npy header for so many records, of a length that does not depend on their number."""
+    text = f"{{'descr': {np.lib.format.dtype_to_descr(RECORD)!r}, 'fortran_order': False, 'shape': ({rows},), }}"
+    room = 2 * _HEADER - 10
+    return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.encode().ljust(room - 1) + b"\n"

@@ -1,0 +1,163 @@
+"""Mean average precision on ImageNet VID, by motion and area (the motion-specific evaluation of FGFA, section 5.1).
+
+A detection matches the best-overlapping object of its class that no better detection has taken, at
+IoU >= min(0.5, wh / ((w + 10)(h + 10))). Objects outside a motion or area range do not count there, and what was
+matched to them counts neither way; docs/evaluation.md has every rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.dataset.classes import ClassList
+from lib.eval import _vid_map
+from lib.eval.detections import DetectionTable
+from lib.eval.outcomes import Outcomes, mean_over_classes
+from lib.eval.ranges import AREA, MOTION, Range, checked
+from lib.eval.truth import Truth
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Average precision of one detection set; R motion ranges, A area ranges, C classes.
+
+    ap (R, A, C) float64, -1.0 where a class has no object in range; mean (R, A), -1.0 where no class has;
+    objects (R, A, C) int64; unknown_frames: detections left out because their frame id is not in the image set.
+    """
+
+    classes: ClassList
+    motion_ranges: tuple[Range, ...]
+    area_ranges: tuple[Range, ...]
+    ap: np.ndarray
+    mean: np.ndarray
+    objects: np.ndarray
+    outcomes: Outcomes
+    unknown_frames: int
+
+
+def evaluate(
+    detections: DetectionTable,
+    truth: Truth,
+    classes: ClassList,
+    *,
+    motion_ranges: Sequence[Range] = MOTION,
+    area_ranges: Sequence[Range] = AREA,
+    iou: float = 0.5,
+) -> Evaluation:
+    """Evaluates detections against all motion x area ranges in one pass.
+
+    Ties in score keep the order of frames in the image set, then the order of the detections.
+    Plain VID AP is the entry of a motion range 0..1 and an area range that holds everything.
+    Raises ValueError for a class index outside 1..C, InputError for bad ranges.
+    """
+    motion_ranges = checked(motion_ranges, "motion")
+    area_ranges = checked(area_ranges, "area")
+    for what, numbers in (("detection", detections.classes), ("object", truth.classes)):
+        if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= len(classes):
+            raise ValueError(f"{what} classes {numbers.min()}..{numbers.max()}; there are 1..{len(classes)}")
+    outcomes, unknown = _outcomes(detections, truth, len(classes), motion_ranges, area_ranges, iou)
+    ap = outcomes.average_precision()
+    objects = outcomes.video_objects.sum(axis=0, dtype=np.int64)
+    return Evaluation(classes, motion_ranges, area_ranges, ap, mean_over_classes(ap), objects, outcomes, unknown)
+
+
+def _outcomes(
+    detections: DetectionTable,
+    truth: Truth,
+    classes: int,
+    motion_ranges: tuple[Range, ...],
+    area_ranges: tuple[Range, ...],
+    iou: float,
+) -> tuple[Outcomes, int]:
+    frames = _places(detections.frame_ids, truth.frame_ids)
+    starts, order = _group(frames, len(truth.frame_ids), np.arange(len(frames), dtype=np.int32))
+    unknown = len(frames) - len(order)
+    # One stable sort by score; grouping by frame and by class then keeps its order.
+    order = order[np.argsort(-detections.scores[order], kind="stable")]
+    kept = np.stack([entry.holds(truth.motion) for entry in motion_ranges], axis=1)
+    widths, heights = (truth.boxes[:, 2:] - truth.boxes[:, :2] + 1).T
+    sizes = widths * heights
+    matched = np.empty(len(frames), np.int32)
+    kinds = np.empty((len(frames), len(motion_ranges)), np.uint8)
+    _vid_map.match(
+        _group(frames, len(truth.frame_ids), order)[1], starts, detections.boxes, detections.classes,
+        truth.object_starts, truth.boxes, truth.classes, np.ascontiguousarray(kept, np.uint8),
+        np.minimum(iou, sizes / ((widths + 10) * (heights + 10))), matched, kinds,
+    )  # fmt: skip
+    starts, order = _group(detections.classes - np.int32(1), classes, order)
+    object_areas = _bits(sizes, area_ranges)
+    boxes = detections.boxes[order]
+    areas = _bits((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1), area_ranges)
+    hit = matched[order] >= 0
+    areas[hit] = object_areas[matched[order][hit]]
+    return Outcomes(
+        starts, detections.scores[order], kinds[order], areas, frames[order], *_frame_facts(truth, kept),
+        *_video_facts(truth, kept, object_areas, classes, motion_ranges, len(area_ranges)),
+    ), unknown  # fmt: skip
+
+
+def _places(frame_ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Place of each frame id in the image set (N,) int32, -1 where it is not there."""
+    if not len(known):
+        return np.full(len(frame_ids), -1, np.int32)
+    order = np.argsort(known)
+    places = np.searchsorted(known, frame_ids, sorter=order)
+    found = order[np.minimum(places, len(known) - 1)].astype(np.int32)
+    found[known[found] != frame_ids] = -1
+    return found
+
+
+def _group(keys: np.ndarray, count: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `order` by key, stable, those with a negative key left out: starts (count + 1,), rows."""
+    starts = np.zeros(count + 1, np.int64)
+    rows = np.empty(len(order), np.int32)
+    _vid_map.group(keys, count, order, starts, rows)
+    return starts, rows[: starts[-1]]
+
+
+def _bits(areas: np.ndarray, ranges: tuple[Range, ...]) -> np.ndarray:
+    bits = np.zeros(len(areas), np.uint64)
+    for number, entry in enumerate(ranges):
+        bits |= entry.holds(areas).astype(np.uint64) << np.uint64(number)
+    return bits
+
+
+def _frame_facts(truth: Truth, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """shares (F, R): the part of a frame's objects whose motion is out of range; frame_videos; videos."""
+    sums = np.zeros((len(kept) + 1, kept.shape[1]), np.int64)
+    np.cumsum(~kept, axis=0, out=sums[1:])
+    ignored = np.diff(sums[truth.object_starts], axis=0)
+    counts = np.diff(truth.object_starts)[:, None]
+    return ignored / np.maximum(counts, 1), truth.frame_videos, np.array(truth.videos, dtype=np.str_)
+
+
+def _video_facts(
+    truth: Truth,
+    kept: np.ndarray,
+    object_areas: np.ndarray,
+    classes: int,
+    motion_ranges: tuple[Range, ...],
+    area_count: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """video_objects (V, R, A, C), video_motion (V, R), video_values (V,) as in `Outcomes`."""
+    counts = np.diff(truth.object_starts)
+    object_videos = np.repeat(truth.frame_videos, counts)
+    empty_videos = truth.frame_videos[counts == 0]
+    total = len(truth.videos)
+    objects = np.zeros((total, kept.shape[1], area_count, classes), np.int32)
+    for r in range(kept.shape[1]):
+        for a in range(area_count):
+            rows = kept[:, r] & ((object_areas >> np.uint64(a)) & np.uint64(1) == 1)
+            np.add.at(objects[:, r, a], (object_videos[rows], truth.classes[rows] - 1), 1)
+    empty = np.bincount(empty_videos, minlength=total)
+    motion = np.stack(
+        [
+            np.bincount(object_videos[kept[:, r]], minlength=total) + empty * (entry.low <= 0 <= entry.high)
+            for r, entry in enumerate(motion_ranges)
+        ],
+        axis=1,
+    )
+    return objects, motion, np.bincount(object_videos, minlength=total) + empty

@@ -1,0 +1,116 @@
+"""What became of each detection: enough to compute average precision for any weighting of the videos."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.eval import _vid_map
+from lib.files import replacing
+
+NOTHING, FALSE, SHARE, EMPTY, TRUE = range(5)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Detections of the frames of an image set, sorted by class, then by falling score; R motion and A area ranges.
+
+    starts (C + 1,) int64: class c (from 0) is rows starts[c]:starts[c + 1]; scores (N,) float64;
+    kinds (N, R) uint8: what a detection counts for in a motion range (NOTHING, FALSE, SHARE, EMPTY, TRUE above);
+    areas (N,) uint64: bit a is set where it counts in area range a; frames (N,) int32: place in the image set;
+    shares (F, R) float64: the part of a false positive that SHARE means in a frame;
+    frame_videos (F,) int32; videos (V,) names;
+    video_objects (V, R, A, C) int32: objects in range; video_motion (V, R) int64: motion values in range, where a
+    frame without objects counts as one value 0; video_values (V,) int64: all motion values.
+    """
+
+    starts: np.ndarray
+    scores: np.ndarray
+    kinds: np.ndarray
+    areas: np.ndarray
+    frames: np.ndarray
+    shares: np.ndarray
+    frame_videos: np.ndarray
+    videos: np.ndarray
+    video_objects: np.ndarray
+    video_motion: np.ndarray
+    video_values: np.ndarray
+
+    def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """AP (R, A, C), -1 for a class without an object in range. weights (V,): how often each video counts."""
+        if weights is None:
+            weights = np.ones(len(self.videos))
+        weights = np.asarray(weights, np.float64)
+        objects = np.tensordot(weights, self.video_objects, 1)
+        ap = np.empty(objects.shape)
+        _vid_map.average_precision(
+            self.starts, self.kinds, self.areas, self.frames, self.shares, self._empty(weights),
+            weights[self.frame_videos], objects, ap,
+        )  # fmt: skip
+        return ap
+
+    def select(self, motion: list[int], area: list[int]) -> Outcomes:
+        """With some of the motion and area ranges only."""
+        areas = np.zeros_like(self.areas)
+        for bit, number in enumerate(area):
+            areas |= ((self.areas >> np.uint64(number)) & np.uint64(1)) << np.uint64(bit)
+        return Outcomes(
+            self.starts,
+            self.scores,
+            np.ascontiguousarray(self.kinds[:, motion]),
+            areas,
+            self.frames,
+            np.ascontiguousarray(self.shares[:, motion]),
+            self.frame_videos,
+            self.videos,
+            np.ascontiguousarray(self.video_objects[:, motion][:, :, area]),
+            np.ascontiguousarray(self.video_motion[:, motion]),
+            self.video_values,
+        )
+
+    def curve(self, motion: int, area: int, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Recall, precision and score after each detection of a class (from 0) that counts. Recall of no object is 0."""
+        rows = slice(self.starts[number], self.starts[number + 1])
+        kinds = self.kinds[rows, motion]
+        counts = (kinds != NOTHING) & ((self.areas[rows] >> np.uint64(area)) & np.uint64(1) == 1)
+        kinds = kinds[counts]
+        hits = np.cumsum(kinds == TRUE)
+        part = np.select(
+            [kinds == SHARE, kinds == EMPTY],
+            [self.shares[self.frames[rows][counts], motion], self._empty(np.ones(len(self.videos)))[motion]],
+            1.0,
+        )
+        seen = np.cumsum(part)
+        objects = int(self.video_objects[:, motion, area, number].sum())
+        precision = np.divide(hits, seen, out=np.zeros(len(seen)), where=seen > 0)
+        return hits / max(objects, 1), precision, self.scores[rows][counts]
+
+    def _empty(self, weights: np.ndarray) -> np.ndarray:
+        return (weights @ self.video_motion) / max(float(weights @ self.video_values), 1e-300)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the arrays as .npz."""
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @staticmethod
+    def load(path: str | os.PathLike) -> Outcomes:
+        """Reads what `save` wrote. Raises InputError where it is missing or something else."""
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Outcomes(**{field.name: arrays[field.name] for field in fields(Outcomes)})
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: cannot read outcomes ({error}); evaluate again with --json") from error
+
+
+def mean_over_classes(ap: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of the classes that have objects (AP >= 0); -1 where there is none."""
+    known = ap >= 0
+    count = known.sum(axis=-1)
+    return np.where(count > 0, np.where(known, ap, 0).sum(axis=-1) / np.maximum(count, 1), -1.0)

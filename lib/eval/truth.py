@@ -1,0 +1,133 @@
+"""The objects to be found: annotations in the order of the image set, with the motion of each object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.dataset.classes import ClassList
+from lib.dataset.imagenet_vid import AnnotationIndex, build_index
+from lib.dataset.lists import read_rows
+from lib.dataset.motion import load, motion_iou
+from lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Objects of F frames in list order.
+
+    frame_ids (F,) int64, each once; frame_videos (F,) int32, rows of `videos` (names, in order of appearance);
+    object_starts (F + 1,) int64, the objects of frame f are rows object_starts[f]:object_starts[f + 1];
+    boxes (M, 4) float64, inclusive pixels; classes (M,) int32 in 1..C; motion (M,) float64 in 0..1.
+    """
+
+    image_ids: list[str]
+    frame_ids: np.ndarray
+    videos: list[str]
+    frame_videos: np.ndarray
+    object_starts: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    motion: np.ndarray
+
+    @staticmethod
+    def of(index: AnnotationIndex, frame_ids: Sequence[int], motion: np.ndarray) -> Truth:
+        """From an index in list order, the frames' ids, and the motion of each object (rows of `index.boxes`).
+
+        Raises ValueError where the lengths differ or an id comes twice.
+        """
+        frame_ids = np.asarray(frame_ids, np.int64)
+        if len(frame_ids) != len(index.image_ids):
+            raise ValueError(f"{len(frame_ids)} frame ids for {len(index.image_ids)} images")
+        if len(np.unique(frame_ids)) != len(frame_ids):
+            raise ValueError("a frame id comes twice")
+        motion = np.asarray(motion, np.float64)
+        if motion.shape != (len(index.classes),):
+            raise ValueError(f"motion has shape {motion.shape} for {len(index.classes)} objects")
+        numbers: dict[str, int] = {}
+        videos = [numbers.setdefault(image.rpartition("/")[0], len(numbers)) for image in index.image_ids]
+        return Truth(
+            list(index.image_ids),
+            frame_ids,
+            list(numbers),
+            np.asarray(videos, np.int32),
+            np.asarray(index.offsets, np.int64),
+            np.ascontiguousarray(index.boxes, np.float64),
+            np.ascontiguousarray(index.classes, np.int32),
+            motion,
+        )
+
+
+def read_image_set(path: Path) -> tuple[list[str], np.ndarray]:
+    """Image ids and frame ids (F,) int64 of a list file, in its order.
+
+    A line is `<image id> <frame id>`, or `<video> <first frame id> 0 <frames>` for the frames 000000, 000001 ...
+    Raises InputError with file and line: no such file, another number of columns, no number, an id that came before.
+    """
+    path = Path(path)
+    image_ids: list[str] = []
+    frame_ids: list[int] = []
+    lines: list[int] = []
+    for row in read_rows(path, _form(path)):
+        if len(row.numbers) == 1:
+            image_ids.append(row.name)
+            frame_ids.append(row.numbers[0])
+        else:
+            image_ids.extend(f"{row.name}/{frame:06d}" for frame in range(row.numbers[2]))
+            frame_ids.extend(range(row.numbers[0], row.numbers[0] + row.numbers[2]))
+        lines.extend([row.line] * (len(frame_ids) - len(lines)))
+    for what, values in (("frame id", frame_ids), ("image", image_ids)):
+        if len(set(values)) < len(values):
+            first: dict[object, int] = {}
+            for value, line in zip(values, lines):
+                if value in first:
+                    raise InputError(f"{path}:{line}: {what} {value} is in line {first[value]} already; take one out")
+                first[value] = line
+    return image_ids, np.array(frame_ids, np.int64)
+
+
+def load_truth(
+    annotations: Path,
+    image_set: Path,
+    classes: ClassList,
+    *,
+    motion_file: Path | None = None,
+    cache: Path | None = None,
+    workers: int = 0,
+    progress: bool = True,
+) -> Truth:
+    """The objects of an image set, from the XML below `annotations` (the folder that image ids are relative to).
+
+    Motion comes from `motion_file` (.mat or .json, in list order), or where there is none from the track ids.
+    `cache`: a folder under output/ for the parsed annotations, keyed by content.
+    Raises InputError: a list or annotation file is missing or broken, an unknown class, a motion file of other frames
+    or with more or fewer values than a frame has objects.
+    """
+    image_ids, frame_ids = read_image_set(image_set)
+    annotations = Path(annotations)
+    first = f"{image_ids[0]}.xml"
+    if not (annotations / first).is_file() and (annotations / "VID" / first).is_file():
+        annotations = annotations / "VID"
+    index = build_index(annotations, image_ids, classes, cache=cache, workers=workers, progress=progress)
+    if motion_file is None:
+        return Truth.of(index, frame_ids, motion_iou(index))
+    frames = load(motion_file, image_ids)
+    for image_id, values, count in zip(image_ids, frames, np.diff(index.offsets)):
+        if len(values) != count:
+            raise InputError(
+                f"{motion_file}: {len(values)} motion values for the {count} objects of {image_id}; "
+                "give the file of these annotations, or none to compute it from the track ids"
+            )
+    return Truth.of(index, frame_ids, np.concatenate([np.empty(0), *frames]))
+
+
+def _form(path: Path) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            columns = next((len(line.split()) for line in file if line.strip()), 0)
+    except (OSError, UnicodeDecodeError):
+        columns = 0  # read_rows says what is wrong
+    return "<video> <first_id> 0 <frames>" if columns == 4 else "<image_id> <frame_id>"
