@@ -52,11 +52,11 @@ def _crop(rng: np.random.Generator, store: Stock, label: int, size: int) -> np.n
 
 
 def _ground(rng: np.random.Generator, backdrop: np.ndarray, size: int) -> np.ndarray:
-    """A random part (size, size, 3) float32 of a backdrop."""
+    """A random part (size, size, 3) uint8 of a backdrop."""
     if min(backdrop.shape[:2]) < size:
         backdrop = cv2.resize(backdrop, (max(size, backdrop.shape[1]), max(size, backdrop.shape[0])))
     y, x = (int(rng.integers(side - size + 1)) for side in backdrop.shape[:2])
-    return backdrop[y : y + size, x : x + size].astype(np.float32)
+    return backdrop[y : y + size, x : x + size].copy()
 
 
 def _show(

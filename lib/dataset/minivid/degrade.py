@@ -71,7 +71,7 @@ def line_kernel(motion: np.ndarray) -> np.ndarray:
 
 
 def finish(image: np.ndarray, degradation: Degradation, frame: int, normal: np.ndarray) -> np.ndarray:
-    """Defocus, faded contrast and noise of one frame: image (H, W, 3) float32 -> uint8. Motion blur is for layers.
+    """Defocus, faded contrast and noise of one frame: image (H, W, 3) uint8 -> uint8. Motion blur is for layers.
 
     normal (H, W, 3): the noise, at a sigma of 1.
     """
@@ -79,7 +79,6 @@ def finish(image: np.ndarray, degradation: Degradation, frame: int, normal: np.n
     if sigma > 0:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     contrast = float(degradation.contrast[frame])
-    if contrast < 1:
-        image = image * np.float32(contrast) + np.float32((1 - contrast) * degradation.grey)
-    noisy = cv2.scaleAdd(normal, degradation.noise, image)
-    return cv2.convertScaleAbs(cv2.max(noisy, 0.0))
+    return cv2.addWeighted(
+        image, contrast, normal, degradation.noise, (1 - contrast) * degradation.grey, dtype=cv2.CV_8U
+    )

@@ -95,7 +95,7 @@ def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, d
     faults = draw(rng, _FAULTS)
     images, placed = [], []
     for now, ground in enumerate((margin, _after(camera, margin))):
-        frame = cv2.warpAffine(backdrop, ground, (width, height), borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
+        frame = cv2.warpAffine(backdrop, ground, (width, height), borderMode=cv2.BORDER_REFLECT_101)
         moment = int(rng.integers(_FAULTS))
         sharp = []
         for image, (maps, velocity) in zip(sprites, paths):
@@ -106,7 +106,7 @@ def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, d
             if shown is not None:
                 paste(frame, shown)
         noise = store.noise(rng, frame.shape)
-        images.append(finish(frame, faults, moment, noise) if degraded else cv2.convertScaleAbs(frame))
+        images.append(finish(frame, faults, moment, noise) if degraded else frame)
         placed.append(sharp)
     steps = [between(maps[0], maps[1]) for maps, _ in paths]
     flow, owner = _compose(height, width, camera, placed[0], steps)

@@ -91,11 +91,11 @@ def place(
 
 
 def paste(frame: np.ndarray, placed: Placed) -> None:
-    """Draws a placed sprite over `frame` (H, W, 3) float32, in place."""
+    """Draws a placed sprite over `frame` (H, W, 3) uint8, in place."""
     part = frame[placed.region]
-    keep = cv2.cvtColor(placed.image[..., 3], cv2.COLOR_GRAY2BGR)
-    cv2.multiply(part, cv2.bitwise_not(keep), dst=part, scale=1 / 255, dtype=cv2.CV_32F)
-    part += placed.image[..., :3]
+    alpha = cv2.extractChannel(placed.image, 3)
+    cv2.multiply(part, cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2BGR), dst=part, scale=1 / 255)
+    cv2.add(part, cv2.cvtColor(placed.image, cv2.COLOR_BGRA2BGR), dst=part)
 
 
 def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:

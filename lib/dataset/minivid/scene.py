@@ -52,7 +52,7 @@ class Scene:
         """One frame (H, W, 3) uint8 BGR; sharp and clean unless `degraded`."""
         image = cv2.warpAffine(
             self.backdrop, self.camera[frame], (self.width, self.height), borderMode=cv2.BORDER_REFLECT_101
-        ).astype(np.float32)
+        )
         exposure = self.degradation.exposure[frame]
         for layer in self.layers:
             blur = layer.velocity[frame] * exposure if degraded else None
@@ -60,7 +60,7 @@ class Scene:
             if placed is not None:
                 paste(image, placed)
         if not degraded:
-            return cv2.convertScaleAbs(image)
+            return image
         rng = np.random.default_rng((*self.seed, frame))
         return finish(image, self.degradation, frame, rng.standard_normal(image.shape, np.float32))
 
