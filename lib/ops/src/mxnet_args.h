@@ -115,7 +115,7 @@ inline std::string text(const Shape& shape) {
   std::ostringstream words;
   words << "(";
   for (size_t k = 0; k < shape.size(); ++k) words << (k ? ", " : "") << shape[k];
-  words << ")";
+  words << (shape.size() == 1 ? ",)" : ")");
   return words.str();
 }
 
