@@ -221,7 +221,8 @@ def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
 
 def _lines(table: DetectionTable) -> bytes:
     columns = [table.frame_ids.tolist(), table.classes.tolist(), table.scores.tolist(), *table.boxes.T.tolist()]
-    return "".join(["%d %d %.4f %.2f %.2f %.2f %.2f\n" % row for row in zip(*columns)]).encode()
+    line = "{:d} {:d} {:.4f} {:.2f} {:.2f} {:.2f} {:.2f}\n".format
+    return "".join([line(*row) for row in zip(*columns)]).encode()
 
 
 def _records(table: DetectionTable) -> np.ndarray:

@@ -74,7 +74,7 @@ class Outcomes:
         )
 
     def curve(self, motion: int, area: int, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Recall, precision and score after each detection of a class (from 0) that counts. Recall of no object is 0."""
+        """Recall, precision and score after each detection of a class (from 0) that counts."""
         rows = slice(self.starts[number], self.starts[number + 1])
         kinds = self.kinds[rows, motion]
         counts = (kinds != NOTHING) & ((self.areas[rows] >> np.uint64(area)) & np.uint64(1) == 1)
