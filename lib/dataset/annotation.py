@@ -68,8 +68,13 @@ def box_fault(box: tuple[float, float, float, float], width: int, height: int) -
 
 
 def object_line(data: bytes, place: int) -> int:
-    """The line where the `place`-th `<object>` of a file begins, from 1."""
-    for count, found in enumerate(re.finditer(rb"<object[\s>]", data)):
+    """The line where the `place`-th `<object>` of a file (from 0) begins, from 1."""
+    return tag_line(data, "object", place)
+
+
+def tag_line(data: bytes, tag: str, place: int = 0) -> int:
+    """The line where the `place`-th `<tag>` of a file (from 0) begins, from 1; 1 where there is none."""
+    for count, found in enumerate(re.finditer(rb"<%s[\s>]" % tag.encode(), data)):
         if count == place:
             return data.count(b"\n", 0, found.start()) + 1
     return 1

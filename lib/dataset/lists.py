@@ -215,7 +215,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--classes", type=Path, help="class list (default: ROOT/classes.txt, else the 30 of ImageNet VID)"
     )
-    parser.add_argument("--workers", type=int, default=0, help="processes that read annotations (default: one a core)")
+    parser.add_argument(
+        "--workers", type=whole, default=0, help="processes that read annotations (default: one a core)"
+    )
     parser.add_argument("--force", action="store_true", help="replace lists that are there with another content")
     return parser.parse_args(argv)
 
@@ -225,6 +227,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return value
 
 

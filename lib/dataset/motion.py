@@ -25,7 +25,7 @@ import scipy.io
 
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.dataset.lists import positive, read_image_ids
+from lib.dataset.lists import positive, read_image_ids, whole
 from lib.errors import InputError, command
 from lib.files import replacing
 
@@ -170,7 +170,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--reach", type=positive, default=REACH, help="frames before and after that count (default: 10)")
     add("--classes", type=Path, help="class list (default: classes.txt beside Annotations, else ImageNet VID's)")
     add("--cache", type=Path, default=Path("output/cache"), help="folder of parsed annotations (default: output/cache)")
-    add("--workers", type=int, default=0, help="processes that read annotations (default: one a core)")
+    add("--workers", type=whole, default=0, help="processes that read annotations (default: one a core)")
     add("--compare", type=Path, metavar="FILE", help="also say how far the values are from those of this file")
     return parser.parse_args(argv)
 

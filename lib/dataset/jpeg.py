@@ -1,0 +1,64 @@
+"""What a JPEG's header says, without decoding the picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lib.errors import InputError
+
+HEAD = 4096  # bytes that hold the frame header of nearly every file
+START, END = b"\xff\xd8", b"\xff\xd9"
+# Start-of-frame markers: SOF0..15 without DHT (C4), JPG (C8) and DAC (CC).
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+SCAN = 0xDA
+BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])  # these have no length
+
+
+def jpeg_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) in pixels as stored (EXIF orientation ignored), from a few kilobytes of the file.
+
+    InputError: missing, empty, not a JPEG, broken header, or the end of the picture is missing.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(HEAD)
+            if not data.startswith(START):
+                what = "not a JPEG" if data else "an empty file"
+                raise InputError(f"{path}: {what}; fetch or make it again")
+            size, scan = _walk(data)
+            if scan is None:  # a long header, say with an embedded preview
+                data += file.read()
+                size, scan = _walk(data)
+            if size is None or scan is None or 0 in size:
+                raise InputError(f"{path}: broken JPEG header; fetch or make it again")
+            file.seek(-2, os.SEEK_END)
+            if file.read() != END:  # something may follow the picture, so look for its end behind the header
+                file.seek(scan)
+                if END not in file.read():
+                    raise InputError(f"{path}: broken JPEG, its end is missing; fetch or make it again")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); fetch or make it again") from error
+    return size
+
+
+def _walk(data: bytes) -> tuple[tuple[int, int] | None, int | None]:
+    """((width, height), place of the first scan) as far as `data` tells."""
+    size = None
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker in BARE_MARKERS:
+            place += 2
+        elif marker == SCAN:
+            return size, place
+        else:
+            if marker in FRAME_MARKERS:
+                size = (
+                    int.from_bytes(data[place + 7 : place + 9], "big"),
+                    int.from_bytes(data[place + 5 : place + 7], "big"),
+                )
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return size, None
