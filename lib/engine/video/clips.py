@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,7 +115,7 @@ def open_clips(
             if isinstance(found, Path) and found.suffix.lower() in PICTURES:
                 if found.parent not in loose:
                     loose[found.parent] = []
-                    clips.append(Clip(found.parent.name or "pictures", PictureFiles(loose[found.parent])))
+                    clips.append(Clip("", PictureFiles(loose[found.parent])))
                 loose[found.parent].append(found)
             else:
                 clips.extend(_clips_of(found))
@@ -123,10 +124,9 @@ def open_clips(
     taken: set[str] = set()
     result = []
     for clip in clips:
-        name, name_before = _clip_name(clip), 1
-        while name in taken:
-            name_before += 1
-            name = f"{_clip_name(clip)}-{name_before}"
+        plain = clip.name or _name_of(clip.source)
+        names = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in taken)
         taken.add(name)
         clip = replace(clip, name=name, start=start, stop=stop, step=step, max_size=max_size, prefetch=prefetch)
         if clip.length == 0:
@@ -173,7 +173,7 @@ def _clips_of(found: Path | str) -> list[Clip]:
     files.sort(key=lambda path: natural_key(path.name))
     stills = [path for path in files if path.suffix.lower() in PICTURES]
     if stills:
-        return [Clip("", PictureFiles(stills))]
+        return [Clip(found.resolve().name or "pictures", PictureFiles(stills))]
     videos = [path for path in files if path.suffix.lower() in VIDEOS]
     if videos:
         return [Clip("", VideoStream.probe(str(path))) for path in videos]
@@ -182,8 +182,7 @@ def _clips_of(found: Path | str) -> list[Clip]:
     raise InputError(f"{found}: holds no picture or video{hint}")
 
 
-def _clip_name(clip: Clip) -> str:
-    source = clip.source
+def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
     if isinstance(source, PictureFiles):
         path = source.paths[0].resolve()
         return path.stem if len(source.paths) == 1 else path.parent.name or "pictures"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -41,12 +42,11 @@ class Film:
             return 0
         try:
             with av.open(str(self.path)) as film:
-                stream = film.streams.video[0]
-                if stream.frames:
-                    return stream.frames
-                # Not closed: the last fragment may be cut.
-                keys = [i for i, packet in enumerate(p for p in film.demux(stream) if p.size) if packet.is_keyframe]
-                return keys[-1] if keys else 0
+                if film.streams.video[0].frames:
+                    return film.streams.video[0].frames
+            _cut_to_whole_fragments(self.path)  # not closed
+            with av.open(str(self.path)) as film:
+                return sum(packet.size > 0 for packet in film.demux(video=0))
         except (av.error.FFmpegError, IndexError):
             return 0
 
@@ -61,9 +61,11 @@ class Film:
             self._write(result.picture)
 
     def close(self) -> None:
-        """Writes the ordinary film. OSError (a full disk, say): the growing one stays, and plays."""
-        with self._as_os_error():
-            self._close()
+        """Writes the ordinary film. OSError (a full disk, say): the growing one stays as far as it is whole."""
+        if self._container is not None:
+            with self._as_os_error():
+                self._finish()
+                self._make_ordinary()
 
     @contextlib.contextmanager
     def _as_os_error(self) -> Iterator[None]:
@@ -81,15 +83,22 @@ class Film:
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
-    def _close(self) -> None:
-        if self._container is None:
-            return
+    def _finish(self) -> None:
+        """Ends the growing film."""
         container, self._container = self._container, None
+        whole = False
         try:
-            for packet in self._stream.encode(None):
-                container.mux(packet)
+            try:
+                for packet in self._stream.encode(None):
+                    container.mux(packet)
+            finally:
+                container.close()
+            whole = True
         finally:
-            container.close()
+            if not whole:
+                _cut_to_whole_fragments(self.path)
+
+    def _make_ordinary(self) -> None:
         with replacing(self.path) as temporary, av.open(str(self.path)) as old:
             with av.open(str(temporary), "w", options=_DONE) as new:
                 stream = new.add_stream_from_template(old.streams.video[0])
@@ -128,6 +137,22 @@ class Film:
                     converted.stream = self._stream
                     self._container.mux(converted)
                     self._next += 1
+
+
+def _cut_to_whole_fragments(path: Path) -> None:
+    """Cuts off what a kill or a full disk left of a last fragment. A film is a row of boxes: length, kind, content."""
+    with open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        position = whole = 0
+        while position + 8 <= size:
+            file.seek(position)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length < 8 or position + length > size:
+                break
+            position += length
+            if kind in (b"moov", b"mdat"):  # a fragment ends with its data
+                whole = position
+        file.truncate(whole)
 
 
 def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -56,7 +56,7 @@ class PictureFolder:
 
 
 def animate(
-    pictures: Sequence[Path], path: str | os.PathLike, fps: float, *, max_frames: int = 150, max_size: int = 480
+    pictures: Sequence[Path], path: str | os.PathLike, fps: float, *, max_frames: int = 100, max_size: int = 640
 ) -> None:
     """Writes a GIF or WebP, by the suffix, that repeats the pictures at `fps` frames a second.
 
