@@ -50,7 +50,7 @@ class Curves:
         panels["learning rate"] = [line["lr"] for line in lines]
         columns = min(3, len(panels))
         rows = -(-len(panels) // columns)
-        figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+        figure = Figure(figsize=(4.5 * columns, 3 * rows))
         FigureCanvasAgg(figure)
         for number, (name, values) in enumerate(panels.items(), 1):
             axes = figure.add_subplot(rows, columns, number)
@@ -58,5 +58,6 @@ class Curves:
             axes.set_title(name, fontsize=10)
             axes.set_xlabel("epoch", fontsize=8)
             axes.grid(alpha=0.3)
+        figure.tight_layout()
         with replacing(self._picture) as temporary:
             figure.savefig(temporary, dpi=110)

@@ -23,6 +23,8 @@ from lib.errors import InputError
 
 _log = logging.getLogger(__name__)
 
+_DRAW_SECONDS = 60.0
+
 
 class Step(Protocol):
     """One step of training: `lib.engine.runtime.TrainStep`."""
@@ -66,7 +68,8 @@ def fit(
     resumed: `checkpoints.newest()` to go on from there; `step` must have been made with its args and auxs, its
     optimizer is set here. Without it the states of an earlier training are removed.
     Writes, in the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within one;
-    `train.log`; `losses.jsonl` with the means of every `frequent` steps; `losses.png` after each epoch.
+    `train.log`; `losses.jsonl` with the means of every `frequent` steps; `losses.png` at the end, and
+    after an epoch where the last picture is a minute old.
     Ctrl-C (or SIGTERM) ends the step, saves and raises Interrupted; a second Ctrl-C ends at once.
     Raises InputError where a loss is not a number any more.
     """
@@ -101,6 +104,7 @@ class _Run:
     def train(self, epoch: int, start: int, end_epoch: int, stopped: threading.Event) -> Path:
         steps = len(self.loader)
         path = self.checkpoints.path(epoch)
+        drawn = time.monotonic()
         with tqdm(
             total=max(end_epoch, epoch) * steps, initial=epoch * steps + start, unit=" steps", disable=None
         ) as bar:
@@ -110,8 +114,10 @@ class _Run:
                 _log.info("epoch %d: %s", number + 1, _shown(_means(self.whole)))
                 self.window, self.whole = {}, {}
                 path = self._save(number + 1, 0)
-                self.curves.draw(steps)
                 _log.info("saved %s", path)
+                if number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS:
+                    self.curves.draw(steps)
+                    drawn = time.monotonic()
                 if stopped.is_set() and number + 1 < end_epoch:
                     self._leave(number + 1, 0)
         return path
