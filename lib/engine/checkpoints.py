@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError
 from lib.files import replacing, sha256
 from lib.mx import mx
+from lib.nets import params
 
 _log = logging.getLogger(__name__)
 
-_TEST = "_test"
 _OPTIMIZER, _TOTALS = "optimizer/", "totals/"
 
 
@@ -28,29 +27,6 @@ def save_params(path: Path, args: Mapping, auxs: Mapping) -> None:
             arrays[f"{kind}:{name}"] = value if isinstance(value, mx.nd.NDArray) else mx.nd.array(value)
     with replacing(path) as temporary:
         mx.nd.save(str(temporary), arrays)
-
-
-def load_params(path: Path, *, hint: str = "train it first, or name another file") -> tuple[dict, dict]:
-    """(args, auxs) of a file in MXNet's format, numpy arrays by name.
-
-    Raises InputError where the file is missing (`hint` tells where to get it) or is no such file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file; {hint}")
-    try:
-        arrays = mx.nd.load(str(path))
-    except mx.base.MXNetError as error:
-        raise InputError(f"{path}: not a weights file that MXNet can read; {hint}") from error
-    result: dict[str, dict] = {"arg": {}, "aux": {}}
-    if not isinstance(arrays, dict):
-        raise InputError(f"{path}: its arrays have no names, expected arg:NAME and aux:NAME; {hint}")
-    for key, value in arrays.items():
-        kind, _, name = key.partition(":")
-        if kind not in result or not name:
-            raise InputError(f"{path}: holds {key!r}, expected arg:NAME and aux:NAME; {hint}")
-        result[kind][name] = value.asnumpy()
-    return result["arg"], result["aux"]
 
 
 def with_test_weights(
@@ -68,22 +44,10 @@ def with_test_weights(
         raise ValueError(f"{layer}: {len(weight)} channels are no multiple of 4 coordinates x {bins} bins")
     std, mean = (np.repeat(np.tile(np.float32(values), classes), bins) for values in (stds, means))
     folded = {
-        f"{layer}_weight{_TEST}": weight * std[:, None, None, None],
-        f"{layer}_bias{_TEST}": bias * std + mean,
+        f"{layer}_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
+        f"{layer}_bias{params.TEST_SUFFIX}": bias * std + mean,
     }
     return {**args, **folded}
-
-
-def for_test(args: Mapping) -> dict:
-    """`args` where every `X_test` takes the place of `X`, as the published test code does."""
-    result = {name: value for name, value in args.items() if not name.endswith(_TEST)}
-    result.update({name[: -len(_TEST)]: value for name, value in args.items() if name.endswith(_TEST)})
-    return result
-
-
-def for_training(args: Mapping) -> dict:
-    """`args` without the weights made for testing."""
-    return {name: value for name, value in args.items() if not name.endswith(_TEST)}
 
 
 def _numpy(value) -> np.ndarray:
@@ -94,7 +58,7 @@ def _numpy(value) -> np.ndarray:
 class Checkpoint:
     """Where training stands: `step` steps of epoch `epoch` (from 0) are done.
 
-    args, auxs, optimizer: numpy arrays by name. totals: running sums of what is measured, {name: (k, 2) or (2,)}.
+    args, auxs, optimizer: numpy arrays by name. totals: running (sum, count) of what is measured.
     The random numbers to come follow from epoch and step.
     """
 
@@ -128,13 +92,13 @@ class Checkpoints:
         """Writes a checkpoint; returns the path of its weights. A reader never finds half of one."""
         whole = checkpoint.step == 0
         name = f"{checkpoint.epoch:04d}" if whole else "latest"
-        params = self._named(name, ".params")
+        path = self._named(name, ".params")
         args = self._complete(checkpoint.args) if self._complete else checkpoint.args
-        save_params(params, args, checkpoint.auxs)
+        save_params(path, args, checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
             # a state belongs to these very weights: the two files are not written in one move
-            "params_sha256": np.array(sha256(params)),
+            "params_sha256": np.array(sha256(path)),
             **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
             **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
         }
@@ -143,7 +107,7 @@ class Checkpoints:
         if whole:
             for suffix in (".state.npz", ".params"):
                 self._named("latest", suffix).unlink(missing_ok=True)
-        return params
+        return path
 
     def newest(self) -> Checkpoint | None:
         """The checkpoint that has come furthest, None where there is none.
@@ -160,18 +124,18 @@ class Checkpoints:
                 continue
             found.append((epoch, step, path))
         for epoch, step, path in sorted(found, reverse=True):
-            params = path.with_name(path.name[: -len(".state.npz")] + ".params")
+            weights = path.with_name(path.name[: -len(".state.npz")] + ".params")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            if not params.is_file() or sha256(params) != str(arrays["params_sha256"]):
-                _log.warning("%s is passed over: its weights %s are missing or others", path, params.name)
+            if not weights.is_file() or sha256(weights) != str(arrays["params_sha256"]):
+                _log.warning("%s is passed over: its weights %s are missing or others", path, weights.name)
                 continue
-            args, auxs = load_params(params)
+            args, auxs = ({name: _numpy(value) for name, value in part.items()} for part in params.load(weights))
             optimizer, totals = (
                 {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
                 for start in (_OPTIMIZER, _TOTALS)
             )
-            return Checkpoint(epoch, step, for_training(args), auxs, optimizer, totals)
+            return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)
         return None
 
     def forget(self) -> None:

@@ -49,6 +49,11 @@ def for_test(args: Mapping) -> dict:
     return {name: args.get(name + TEST_SUFFIX, value) for name, value in plain.items()}
 
 
+def for_training(args: Mapping) -> dict:
+    """Parameters to train: without the `X_test`."""
+    return {name: value for name, value in args.items() if not name.endswith(TEST_SUFFIX)}
+
+
 def shapes_of(symbol, **inputs: tuple) -> tuple[dict[str, tuple], dict[str, tuple]]:
     """Shapes of a symbol's parameters (args, auxs) for known shapes of its inputs, the inputs left out."""
     arg_shapes, _, aux_shapes = symbol.infer_shape(**inputs)

@@ -10,13 +10,14 @@ import signal
 import numpy as np
 import pytest
 
-from lib.engine.checkpoints import Checkpoint, Checkpoints, load_params
+from lib.engine.checkpoints import Checkpoint, Checkpoints
 from lib.engine.fit import Interrupted, fit
 from lib.engine.optimizers import Sgd
 from lib.engine.runtime import TrainStep
 from lib.engine.schedules import cosine, one_cycle, step_decay
 from lib.errors import InputError
 from lib.mx import mx
+from lib.nets.params import load
 
 STEPS, EPOCHS = 7, 3
 
@@ -67,7 +68,7 @@ def run(folder, loader=None, resumed=None, step=None, **options):
 
 
 def weights(path):
-    return load_params(path)[0]
+    return {name: value.asnumpy() for name, value in load(path)[0].items()}
 
 
 def lines(folder):
