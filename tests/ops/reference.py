@@ -49,15 +49,15 @@ def aggregate(ring, flow, order, channels: int, current: int) -> tuple[np.ndarra
     return (weights * features).sum(axis=0, keepdims=True), weights
 
 
-def anchors(scales, ratios) -> np.ndarray:
-    """(len(ratios) * len(scales), 4), ratios outermost, about the window 0, 0, 15, 15."""
-    rows = []
+def anchors(scales, ratios, stride: float = 16) -> np.ndarray:
+    """(len(ratios) * len(scales), 4), ratios outermost, about the window 0, 0, stride - 1, stride - 1."""
+    rows, centre = [], (stride - 1) / 2
     for ratio in ratios:
-        width = np.round(np.sqrt(256 / ratio))
+        width = np.round(np.sqrt(stride * stride / ratio))
         height = np.round(width * ratio)
         for scale in scales:
             half = np.array([width, height]) * scale / 2 - 0.5
-            rows.append([7.5 - half[0], 7.5 - half[1], 7.5 + half[0], 7.5 + half[1]])
+            rows.append([centre - half[0], centre - half[1], centre + half[0], centre + half[1]])
     return np.array(rows)
 
 
@@ -71,7 +71,7 @@ def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def proposals_of_image(prob, deltas, info, stride, scales, ratios, pre, post, threshold, min_size):
     """prob (2A, h, w), deltas (4A, h, w), info (3,) -> boxes (post, 4), scores (post,)."""
-    base = anchors(scales, ratios)
+    base = anchors(scales, ratios, stride)
     count, (height, width) = len(base), prob.shape[1:]
     scores = prob[count:].transpose(1, 2, 0).astype(np.float64)
     moves = deltas.reshape(count, 4, height, width).transpose(2, 3, 0, 1).astype(np.float64)

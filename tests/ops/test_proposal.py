@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.bbox.anchors import base_anchors
 from lib.mx import mx
 from lib.ops import compiled
 from tests.ops import reference
@@ -87,6 +88,8 @@ def test_anchors_are_the_published_ones():
         [-168, -344, 183, 359],
     ]
     assert np.array_equal(anchors, reference.anchors(scales, ratios))
+    kernels.call("fgfa_proposal_anchors", (1, 1, 1, 3, 3, scales, ratios, 8.0, 0, 1, 0.7, 0.0), anchors)
+    assert np.array_equal(anchors, base_anchors(8, ratios, scales))  # those that training assigns
     rois, _ = run(prob, deltas, [[1000, 1000, 1]], post_nms_top_n=1)
     assert rois.tolist() == [[0, 0, 0, 99, 55]]
 
@@ -140,7 +143,8 @@ def test_small_boxes_get_score_minus_one_but_stay():
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 1, 1), (2, 5, 7), (3, 4, 3)])
 @pytest.mark.parametrize(
-    "changes", [{}, {"pre_nms_top_n": 50, "post_nms_top_n": 20}, {"pre_nms_top_n": 0, "min_size": 40}]
+    "changes",
+    [{}, {"pre_nms_top_n": 50, "post_nms_top_n": 20}, {"pre_nms_top_n": 0, "min_size": 40}, {"feature_stride": 8}],
 )
 def test_equals_numpy(batch, height, width, changes):
     case = random_case(batch, height, width)

@@ -105,7 +105,7 @@ void propose(const FgfaProposalShape& shape, const std::vector<float>& anchors, 
 }  // namespace
 
 void fgfa_proposal_anchors(const FgfaProposalShape* shape, float* anchors) {
-  constexpr double side = 16.0, centre = 0.5 * (side - 1.0);
+  const double side = shape->stride, centre = 0.5 * (side - 1.0);
   for (int64_t r = 0; r < shape->ratios; ++r) {
     const double width = nearbyint(sqrt(side * side / shape->ratio[r]));
     const double height = nearbyint(width * shape->ratio[r]);

@@ -6,8 +6,8 @@
 // rois       (batch * post_nms, 5)  image of the batch, x1 y1 x2 y2 in pixels, inclusive
 // scores     (batch * post_nms)     may be null
 //
-// anchors = scales * ratios, ratios outermost: the window 0, 0, 15, 15 is given each ratio (width
-// round(sqrt(256 / ratio)), height round(width * ratio), halves to even) and then each scale about its centre.
+// anchors = scales * ratios, ratios outermost: the window 0, 0, stride - 1, stride - 1 is given each ratio (width
+// round(sqrt(stride ^ 2 / ratio)), height round(width * ratio), halves to even) and then each scale about its centre.
 // Anchors are in (row, column, anchor) order, which breaks ties of the score. The score becomes -1, and the
 // anchor stays in the list, where its row >= floor(image height / stride) or its column >= floor(image width /
 // stride) (the padding of a batch), and where the clipped box is narrower or lower than min_size * scale. A score
