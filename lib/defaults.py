@@ -43,7 +43,7 @@ TREE: dict[str, Any] = {
             ["conv1", "bn_conv1", "res2", "bn2", "gamma", "beta"], "Parameters whose names start so are not trained."
         ),
         "FIXED_PARAMS_SHARED": _unused([]),
-        "ANCHOR_SCALES": Key([8, 16, 32], "Anchor sizes in units of 16 pixels."),
+        "ANCHOR_SCALES": Key([8, 16, 32], "Anchor sizes in units of RPN_FEAT_STRIDE pixels."),
         "ANCHOR_RATIOS": Key([0.5, 1, 2], "Anchor heights by widths."),
         "NUM_ANCHORS": Key(0, "Scales times ratios; 0: computed. Another number is an error."),
         "ANCHOR_MEANS": Key([0.0, 0.0, 0.0, 0.0], "Means of the RPN's box targets; only zeros are supported."),
@@ -147,10 +147,11 @@ TREE: dict[str, Any] = {
         "causal": Key(False, "FGFA aggregates past frames only, for live use."),
         "WARP": Key(True, "Warp neighbours along the flow; false for comparison."),
         "WEIGHTS": Key("cosine", "How frames are weighed: by cosine, or all alike for comparison.", ("cosine", "mean")),
-        "MOTION_RANGES": Key([[0.0, 1.0], [0.9, 1.0], [0.7, 0.9], [0.0, 0.7]], "Motion IoU of all, slow, medium, fast."),
-        "AREA_RANGES": Key([[0, 1e10], [0, 2500], [2500, 22500], [22500, 1e10]], "Areas of all, small, middle, large."),
+        "MOTION_RANGES": Key([], "Motion IoU ranges, as NAME=LOW:HIGH; empty: all, slow, medium and fast."),
+        "AREA_RANGES": Key([], "Area ranges in pixels, as NAME=LOW:HIGH; empty: all, small, middle and large."),
     },
     "BACKBONE": {
+        "pool": Key(16384, "Crops of rendered objects, held in memory."),
         "lr": Key(0.1, "Peak learning rate of the one-cycle schedule."),
         "steps": Key(1800, "Training steps of the classifier whose backbone detection starts from."),
         "batch": Key(32, "Crops a step."),
@@ -158,6 +159,7 @@ TREE: dict[str, Any] = {
         "wd": Key(5e-4, "Weight decay."),
     },
     "FLOW": {
+        "pool": Key(8192, "Made-up pairs with true flow, held in memory."),
         "lr": Key(1e-3, "Learning rate of Adam at the start; it falls to zero along a cosine."),
         "steps": Key(6000, "Steps of flow pre-training."),
         "batch": Key(8, "Pairs a step."),

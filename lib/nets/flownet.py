@@ -85,3 +85,20 @@ def flow(current, other, net: FlowNet, every_scale: bool = False):
         x = _halve(x, "flow_out_pool")
     finest = _conv(x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
     return [finest, *predictions] if every_scale else finest
+
+
+def pretraining_losses(net: FlowNet, weights: Sequence[float]):
+    """Training on true flow: end-point error at every scale (as FlowNet-S was trained).
+
+    Inputs: current, other (N, 3, H, W); for scale i from the finest: flow<i> (N, 2, h_i, w_i) in finest cells and
+    weight<i> (N, 1, h_i, w_i). Outputs: a loss a scale, times weights[i], then the finest flow.
+    """
+    current, other = mx.sym.Variable("current"), mx.sym.Variable("other")
+    finest, *coarser = flow(current, other, net, every_scale=True)
+    outputs = []
+    for index, prediction in enumerate([finest, *(coarse * net.scale for coarse in coarser)]):
+        difference = prediction - mx.sym.Variable(f"flow{index}")
+        error = mx.sym.sqrt(mx.sym.sum(mx.sym.square(difference), axis=1, keepdims=True) + 1e-4)
+        loss = mx.sym.mean(error * mx.sym.Variable(f"weight{index}"))
+        outputs.append(mx.sym.MakeLoss(loss * weights[index], name=f"epe{index}"))
+    return mx.sym.Group([*outputs, mx.sym.BlockGrad(finest, name="flow")])

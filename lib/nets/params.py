@@ -45,12 +45,11 @@ def load(path: str | Path) -> tuple[dict, dict]:
 
 def for_test(args: Mapping) -> dict:
     """Parameters to test with: every `X_test` in place of `X`."""
-    plain = {name: value for name, value in args.items() if not name.endswith(TEST_SUFFIX)}
-    return {name: args.get(name + TEST_SUFFIX, value) for name, value in plain.items()}
+    return {name: args.get(name + TEST_SUFFIX, value) for name, value in for_training(args).items()}
 
 
 def for_training(args: Mapping) -> dict:
-    """Parameters to train: without the `X_test`."""
+    """Parameters without those made for testing."""
     return {name: value for name, value in args.items() if not name.endswith(TEST_SUFFIX)}
 
 

@@ -1,0 +1,16 @@
+"""Tests R-FCN on the videos of the test list: detections, and mean average precision."""
+
+from __future__ import annotations
+
+from rfcn.evaluate import evaluate
+from lib.engine.experiment import test_only
+from lib.errors import command
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    test_only(argv, __doc__, "rfcn", evaluate)
+
+
+if __name__ == "__main__":
+    main()

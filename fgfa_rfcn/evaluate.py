@@ -1,0 +1,37 @@
+"""Testing flow-guided feature aggregation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from easydict import EasyDict
+
+from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
+from fgfa_rfcn.window import VideoDetector
+from lib.engine import evaluate as engine
+from lib.engine.runtime import devices
+from lib.eval.evaluation import Evaluation
+from lib.nets import params
+
+
+def make_detector(cfg: EasyDict, weights: str | Path, device: int = 0, batch: int = 1) -> VideoDetector:
+    """A detector with weights from a file, on device number `device` of the settings; `batch` frames at a time.
+
+    InputError: no such weights, or weights of another network.
+    """
+    args, auxs = params.load(weights)
+    args = params.for_test(args)
+    data = (1, 3, *cfg.SCALES)
+    features, detection = feature_symbol(cfg), detection_symbol(cfg)
+    _, (cells,), _ = features.infer_shape(data=data)
+    frames = window_frames(cfg)
+    inputs = {"data_cache": (frames, *data[1:]), "feat_cache": (frames, *cells[1:]), "order": (1, frames)}
+    wanted, wanted_auxs = params.shapes_of(features, data=data)
+    wanted.update(params.shapes_of(detection, data=data, im_info=(1, 3), **inputs)[0])
+    params.check({**args, **auxs}, {**wanted, **wanted_auxs}, str(weights))
+    return VideoDetector(devices(cfg.gpus)[device], args, auxs, cfg, batch)
+
+
+def evaluate(cfg: EasyDict, weights: Path, folder: Path) -> Evaluation:
+    """Mean average precision on the test list; detections and results go to `folder`."""
+    return engine.test(cfg, make_detector, weights, folder)

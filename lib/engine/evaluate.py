@@ -1,0 +1,165 @@
+"""Testing a detector on the videos of a list: detections to a file, then mean average precision."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from easydict import EasyDict
+from tqdm import tqdm
+
+from lib.bbox.detections import Detections
+from lib.dataset.imagenet_vid import VideoEntry, list_path, test_videos
+from lib.engine.runtime import devices
+from lib.engine.setup import classes_of, plain
+from lib.engine.stream import Detector
+from lib.engine.video.clips import Clip
+from lib.engine.video.sources import PictureFiles
+from lib.eval.detections import DetectionTable, write_detections
+from lib.eval.evaluation import Evaluation, evaluate
+from lib.eval.manifest import manifest
+from lib.eval.ranges import AREA, MOTION, Range
+from lib.eval.rescore import rescore
+from lib.eval.truth import Truth, load_truth, read_image_set
+from lib.files import replacing, sha256
+
+log = logging.getLogger(__name__)
+
+# make(cfg, weights, device number) -> a detector; a function of a module, so that another process can call it.
+MakeDetector = Callable[[EasyDict, Path, int], Detector]
+
+
+def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path) -> Evaluation:
+    """Detects in every video of the test list and evaluates.
+
+    Writes to `folder`: detections.txt, results.json (all ranges and classes, and what they rest on) and, for
+    resampling, outcomes.npz. Detections are made anew each time: none can be of other weights.
+    """
+    videos = test_videos(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    detections = detect_videos(cfg, make_detector, weights, videos)
+    return score(cfg, detections, folder, weights)
+
+
+def score(cfg: EasyDict, detections: DetectionTable, folder: Path, weights: Path) -> Evaluation:
+    """Evaluates detections of the test list, after Seq-NMS where TEST.SEQ_NMS asks for it; writes as `test` does."""
+    image_set = list_path(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    if cfg.TEST.SEQ_NMS:
+        detections = rescore(detections, *read_image_set(image_set), nms_iou=cfg.TEST.NMS)
+    write_detections(folder / "detections.txt", detections)
+    classes = classes_of(cfg)
+    motion, area = _ranges(cfg.TEST.MOTION_RANGES, MOTION), _ranges(cfg.TEST.AREA_RANGES, AREA)
+    if not cfg.dataset.enable_detailed_eval:
+        motion, area = motion[:1], area[:1]
+    result = evaluate(detections, truth_of(cfg), classes, motion_ranges=motion, area_ranges=area)
+    result.outcomes.save(folder / "outcomes.npz")
+    about = manifest(config=plain(cfg), weights=weights, image_set=image_set)
+    report = {"classes": classes.names, "ap": result.ap.tolist(), "mean": result.mean.tolist(), "manifest": about}
+    with replacing(folder / "results.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    return result
+
+
+def truth_of(cfg: EasyDict) -> Truth:
+    """The objects of the test list, and their motion."""
+    root = Path(cfg.dataset.dataset_path)
+    return load_truth(
+        root / "Annotations" / "VID",
+        list_path(root, cfg.dataset.test_image_set),
+        classes_of(cfg),
+        motion_file=Path(cfg.dataset.motion_iou_path) if cfg.dataset.motion_iou_path else None,
+        cache=Path(cfg.output_path) / "cache",
+    )
+
+
+def _ranges(texts: Sequence[str], default: tuple[Range, ...]) -> tuple[Range, ...]:
+    return tuple(Range.parse(text) for text in texts) or default
+
+
+def detect_videos(
+    cfg: EasyDict, make_detector: MakeDetector, weights: Path, videos: Sequence[VideoEntry], workers: int = 0
+) -> DetectionTable:
+    """Detections of all videos, in list order whatever the number of devices.
+
+    The videos are shared out by length over `workers` processes, one a device (0: as many as `gpus` names).
+    """
+    workers = min(workers or len(devices(cfg.gpus)), len(videos))
+    started = time.monotonic()
+    if workers == 1:
+        found = list(_share(range(len(videos)), cfg, make_detector, weights, videos, 0, progress=True))
+    else:
+        shares = _shared_out([video.num_frames for video in videos], workers)
+        task = functools.partial(_share_list, cfg=plain(cfg), make=make_detector, weights=weights, videos=list(videos))
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            parts = pool.starmap(task, [(share, number) for number, share in enumerate(shares)])
+        found = [item for part in parts for item in part]
+    frames = sum(video.num_frames for video in videos)
+    log.info("%d frames, %.3f s a frame", frames, (time.monotonic() - started) / max(frames, 1))
+    return DetectionTable.join([table for _, table in sorted(found, key=lambda item: item[0])])
+
+
+def _shared_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
+    """Numbers of videos for each share, the longest video first to the share with the fewest frames."""
+    taken: list[list[int]] = [[] for _ in range(shares)]
+    loads = [0] * shares
+    for number in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        lightest = loads.index(min(loads))
+        taken[lightest].append(number)
+        loads[lightest] += lengths[number]
+    return taken
+
+
+def _share_list(numbers: Sequence[int], device: int, *, cfg: dict, make: MakeDetector, weights: Path, videos: list):
+    return list(_share(numbers, EasyDict(cfg), make, weights, videos, device, progress=device == 0))
+
+
+def _share(
+    numbers: Iterable[int], cfg: EasyDict, make: MakeDetector, weights: Path, videos: Sequence, device: int, progress: bool
+):
+    """(number, detections) of each video of a share."""
+    detector = make(cfg, weights, device)
+    numbers = list(numbers)
+    total = sum(videos[number].num_frames for number in numbers)
+    with tqdm(total=total, unit=" frames", desc="test", disable=None if progress else True) as bar:
+        for number in numbers:
+            video = videos[number]
+            found: list[tuple[int, Detections]] = []
+            clip = Clip(video.video, PictureFiles(video.frames))
+            for detections in detector(frame.image for frame in clip):
+                found.append((video.first_id + len(found), detections))
+                bar.update()
+            yield number, DetectionTable.of_frames(found)
+
+
+def table(result: Evaluation) -> str:
+    """Mean AP@0.5 in percent: each motion range by all areas, and each class over all."""
+    lines = ["mAP@0.5 (%)  " + "  ".join(f"{entry.name:>7}" for entry in result.area_ranges)]
+    for entry, row in zip(result.motion_ranges, result.mean):
+        lines.append(f"{entry.name:<11}  " + "  ".join(_percent(value) for value in row))
+    lines.append("")
+    for name, value in zip(result.classes.names, result.ap[0, 0]):
+        lines.append(f"{name:<20} {_percent(value)}")
+    return "\n".join(lines)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:7.2f}" if value >= 0 else "      -"
+
+
+def weights_path(cfg: EasyDict, folder: Path) -> Path:
+    """The checkpoint that TEST.test_epoch names, in the folder of a training."""
+    return folder / f"{cfg.TRAIN.model_prefix}-{cfg.TEST.test_epoch:04d}.params"
+
+
+def already_done(folder: Path, cfg: EasyDict, weights: Path) -> bool:
+    """Whether `folder` holds results of just these settings and weights."""
+    path = folder / "results.json"
+    if not path.is_file() or not weights.is_file():
+        return False
+    about = json.loads(path.read_text())["manifest"]
+    return about["config"] == plain(cfg) and about["weights"]["sha256"] == sha256(weights)

@@ -1,0 +1,62 @@
+"""What the experiment scripts of every method share: train and then test, or test alone."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from easydict import EasyDict
+
+from lib import mx
+from lib.config import load_config
+from lib.engine.evaluate import table, weights_path
+from lib.engine.setup import output_folder, start_logging
+from lib.eval.evaluation import Evaluation
+
+log = logging.getLogger(__name__)
+
+Train = Callable[[EasyDict, Path], Path]
+Evaluate = Callable[[EasyDict, Path, Path], Evaluation]
+
+
+def train_test(argv: list[str] | None, doc: str, method: str, train: Train, evaluate: Evaluate) -> None:
+    """Trains by a YAML file and tests the last weights."""
+    parser = _parser(doc)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
+    args = parser.parse_args(argv)
+    cfg = _settings(args)
+    cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
+    weights = train(cfg, output_folder(cfg, args.cfg, method, cfg.dataset.image_set))
+    _test(cfg, args, method, evaluate, weights)
+
+
+def test_only(argv: list[str] | None, doc: str, method: str, evaluate: Evaluate) -> None:
+    """Tests weights by a YAML file: those given, or the checkpoint TEST.test_epoch of the training."""
+    parser = _parser(doc)
+    parser.add_argument("--weights", type=Path, help="parameter file (default: what the training by this YAML wrote)")
+    args = parser.parse_args(argv)
+    cfg = _settings(args)
+    trained = output_folder(cfg, args.cfg, method, cfg.dataset.image_set)
+    _test(cfg, args, method, evaluate, args.weights or weights_path(cfg, trained))
+
+
+def _parser(doc: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
+    parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
+    return parser
+
+
+def _settings(args: argparse.Namespace) -> EasyDict:
+    start_logging()
+    cfg = load_config(args.cfg)
+    mx.select(cfg.MXNET_VERSION)
+    return cfg
+
+
+def _test(cfg: EasyDict, args: argparse.Namespace, method: str, evaluate: Evaluate, weights: Path) -> None:
+    folder = args.output or output_folder(cfg, args.cfg, method, cfg.dataset.test_image_set)
+    result = evaluate(cfg, weights, folder)
+    log.info("%s\nwritten to %s", table(result), folder)

@@ -1,0 +1,48 @@
+"""What every script needs of the settings: classes, output folders, logging."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import yaml
+from easydict import EasyDict
+
+from lib.dataset.classes import ClassList
+from lib.errors import InputError
+from lib.files import replacing
+
+
+def start_logging() -> None:
+    """Progress and results on the terminal."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+def classes_of(cfg: EasyDict) -> ClassList:
+    """The class list of the settings; InputError where NUM_CLASSES does not fit it."""
+    data = cfg.dataset
+    classes = ClassList.load(data.CLASSES) if data.CLASSES else ClassList.of_dataset(data.dataset_path)
+    if len(classes) + 1 != data.NUM_CLASSES:
+        raise InputError(
+            f"dataset.NUM_CLASSES is {data.NUM_CLASSES}, but the class list has {len(classes)} classes; with the "
+            f"background that makes {len(classes) + 1}"
+        )
+    return classes
+
+
+def output_folder(cfg: EasyDict, cfg_path: str | Path, method: str, image_set: str) -> Path:
+    """output/<method>/<dataset>/<cfg name>/<image set>."""
+    return Path(cfg.output_path) / method / cfg.dataset.dataset / Path(cfg_path).stem / image_set.replace("+", "_")
+
+
+def plain(value: object) -> object:
+    """Settings as ordinary dicts and lists."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def keep_config(cfg: EasyDict, folder: Path) -> None:
+    """Writes the settings used, defaults included, to <folder>/config.yaml."""
+    with replacing(folder / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(plain(cfg), sort_keys=False))
