@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +59,13 @@ class Outcomes:
         areas = np.zeros_like(self.areas)
         for bit, number in enumerate(area):
             areas |= ((self.areas >> np.uint64(number)) & np.uint64(1)) << np.uint64(bit)
-        return Outcomes(
-            self.starts,
-            self.scores,
-            np.ascontiguousarray(self.kinds[:, motion]),
-            areas,
-            self.frames,
-            np.ascontiguousarray(self.shares[:, motion]),
-            self.frame_videos,
-            self.videos,
-            np.ascontiguousarray(self.video_objects[:, motion][:, :, area]),
-            np.ascontiguousarray(self.video_motion[:, motion]),
-            self.video_values,
+        return replace(
+            self,
+            kinds=np.ascontiguousarray(self.kinds[:, motion]),
+            areas=areas,
+            shares=np.ascontiguousarray(self.shares[:, motion]),
+            video_objects=np.ascontiguousarray(self.video_objects[:, motion][:, :, area]),
+            video_motion=np.ascontiguousarray(self.video_motion[:, motion]),
         )
 
     def curve(self, motion: int, area: int, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,10 +88,21 @@ class Outcomes:
     def _empty(self, weights: np.ndarray) -> np.ndarray:
         return (weights @ self.video_motion) / max(float(weights @ self.video_values), 1e-300)
 
+    def counting(self) -> Outcomes:
+        """Without the detections that count nowhere; every average precision and curve stays the same."""
+        rows = (self.kinds != NOTHING).any(axis=1) & (self.areas != 0)
+        starts = np.concatenate([[0], np.cumsum(rows)])[self.starts]
+        return replace(
+            self, starts=starts, scores=self.scores[rows], kinds=self.kinds[rows], areas=self.areas[rows],
+            frames=self.frames[rows],
+        )  # fmt: skip
+
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the arrays as .npz."""
+        """Writes the arrays of what counts as .npz, areas in the smallest integers that hold them."""
+        arrays = {field.name: getattr(self.counting(), field.name) for field in fields(self)}
+        arrays["areas"] = arrays["areas"].astype(np.min_scalar_type(int(arrays["areas"].max(initial=0))))
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+            np.savez_compressed(file, **arrays)
 
     @staticmethod
     def load(path: str | os.PathLike) -> Outcomes:
@@ -104,7 +110,8 @@ class Outcomes:
         path = Path(path)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return Outcomes(**{field.name: arrays[field.name] for field in fields(Outcomes)})
+                found = Outcomes(**{field.name: arrays[field.name] for field in fields(Outcomes)})
+            return replace(found, areas=found.areas.astype(np.uint64))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: cannot read outcomes ({error}); evaluate again with --json") from error
 

@@ -55,3 +55,20 @@ def checked(ranges: Sequence[Range], what: str) -> tuple[Range, ...]:
     if len(set(names)) < len(names):
         raise InputError(f"{what} ranges {', '.join(names)}: a name comes twice")
     return tuple(ranges)
+
+
+def parse_ranges(texts: Sequence[str], default: tuple[Range, ...], what: str) -> tuple[Range, ...]:
+    """Ranges from `NAME=LOW:HIGH` texts (command line or YAML); `default` where there are none. Raises InputError."""
+    return checked([Range.parse(text) for text in texts], what) if texts else default
+
+
+def shown_order(ranges: Sequence[Range], falling: bool = False) -> list[int]:
+    """Places of the ranges as tables show them: from low to high or falling, what contains all others last."""
+    order = sorted(range(len(ranges)), key=lambda i: (ranges[i].low, ranges[i].high), reverse=falling)
+    return sorted(order, key=lambda i: contains_all(ranges, i))
+
+
+def contains_all(ranges: Sequence[Range], place: int) -> bool:
+    """Whether the range at that place contains all the others."""
+    here = ranges[place]
+    return all(here.low <= other.low and other.high <= here.high for other in ranges)

@@ -47,18 +47,24 @@ class Truth:
         motion = np.asarray(motion, np.float64)
         if motion.shape != (len(index.classes),):
             raise ValueError(f"motion has shape {motion.shape} for {len(index.classes)} objects")
-        numbers: dict[str, int] = {}
-        videos = [numbers.setdefault(image.rpartition("/")[0], len(numbers)) for image in index.image_ids]
+        videos, frame_videos = videos_of(index.image_ids)
         return Truth(
             list(index.image_ids),
             frame_ids,
-            list(numbers),
-            np.asarray(videos, np.int32),
+            videos,
+            frame_videos,
             np.asarray(index.offsets, np.int64),
             np.ascontiguousarray(index.boxes, np.float64),
             np.ascontiguousarray(index.classes, np.int32),
             motion,
         )
+
+
+def videos_of(image_ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Names of the videos in order of appearance, and each frame's video (F,) int32: an image id is <video>/<frame>."""
+    numbers: dict[str, int] = {}
+    frames = [numbers.setdefault(image_id.rpartition("/")[0], len(numbers)) for image_id in image_ids]
+    return list(numbers), np.array(frames, np.int32)
 
 
 def read_image_set(path: Path) -> tuple[list[str], np.ndarray]:
@@ -95,13 +101,15 @@ def load_truth(
     classes: ClassList,
     *,
     motion_file: Path | None = None,
+    motion: bool = True,
     cache: Path | None = None,
     workers: int = 0,
     progress: bool = True,
 ) -> Truth:
     """The objects of an image set, from the XML below `annotations` (the folder that image ids are relative to).
 
-    Motion comes from `motion_file` (.mat or .json, in list order), or where there is none from the track ids.
+    Motion comes from `motion_file` (.mat or .json, in list order), or where there is none from the track ids; it is 1
+    for all where `motion` is false, for data without track ids.
     `cache`: a folder under output/ for the parsed annotations, keyed by content.
     Raises InputError: a list or annotation file is missing or broken, an unknown class, a motion file of other frames
     or with more or fewer values than a frame has objects.
@@ -112,6 +120,8 @@ def load_truth(
     if not (annotations / first).is_file() and (annotations / "VID" / first).is_file():
         annotations = annotations / "VID"
     index = build_index(annotations, image_ids, classes, cache=cache, workers=workers, progress=progress)
+    if not motion:
+        return Truth.of(index, frame_ids, np.ones(len(index.classes)))
     if motion_file is None:
         return Truth.of(index, frame_ids, motion_iou(index))
     frames = load(motion_file, image_ids)

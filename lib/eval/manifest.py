@@ -1,0 +1,65 @@
+"""What a result rests on: enough to say later which weights, list, code and command gave it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from lib.files import sha256
+
+PACKAGES = ("numpy", "mxnet", "opencv-python-headless", "scipy", "pycocotools")
+
+
+def manifest(**fields: object) -> dict:
+    """A dict for JSON: the given fields, versions, git commit, command, time.
+
+    A field that is a Path becomes {"path", "sha256"} (a folder: its path alone); lists of Paths likewise; None stays.
+    For example manifest(config=Path("x.yaml"), weights=Path("model/x.params"), image_set=Path("list.txt")).
+    """
+    return {
+        **{name: _described(value) for name, value in fields.items()},
+        "versions": versions(),
+        "git": git_state(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python, platform, and the packages that are installed, without importing them."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # evaluation runs without MXNet and pycocotools
+    return found
+
+
+def git_state() -> dict | None:
+    """{"commit", "changed"} of the checkout that this code lies in; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    return commit and {"commit": commit, "changed": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git here, or a checkout of another user
+    return run.stdout.strip()
+
+
+def _described(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_described(entry) for entry in value]
+    if not isinstance(value, Path):
+        return value
+    return {"path": str(value), "sha256": sha256(value)} if value.is_file() else {"path": str(value)}

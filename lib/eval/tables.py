@@ -1,0 +1,134 @@
+"""Results as tables, for a terminal, Markdown and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from lib.eval.bootstrap import Difference, Interval
+from lib.eval.evaluation import Evaluation
+from lib.eval.ranges import contains_all, shown_order
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, names of columns, and rows whose first cell is a label."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def text(self) -> str:
+        """Columns lined up for a terminal."""
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        shown = []
+        for label, *cells in lines:
+            padded = [label.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:]))]
+            shown.append("  ".join(padded))
+        return "\n".join([self.title, *(line.rstrip() for line in shown)]) + "\n"
+
+    def markdown(self) -> str:
+        """A Markdown table under its title."""
+        lines = ["| " + " | ".join(line) + " |" for line in (self.columns, *self.rows)]
+        lines.insert(1, "|---|" + "---:|" * (len(self.columns) - 1))
+        return "\n".join([f"**{self.title}**", "", *lines]) + "\n"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables of one result."""
+
+    tables: list[Table]
+
+    def text(self) -> str:
+        return "\n".join(table.text() for table in self.tables)
+
+    def markdown(self) -> str:
+        return "\n".join(table.markdown() for table in self.tables)
+
+    def as_json(self) -> list[dict]:
+        return [asdict(table) for table in self.tables]
+
+
+def report(result: Evaluation, intervals: dict[str, Interval] | None = None, coco: dict | None = None) -> Report:
+    """The row all/slow/medium/fast, motion by area, each class, and COCO's figures where given."""
+    tables = [motion_table(result, intervals), motion_area_table(result), class_table(result)]
+    if coco is not None:
+        names = [name for name in coco if name != "classes"]
+        tables.append(Table("COCO style", ["%", *names], [["mean", *(percent(coco[name]) for name in names)]]))
+    return Report(tables)
+
+
+def motion_table(result: Evaluation, intervals: dict[str, Interval] | None = None, label: str = "mAP") -> Table:
+    """Mean AP in %, a column for each motion range, all areas (the first area range)."""
+    order = motion_columns(result)
+    cells = [percent(result.mean[r, 0]) for r in order]
+    if intervals is not None:
+        cells = [spread(intervals[result.motion_ranges[r].name]) for r in order]
+    title = "Mean average precision by motion, %" + (" [95 % interval over videos]" if intervals is not None else "")
+    return Table(title, ["", *(result.motion_ranges[r].name for r in order)], [[label, *cells]])
+
+
+def motion_area_table(result: Evaluation) -> Table:
+    """Mean AP in %: rows slow, medium, fast, all; columns small, middle, large, all."""
+    rows, columns = grid(result)
+    return Table(
+        "Mean average precision by motion and area, %",
+        ["", *(result.area_ranges[a].name for a in columns)],
+        [[result.motion_ranges[r].name, *(percent(result.mean[r, a]) for a in columns)] for r in rows],
+    )
+
+
+def class_table(result: Evaluation) -> Table:
+    """AP in % of each class by motion, all areas, with the number of objects; the mean in the last row."""
+    order = motion_columns(result)
+    rows = [
+        [name, str(int(result.objects[order[0], 0, c])), *(percent(result.ap[r, 0, c]) for r in order)]
+        for c, name in enumerate(result.classes.names)
+    ]
+    rows.append(["mean", str(int(result.objects[order[0], 0].sum())), *(percent(result.mean[r, 0]) for r in order)])
+    columns = ["class", "objects", *(result.motion_ranges[r].name for r in order)]
+    return Table("Average precision by class, %", columns, rows)
+
+
+def difference_table(difference: Difference, result: Evaluation) -> Table:
+    """B - A in points of % with intervals: the mean, then each class; a star where the interval excludes 0."""
+    names = [result.motion_ranges[r].name for r in motion_columns(result)]
+    rows = [["mean", *(spread(difference.mean[name], signed=True) for name in names)]]
+    for c in result.classes.names:
+        rows.append([c, *(spread(difference.classes[name][c], signed=True) for name in names)])
+    title = "B - A, points of average precision [95 % interval, paired over videos; * excludes 0]"
+    return Table(title, ["", *names], rows)
+
+
+def motion_columns(result: Evaluation) -> list[int]:
+    """Places of the motion ranges in the order all, slow, medium, fast."""
+    order = shown_order(result.motion_ranges, falling=True)
+    return order[-1:] + order[:-1] if contains_all(result.motion_ranges, order[-1]) else order
+
+
+def grid(result: Evaluation) -> tuple[list[int], list[int]]:
+    """Places of the motion ranges slow, medium, fast, all and of the area ranges small, middle, large, all."""
+    return shown_order(result.motion_ranges, falling=True), shown_order(result.area_ranges)
+
+
+def percent(value: float, signed: bool = False) -> str:
+    """A fraction in %, `-` for the -1 of no object."""
+    if not signed and value < 0:
+        return "-"
+    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
+
+
+def spread(interval: Interval | None, signed: bool = False) -> str:
+    """A figure in % with its interval."""
+    if interval is None or (interval.low, interval.high) == (-1.0, -1.0):
+        return "-"
+    low, high = percent(interval.low, signed), percent(interval.high, signed)
+    return f"{percent(interval.value, signed)} [{low}, {high}]" + ("*" if signed and interval.excludes_zero() else "")
+
+
+def side_by_side(results: dict[str, tuple[Evaluation, dict[str, Interval]]], columns: Sequence[str]) -> Table:
+    """A row for each method, a column for each motion range, with intervals; for a README."""
+    rows = [[name, *(spread(intervals[column]) for column in columns)] for name, (_, intervals) in results.items()]
+    return Table("Mean average precision by motion, % [95 % interval over videos]", ["", *columns], rows)

@@ -1,0 +1,131 @@
+"""Evaluates detection files on ImageNet VID or any dataset in its layout.
+
+    python -m lib.eval.vid_map --detections detections.txt --annotations data/X/Annotations/VID \\
+        --image-set data/X/ImageSets/VID_val_frames.txt --json output/result.json
+
+Prints mean average precision by motion, by motion and area, and by class. docs/evaluation.md has every rule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.config import load_config
+from lib.dataset.classes import ClassList
+from lib.errors import InputError, command
+from lib.eval.bootstrap import bootstrap
+from lib.eval.coco import coco_average_precision
+from lib.eval.detections import read_detections
+from lib.eval.evaluation import Evaluation, evaluate
+from lib.eval.manifest import manifest
+from lib.eval.ranges import AREA, MOTION, parse_ranges
+from lib.eval.rescore import rescore
+from lib.eval.results import save_result
+from lib.eval.tables import report
+from lib.eval.truth import load_truth
+from lib.files import replacing
+
+__all__ = ["Evaluation", "evaluate", "main"]
+
+logger = logging.getLogger(__name__)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line of `python -m lib.eval.vid_map`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.eval.vid_map", description="Mean average precision of detection files by motion and area."
+    )
+    add = parser.add_argument
+    add("--detections", type=Path, nargs="+", required=True, metavar="FILE",
+        help="detection files (.txt, .txt.gz, .npy), taken together")  # fmt: skip
+    add("--annotations", type=Path, required=True, metavar="DIR", help="folder of the XML files (Annotations/VID)")
+    add("--image-set", type=Path, required=True, metavar="FILE",
+        help="list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`)")  # fmt: skip
+    add("--motion-iou", type=Path, metavar="FILE",
+        help="motion of the objects, .mat or .json (default: computed from the track ids)")  # fmt: skip
+    add("--classes", type=Path, metavar="FILE",
+        help="class list (default: classes.txt of the dataset, else the 30 of ImageNet VID)")  # fmt: skip
+    add("--json", type=Path, metavar="OUT", help="write the result here, and what comparisons need beside it")
+    add("--markdown", type=Path, metavar="OUT", help="write the tables here as Markdown")
+    add("--pictures", type=Path, metavar="DIR", help="draw precision-recall curves and motion by area here")
+    add("--motion-range", action="append", default=[], metavar="NAME=LOW:HIGH",
+        help="a motion range instead of all, fast, medium, slow; may come several times")  # fmt: skip
+    add("--area-range", action="append", default=[], metavar="NAME=LOW:HIGH",
+        help="an area range in pixels instead of all, small, middle, large; may come several times")  # fmt: skip
+    add("--iou", type=float, default=0.5, help="least overlap of a match (default: 0.5; lower for small objects)")
+    add("--plain", action="store_true", help="plain VID AP only: no motion, no area")
+    add("--seq-nms", action="store_true", help="rescore the detections by Seq-NMS first")
+    add("--coco", action="store_true", help="also COCO-style AP@[.5:.95], by pycocotools")
+    add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N draws of the videos")
+    add("--seed", type=int, default=0, help="of the draws (default: 0)")
+    add("--cfg", type=Path, metavar="YAML", help="settings of the test run: gives the ranges, noted in the result")
+    add("--weights", type=Path, metavar="FILE", help="weights of the test run: their SHA-256 is noted in the result")
+    add("--cache", type=Path, default=Path("output/cache"), metavar="DIR",
+        help="folder of parsed annotations, keyed by content (default: output/cache)")  # fmt: skip
+    add("--workers", type=int, default=0, help="processes for annotations and Seq-NMS (default: one a core)")
+    return parser.parse_args(argv)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; see `parse_args`."""
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    result, truth, table = _evaluated(args)
+    if result.unknown_frames:
+        logger.warning("%d detections on frames outside %s are ignored", result.unknown_frames, args.image_set)
+    coco = coco_average_precision(table, truth, result.classes) if args.coco else None
+    intervals = bootstrap(result, args.bootstrap, args.seed) if args.bootstrap else None
+    tables = report(result, intervals, coco)
+    if args.json:
+        about = manifest(
+            config=args.cfg, weights=args.weights, detections=args.detections, image_set=args.image_set,
+            annotations=args.annotations, motion_iou=args.motion_iou, class_list=args.classes, iou=args.iou,
+            seq_nms=args.seq_nms,
+        )  # fmt: skip
+        save_result(args.json, result, about, intervals=intervals, coco=coco)
+    if args.markdown:
+        with replacing(args.markdown) as temporary:
+            temporary.write_text(tables.markdown(), encoding="utf-8")
+    if args.pictures:
+        # matplotlib takes a second to import, and only this needs it.
+        from lib.eval.pictures import save_pictures
+
+        save_pictures(result, args.pictures)
+    sys.stdout.write(tables.text())
+
+
+def _evaluated(args: argparse.Namespace):
+    cfg = load_config(args.cfg) if args.cfg else None
+    if args.weights is not None and not args.weights.is_file():
+        raise InputError(f"{args.weights}: no such weights; give the file that the detections were made with")
+    if not 0 < args.iou <= 1:
+        raise InputError(f"--iou {args.iou}: give a number over 0, up to 1")
+    motion = parse_ranges(args.motion_range or (cfg.TEST.MOTION_RANGES if cfg else []), MOTION, "motion")
+    area = parse_ranges(args.area_range or (cfg.TEST.AREA_RANGES if cfg else []), AREA, "area")
+    if args.plain:
+        motion, area = MOTION[:1], AREA[:1]
+    classes = ClassList.load(args.classes) if args.classes else _classes_of(args.annotations)
+    table = read_detections(args.detections, len(classes))
+    truth = load_truth(
+        args.annotations, args.image_set, classes, motion_file=args.motion_iou, motion=not args.plain,
+        cache=args.cache, workers=args.workers,
+    )  # fmt: skip
+    if args.seq_nms:
+        table = rescore(table, truth.image_ids, truth.frame_ids, workers=args.workers)
+    result = evaluate(table, truth, classes, motion_ranges=motion, area_ranges=area, iou=args.iou)
+    return result, truth, table
+
+
+def _classes_of(annotations: Path) -> ClassList:
+    """The class list of the dataset whose Annotations or Annotations/VID this is."""
+    folder = annotations.resolve()
+    return ClassList.of_dataset(folder.parent if folder.name == "Annotations" else folder.parent.parent)
+
+
+if __name__ == "__main__":
+    main()
