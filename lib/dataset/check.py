@@ -3,8 +3,9 @@
     python -m lib.dataset.check --root data/X
 
 Exit status 0: clean, 1: faults, 2: nothing that could be checked. Pictures are opened for their headers alone unless
---decode is given. A box that crosses the border of its picture is legal in ILSVRC (training clips it) and only counted;
-so are objects of other classes in DET, which marks 200.
+--decode is given. Legal, and only counted: a box that crosses the border of its picture (ILSVRC has them, training
+clips them); objects of other classes in DET, which marks 200; a gap in a track on one side of which the object is
+marked as occluded or stands at the border.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--root", type=Path, required=True, help="the dataset's folder (it holds Data, Annotations and ImageSets)")
     add("--classes", type=Path, help="class list (default: ROOT/classes.txt, else the 30 of ImageNet VID)")
     add("--decode", action="store_true", help="also decode every picture (slow; else only headers and ends are read)")
-    add("--allow-gaps", action="store_true", help="a track may leave frames out (objects that leave and come back)")
+    add("--allow-gaps", action="store_true", help="any track may leave frames out")
     add("--workers", type=whole, default=0, help="processes (default: one a core)")
     return parser.parse_args(argv)
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.dataset import image
-from lib.dataset.annotation import NO_TRACK, Annotation, box_fault, object_line, read_annotation, read_bytes, tag_line
+from lib.dataset.annotation import (
+    NO_TRACK,
+    Annotation,
+    Object,
+    box_fault,
+    object_line,
+    read_annotation,
+    read_bytes,
+    tag_line,
+)
 from lib.dataset.jpeg import jpeg_size
 from lib.errors import InputError
 
@@ -130,23 +139,33 @@ def _annotation_faults(
 
 
 def _track_faults(task: FolderTask, folder: Path, read: dict[str, Annotation], counts: Counter) -> Iterator[str]:
-    """A track keeps its class and has a box in every frame (that could be read) from its first to its last."""
-    last: dict[int, tuple[int, str]] = {}
+    """A track keeps its class and has a box in every frame (that could be read) from its first to its last.
+
+    An object may be away for a while if it was seen going or coming: marked as occluded, or at the picture's border.
+    """
+    last: dict[int, tuple[int, Object, bool]] = {}
     stems = {int(stem): stem for stem in sorted(read) if stem.isdigit()}
     for frame, stem in sorted(stems.items()):
-        for place, thing in enumerate(read[stem].objects):
+        annotation = read[stem]
+        for place, thing in enumerate(annotation.objects):
             if thing.track == NO_TRACK:
                 continue
-            before, class_id = last.get(thing.track, (frame - 1, thing.class_id))
-            last[thing.track] = frame, thing.class_id
+            may_go = thing.occluded or _at_border(thing.box, annotation.width, annotation.height)
+            before, was, could_go = last.get(thing.track, (frame - 1, thing, True))
+            last[thing.track] = frame, thing, may_go
             fault = None
-            if class_id != thing.class_id:
-                fault = f"track {thing.track} was {class_id} and is {thing.class_id}"
+            if was.class_id != thing.class_id:
+                fault = f"track {thing.track} was {was.class_id} and is {thing.class_id}"
             elif any(between in stems for between in range(before + 1, frame)):
                 counts["gaps in tracks"] += 1
-                if not task.allow_gaps:
+                if not (may_go or could_go or task.allow_gaps):
                     fault = f"track {thing.track} has no box between frames {before:06d} and {frame:06d}"
             if fault is not None:
                 path = folder / f"{stem}.xml"
                 yield f"{path}:{object_line(read_bytes(path), place)}: {fault}"
     counts["tracks"] += len(last)
+
+
+def _at_border(box: tuple[float, float, float, float], width: int, height: int) -> bool:
+    x1, y1, x2, y2 = box
+    return x1 <= 0 or y1 <= 0 or x2 >= width - 1 or y2 >= height - 1

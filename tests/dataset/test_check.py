@@ -171,10 +171,25 @@ def test_wrong_ids_in_the_list_of_frames(root, capsys):
 
 def test_gaps_may_be_allowed_and_boxes_may_cross_the_border(root, capsys):
     put(root, A1, xml((0, "c1", -3, -3, 48, 20)))
+    assert run(root, capsys)[0] == 1
     status, found, summary = run(root, capsys, "--allow-gaps")
     assert (status, found) == (0, [])
     assert "1 boxes across the border" in summary[0]
     assert "1 gaps in tracks" in summary[0]
+
+
+@pytest.mark.parametrize("name", ["Annotations/VID/train/a/000000.xml", A2])
+def test_an_object_that_is_seen_going_or_coming_may_be_away(root, capsys, name):
+    put(root, A1, xml((0, "c1", *BOX)))
+    put(root, name, xml((0, "c1", *BOX), (1, "c2", 20, 20, 47, 25)))
+    status, _, summary = run(root, capsys)
+    assert status == 0
+    assert "1 gaps in tracks" in summary[0]
+    occluded = xml(*TWO).replace("<name>c2", "<occluded>1</occluded><name>c2")
+    put(root, name, occluded)
+    assert run(root, capsys)[0] == 0
+    put(root, name, xml(*TWO))
+    assert run(root, capsys)[0] == 1
 
 
 def test_broken_pixels_are_found_by_decoding(root, capsys):
