@@ -1,12 +1,4 @@
-"""The demo that every method shares: clips in, a detector over them, pictures, films and detection files out.
-
-A method's script adds its own way to make a detector:
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    demo.add_arguments(parser, cfg="experiments/…/demo.yaml", weights="model/…", inputs=["data/demo/…"])
-    args = parser.parse_args(argv)
-    demo.run(lambda: make_detector(args), args, classes, method="rfcn")
-"""
+"""The demo that every method shares: clips in, a detector over them, pictures, films and detection files out."""
 
 from __future__ import annotations
 
@@ -19,7 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from easydict import EasyDict
+
+from lib import mx
+from lib.config import load_config
 from lib.dataset.classes import ClassList
+from lib.engine.setup import classes_of, start_logging
 from lib.engine.stream import Detector, Summary, run_clip
 from lib.engine.video.clips import Clip, open_clips
 from lib.engine.video.film import Film
@@ -32,6 +29,34 @@ from lib.files import replacing, sha256
 
 logger = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of pictures in a folder, which do not tell
+
+
+def main_of(
+    argv: Sequence[str] | None,
+    doc: str,
+    method: str,
+    make_detector: Callable[[EasyDict, str, int, int], Detector],
+    *,
+    cfg: str,
+    weights: str,
+    inputs: Sequence[str] = ("data/demo/clip",),
+    batch: int = 1,
+) -> None:
+    """The whole demo script of a method; make_detector(settings, weights, device number, frames at a time)."""
+    parser = argparse.ArgumentParser(description=doc)
+    add_arguments(parser, cfg=cfg, weights=weights, inputs=inputs)
+    args = parser.parse_args(argv)
+    start_logging()
+    settings = load_config(args.cfg)
+    mx.select(settings.MXNET_VERSION)
+    run(
+        lambda: make_detector(settings, args.weights, 0, batch),
+        args,
+        classes_of(settings),
+        method=method,
+        context=settings.TEST.KEY_FRAME_INTERVAL,
+        warmup=batch,
+    )
 
 
 def add_arguments(
