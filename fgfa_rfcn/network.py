@@ -30,9 +30,7 @@ def train_symbol(cfg: EasyDict):
     features = _features(frames, cfg)
     own, neighbours = mx.sym.slice_axis(features, 0, 0, 1), mx.sym.slice_axis(features, 0, 1, 3)
     if cfg.TRAIN.WARP:
-        motion = flow(
-            mx.sym.concat(current, current, dim=0), mx.sym.concat(before, after, dim=0), sizes.flownet(cfg)
-        )
+        motion = flow(mx.sym.concat(current, current, dim=0), mx.sym.concat(before, after, dim=0), sizes.flownet(cfg))
         neighbours = sizes.operators(cfg).warp(neighbours, motion)
     embedded = embedding(mx.sym.concat(own, neighbours, dim=0), cfg.network.EMBED_DIMS)
     similarity = cosine(mx.sym.slice_axis(embedded, 0, 1, 3), mx.sym.slice_axis(embedded, 0, 0, 1))

@@ -26,7 +26,9 @@ def load_config(path: str | Path) -> EasyDict:
     try:
         text = path.read_text()
     except OSError as error:
-        raise InputError(f"{path}: cannot read the settings ({error.strerror}); give an existing file to --cfg") from None
+        raise InputError(
+            f"{path}: cannot read the settings ({error.strerror}); give an existing file to --cfg"
+        ) from None
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -180,7 +182,10 @@ def _check(cfg: EasyDict) -> None:
         ("TEST.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(test)),
         ("TEST.KEY_FRAME_INTERVAL must be 0 or more", test.KEY_FRAME_INTERVAL >= 0),
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
-        ("gpus must be numbers separated by commas, or empty", all(g.strip().isdigit() for g in cfg.gpus.split(",") if cfg.gpus)),
+        (
+            "gpus must be numbers separated by commas, or empty",
+            all(g.strip().isdigit() for g in cfg.gpus.split(",") if cfg.gpus),
+        ),
     ]
     for message, holds in rules:
         if not holds:

@@ -32,7 +32,9 @@ TREE: dict[str, Any] = {
         "kvstore": Key("device", "Gradients are summed over the devices of this machine.", ("device", "local")),
     },
     "network": {
-        "pretrained": Key("./model/pretrained_model/resnet_v1_101", "Prefix of the backbone that training starts from."),
+        "pretrained": Key(
+            "./model/pretrained_model/resnet_v1_101", "Prefix of the backbone that training starts from."
+        ),
         "pretrained_epoch": Key(0, "Epoch number of that file."),
         "pretrained_flow": Key("./model/pretrained_model/flownet", "Prefix of the flow network FGFA starts from."),
         "PIXEL_MEANS": Key([103.06, 115.90, 123.15], "Mean of blue, green, red, subtracted from the image."),
@@ -50,7 +52,9 @@ TREE: dict[str, Any] = {
         "ANCHOR_STDS": Key([0.1, 0.1, 0.4, 0.4], "Standard deviations of the RPN's box targets."),
         "NORMALIZE_RPN": Key(True, "RPN box targets are divided by ANCHOR_STDS.", (True,)),
         "FGFA_FEAT_DIM": Key(0, "Channels of features plus embedding; 0: computed. Another number is an error."),
-        "OPERATORS": Key("compiled", "Our compiled operators, or compositions of MXNet's own.", ("compiled", "builtin")),
+        "OPERATORS": Key(
+            "compiled", "Our compiled operators, or compositions of MXNet's own.", ("compiled", "builtin")
+        ),
         "UNITS": Key([3, 4, 23, 3], "Residual units in stages 2 to 5."),
         "WIDTHS": Key([64, 128, 256, 512], "Width of the 3x3 convolutions in stages 2 to 5; outputs are 4 times it."),
         "STRIDES": Key([1, 2, 2, 1], "Strides of stages 2 to 5."),
@@ -73,7 +77,9 @@ TREE: dict[str, Any] = {
         "test_image_set": Key("VID_val_videos", "List of the videos to test on."),
         "proposal": Key("rpn", "Where proposals come from.", ("rpn",)),
         "NUM_CLASSES": Key(31, "Classes and the background."),
-        "CLASSES": Key("", "Class list file; empty: classes.txt in dataset_path, or the list built in for ImageNetVID."),
+        "CLASSES": Key(
+            "", "Class list file; empty: classes.txt in dataset_path, or the list built in for ImageNetVID."
+        ),
         "motion_iou_path": Key("", "Motion IoU file; empty: computed from the track ids."),
         "enable_detailed_eval": Key(True, "Also evaluate by motion and by area."),
     },
@@ -112,7 +118,9 @@ TREE: dict[str, Any] = {
         "RPN_NEGATIVE_OVERLAP": Key(0.3, "An anchor is negative below this IoU."),
         "RPN_CLOBBER_POSITIVES": Key(False, "Negative wins where an anchor would be both."),
         "RPN_BBOX_WEIGHTS": Key([1.0, 1.0, 1.0, 1.0], "Weights of the RPN's four box targets."),
-        "RPN_POSITIVE_WEIGHT": Key(-1.0, "Share of positives in the RPN box loss; -1: each anchor counts alike.", (-1.0,)),
+        "RPN_POSITIVE_WEIGHT": Key(
+            -1.0, "Share of positives in the RPN box loss; -1: each anchor counts alike.", (-1.0,)
+        ),
         "CXX_PROPOSAL": _unused(True),
         "RPN_NMS_THRESH": Key(0.7, "IoU of the NMS over proposals."),
         "RPN_PRE_NMS_TOP_N": Key(6000, "Proposals before NMS."),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rfcn.evaluate import make_detector
 from lib.engine.demo import main_of
 from lib.errors import command
+from rfcn.evaluate import make_detector
 
 CFG = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
 WEIGHTS = "model/minivid/rfcn-0000.params"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rfcn.demo import CFG, WEIGHTS
-from rfcn.evaluate import make_detector
 from lib.engine.demo import main_of
 from lib.errors import command
+from rfcn.demo import CFG, WEIGHTS
+from rfcn.evaluate import make_detector
 
 BATCH = 10
 

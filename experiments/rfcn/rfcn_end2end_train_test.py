@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rfcn.evaluate import evaluate
-from rfcn.train import train
 from lib.engine.experiment import train_test
 from lib.errors import command
+from rfcn.evaluate import evaluate
+from rfcn.train import train
 
 
 @command

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rfcn.evaluate import evaluate
 from lib.engine.experiment import test_only
 from lib.errors import command
+from rfcn.evaluate import evaluate
 
 
 @command

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
@@ -24,12 +23,15 @@ from lib.engine.video.sources import PictureFiles
 from lib.eval.detections import DetectionTable, write_detections
 from lib.eval.evaluation import Evaluation, evaluate
 from lib.eval.manifest import manifest
-from lib.eval.ranges import AREA, MOTION, Range
+from lib.eval.ranges import AREA, MOTION, parse_ranges
 from lib.eval.rescore import rescore
+from lib.eval.results import save_result
 from lib.eval.truth import Truth, load_truth, read_image_set
-from lib.files import replacing, sha256
+from lib.files import sha256
 
 log = logging.getLogger(__name__)
+
+RESULTS = "results.json"
 
 # make(cfg, weights, device number) -> a detector; a function of a module, so that another process can call it.
 MakeDetector = Callable[[EasyDict, Path, int], Detector]
@@ -38,8 +40,8 @@ MakeDetector = Callable[[EasyDict, Path, int], Detector]
 def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path) -> Evaluation:
     """Detects in every video of the test list and evaluates.
 
-    Writes to `folder`: detections.txt, results.json (all ranges and classes, and what they rest on) and, for
-    resampling, outcomes.npz. Detections are made anew each time: none can be of other weights.
+    Writes to `folder`: detections.txt; results.json with all ranges and classes and what they rest on, and beside it
+    what comparisons need. Detections are made anew each time: none can be of other weights.
     """
     videos = test_videos(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     detections = detect_videos(cfg, make_detector, weights, videos)
@@ -53,15 +55,12 @@ def score(cfg: EasyDict, detections: DetectionTable, folder: Path, weights: Path
         detections = rescore(detections, *read_image_set(image_set), nms_iou=cfg.TEST.NMS)
     write_detections(folder / "detections.txt", detections)
     classes = classes_of(cfg)
-    motion, area = _ranges(cfg.TEST.MOTION_RANGES, MOTION), _ranges(cfg.TEST.AREA_RANGES, AREA)
+    motion = parse_ranges(cfg.TEST.MOTION_RANGES, MOTION, "motion")
+    area = parse_ranges(cfg.TEST.AREA_RANGES, AREA, "area")
     if not cfg.dataset.enable_detailed_eval:
         motion, area = motion[:1], area[:1]
     result = evaluate(detections, truth_of(cfg), classes, motion_ranges=motion, area_ranges=area)
-    result.outcomes.save(folder / "outcomes.npz")
-    about = manifest(config=plain(cfg), weights=weights, image_set=image_set)
-    report = {"classes": classes.names, "ap": result.ap.tolist(), "mean": result.mean.tolist(), "manifest": about}
-    with replacing(folder / "results.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+    save_result(folder / RESULTS, result, manifest(config=plain(cfg), weights=weights, image_set=image_set))
     return result
 
 
@@ -75,10 +74,6 @@ def truth_of(cfg: EasyDict) -> Truth:
         motion_file=Path(cfg.dataset.motion_iou_path) if cfg.dataset.motion_iou_path else None,
         cache=Path(cfg.output_path) / "cache",
     )
-
-
-def _ranges(texts: Sequence[str], default: tuple[Range, ...]) -> tuple[Range, ...]:
-    return tuple(Range.parse(text) for text in texts) or default
 
 
 def detect_videos(
@@ -119,7 +114,13 @@ def _share_list(numbers: Sequence[int], device: int, *, cfg: dict, make: MakeDet
 
 
 def _share(
-    numbers: Iterable[int], cfg: EasyDict, make: MakeDetector, weights: Path, videos: Sequence, device: int, progress: bool
+    numbers: Iterable[int],
+    cfg: EasyDict,
+    make: MakeDetector,
+    weights: Path,
+    videos: Sequence,
+    device: int,
+    progress: bool,
 ):
     """(number, detections) of each video of a share."""
     detector = make(cfg, weights, device)
@@ -136,21 +137,6 @@ def _share(
             yield number, DetectionTable.of_frames(found)
 
 
-def table(result: Evaluation) -> str:
-    """Mean AP@0.5 in percent: each motion range by all areas, and each class over all."""
-    lines = ["mAP@0.5 (%)  " + "  ".join(f"{entry.name:>7}" for entry in result.area_ranges)]
-    for entry, row in zip(result.motion_ranges, result.mean):
-        lines.append(f"{entry.name:<11}  " + "  ".join(_percent(value) for value in row))
-    lines.append("")
-    for name, value in zip(result.classes.names, result.ap[0, 0]):
-        lines.append(f"{name:<20} {_percent(value)}")
-    return "\n".join(lines)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:7.2f}" if value >= 0 else "      -"
-
-
 def weights_path(cfg: EasyDict, folder: Path) -> Path:
     """The checkpoint that TEST.test_epoch names, in the folder of a training."""
     return folder / f"{cfg.TRAIN.model_prefix}-{cfg.TEST.test_epoch:04d}.params"
@@ -158,7 +144,7 @@ def weights_path(cfg: EasyDict, folder: Path) -> Path:
 
 def already_done(folder: Path, cfg: EasyDict, weights: Path) -> bool:
     """Whether `folder` holds results of just these settings and weights."""
-    path = folder / "results.json"
+    path = folder / RESULTS
     if not path.is_file() or not weights.is_file():
         return False
     about = json.loads(path.read_text())["manifest"]

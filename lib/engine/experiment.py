@@ -11,9 +11,10 @@ from easydict import EasyDict
 
 from lib import mx
 from lib.config import load_config
-from lib.engine.evaluate import table, weights_path
+from lib.engine.evaluate import weights_path
 from lib.engine.setup import output_folder, start_logging
 from lib.eval.evaluation import Evaluation
+from lib.eval.tables import report
 
 log = logging.getLogger(__name__)
 
@@ -59,4 +60,4 @@ def _settings(args: argparse.Namespace) -> EasyDict:
 def _test(cfg: EasyDict, args: argparse.Namespace, method: str, evaluate: Evaluate, weights: Path) -> None:
     folder = args.output or output_folder(cfg, args.cfg, method, cfg.dataset.test_image_set)
     result = evaluate(cfg, weights, folder)
-    log.info("%s\nwritten to %s", table(result), folder)
+    log.info("%s\nwritten to %s", report(result).text(), folder)

@@ -157,7 +157,9 @@ def flow_errors(cfg: EasyDict, args: Mapping, clips: int = 60, pairs: int = 4) -
         for distance in DISTANCES:
             for first in rng.integers(0, settings.frames - distance, pairs):
                 pair = frame_pair(scene, int(first), int(first) + distance)
-                images = [(image - means)[:, :, ::-1].transpose(2, 0, 1)[None] for image in (pair.image_i, pair.image_j)]
+                images = [
+                    (image - means)[:, :, ::-1].transpose(2, 0, 1)[None] for image in (pair.image_i, pair.image_j)
+                ]
                 (found,) = forward(current=images[0], other=images[1]).values()
                 truth = sampled(pair.flow, stride) / stride
                 moving = sampled(pair.moving, stride)

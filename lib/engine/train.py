@@ -139,6 +139,4 @@ def is_flow_layer(name: str) -> bool:
 
 
 def _with_test(args: dict, cfg: EasyDict) -> dict:
-    return with_test_weights(
-        args, means=cfg.TRAIN.BBOX_MEANS, stds=cfg.TRAIN.BBOX_STDS, bins=cfg.network.PSROI_SIZE**2
-    )
+    return with_test_weights(args, means=cfg.TRAIN.BBOX_MEANS, stds=cfg.TRAIN.BBOX_STDS, bins=cfg.network.PSROI_SIZE**2)

@@ -43,9 +43,7 @@ def _double(x, like, name: str, filters: int):
 
 def _halve(x, name: str):
     """2x2 average, sizes rounded up: windows at the border divide by the cells that exist."""
-    return mx.sym.Pooling(
-        x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full", name=name
-    )
+    return mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full", name=name)
 
 
 def encode(x, net: FlowNet) -> list:

@@ -95,7 +95,9 @@ def initial(name: str, shape: tuple, seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
     if name.startswith(("feat_conv_3x3", "rpn_", "rfcn_", "fc_")):
         std = 0.01
-    elif name.startswith(("deconv", "upsample_flow")):  # (in, out, 4, 4) at stride 2: an output sees 2 x 2 of the kernel
+    elif name.startswith(
+        ("deconv", "upsample_flow")
+    ):  # (in, out, 4, 4) at stride 2: an output sees 2 x 2 of the kernel
         std = np.sqrt(2.0 / (shape[0] * 4))
     else:
         std = np.sqrt(2.0 / np.prod(shape[1:]))
@@ -119,6 +121,8 @@ def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tupl
             fresh.append(name)
         else:
             found = "lack it" if value is None else f"have it as {tuple(value.shape)}"
-            raise InputError(f"parameter {name} {tuple(shape)}: the pretrained weights {found}; check network.pretrained")
+            raise InputError(
+                f"parameter {name} {tuple(shape)}: the pretrained weights {found}; check network.pretrained"
+            )
     log.info("new layers: %s", ", ".join(fresh) or "none")
     return values
