@@ -64,7 +64,7 @@ def shapes_of(symbol, **inputs: tuple) -> tuple[dict[str, tuple], dict[str, tupl
 
 
 def check(given: Mapping, wanted: Mapping[str, tuple], source: str) -> None:
-    """Raises InputError unless `given` arrays have exactly the names and shapes `wanted`; names the first of each fault."""
+    """Raises InputError unless `given` have exactly the names and shapes `wanted`; names the first of each fault."""
     faults = []
     missing = sorted(set(wanted) - set(given))
     extra = sorted(set(given) - set(wanted))
