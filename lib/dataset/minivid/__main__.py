@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from lib.errors import command
 
 from .settings import Settings
+from .statistics import table
 from .write import generate
 
 
@@ -28,6 +30,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--height", type=int, default=default.height, help="pixels of a frame")
     parser.add_argument("--width", type=int, default=default.width, help="pixels of a frame")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
+    parser.add_argument("--statistics", type=Path, metavar="FOLDER", help="make nothing; print what FOLDER is made of")
     return parser.parse_args(argv)
 
 
@@ -36,6 +39,10 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the command line."""
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.statistics is not None:
+        Settings.load(args.statistics)
+        sys.stdout.write(table(args.statistics) + "\n")
+        return
     settings = Settings(args.seed, args.train, args.val, args.frames, args.height, args.width)
     generate(args.out, settings, args.workers)
 

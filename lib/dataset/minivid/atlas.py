@@ -14,7 +14,7 @@ from .texture import background
 _SPANS = (128, 64, 32)  # px: each sprite is kept at these sizes, so that warping never shrinks by more than half
 _SEED = 0x5EED  # the stock is none of a dataset's own drawings
 _EACH = 32  # sprites of each label
-_BACKDROPS = 48
+_BACKDROPS = 32
 _NOISE = 1 << 22  # samples of noise
 _TIGHT = 4  # px of a sprite's transparent border, both sides together
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 KINDS = ("slow", "medium", "fast")
-SHARES = (0.32, 0.22, 0.46)  # how often each kind is drawn
+SHARES = (0.35, 0.23, 0.42)  # how often each kind is drawn
 MAX_SPEED = 12.0  # px a frame: a small flow network must be able to follow
 
 

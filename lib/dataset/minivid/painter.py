@@ -95,12 +95,13 @@ def drawing(draw: Callable[[Painter, np.random.Generator], None], rng: np.random
     """Draws one thing with texture and rim, cut to its outline: (h, w, 4) uint8 BGRA, colours not yet times alpha."""
     painter = Painter(rng)
     draw(painter, rng)
-    surface = pattern(rng, SIDE, SIDE, rng.uniform(20, 44)) - 0.5
-    shade = rng.uniform(0.25, 0.6) * (painter.textured / np.float32(255)) * surface
-    light = np.linspace(0.1, -0.1, SIDE, dtype=np.float32)[:, None]
-    image = painter.image.astype(np.float32) * (1 + shade + light)[..., None]
-    rim = cv2.morphologyEx(painter.mask, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8)).astype(np.float32) / 255
-    image = image * (1 - rim[..., None]) + painter.rim.astype(np.float32) * rim[..., None]
-    drawn = np.dstack([np.clip(image, 0, 255).astype(np.uint8), painter.mask])
     x, y, width, height = cv2.boundingRect((painter.mask > 127).astype(np.uint8))
-    return drawn[y : y + height, x : x + width]
+    cut = slice(y, y + height), slice(x, x + width)
+    surface = pattern(rng, height, width, rng.uniform(20, 44)) - 0.5
+    shade = np.float32(rng.uniform(0.25, 0.6) / 255) * painter.textured[cut] * surface
+    shade += np.linspace(1.1, 0.9, height, dtype=np.float32)[:, None]
+    image = cv2.multiply(painter.image[cut], cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+    rim = cv2.morphologyEx(painter.mask, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8))[cut]
+    flat = np.broadcast_to(np.rint(painter.rim).astype(np.uint8), image.shape)
+    image = cv2.blendLinear(image, flat, (255 - rim) / np.float32(255), rim / np.float32(255))
+    return cv2.merge([*cv2.split(image), painter.mask[cut]])

@@ -58,7 +58,7 @@ def duck(p: Painter, rng: np.random.Generator) -> None:
     p.blob([(-0.2, 0.06), (0.2, 0.02), (0.72, 0.0), (0.5, 0.26), (0.1, 0.34), (-0.18, 0.24)], p.second)
     p.line(arc((0.22, 0.06), 0.3, 0.14, 0.1, 0.8), 0.025, p.rim)
     p.ellipse((-0.54, -0.5), 0.085, 0.085, p.white)
-    p.ellipse((-0.56, -0.5), 0.05, 0.055, p.rim)
+    p.ellipse((-0.57, -0.5), 0.028, 0.032, p.rim)
     p.line([(-0.98, -0.37), (-0.78, -0.4)], 0.025, p.rim)
 
 
@@ -75,7 +75,7 @@ def fish(p: Painter, rng: np.random.Generator) -> None:
     for x in (-0.05, 0.12, 0.29):
         p.line(arc((x, -0.08), 0.08, 0.14, -0.4, 0.4), 0.022, p.rim)
     p.ellipse((-0.66, -0.12), 0.1, 0.1, p.white)
-    p.ellipse((-0.68, -0.12), 0.055, 0.06, p.rim)
+    p.ellipse((-0.69, -0.12), 0.034, 0.038, p.rim)
     p.line([(-0.95, 0.08), (-0.78, 0.12)], 0.035, p.rim)
 
 
@@ -137,8 +137,9 @@ def umbrella(p: Painter, rng: np.random.Generator) -> None:
 
 def blob(p: Painter, rng: np.random.Generator) -> None:
     """Not a thing: a random round shape with a few random marks."""
-    turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(6, 11)))
-    radius = rng.uniform(0.45, 0.97, len(turn))
+    corners = int(rng.integers(6, 11))
+    turn = 2 * np.pi * (np.arange(corners) + rng.uniform(-0.35, 0.35, corners)) / corners
+    radius = rng.uniform(0.45, 0.95, corners)
     p.blob(np.stack([radius * np.cos(turn), radius * np.sin(turn)], 1), p.body)
     for _ in range(rng.integers(1, 5)):
         x, y = rng.uniform(-0.35, 0.35, 2)

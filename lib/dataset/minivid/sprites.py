@@ -24,12 +24,11 @@ def sprite(drawn: np.ndarray, span: float, stretch: float = 1.0, mirror: bool = 
     height, width = drawn.shape[0], drawn.shape[1] * stretch
     factor = span / max(height, width)
     size = (max(2, round(width * factor)), max(2, round(height * factor)))
-    alpha = drawn[..., 3:].astype(np.float32) / 255
-    shown = np.concatenate([drawn[..., :3] * alpha, drawn[..., 3:].astype(np.float32)], 2)
+    alpha = cv2.extractChannel(drawn, 3)
+    shown = cv2.multiply(drawn, cv2.merge([alpha, alpha, alpha, np.full_like(alpha, 255)]), scale=1 / 255)
     shown = cv2.resize(shown, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     if mirror:
-        shown = shown[:, ::-1]
-    shown = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+        shown = cv2.flip(shown, 1)
     return cv2.copyMakeBorder(shown, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import functools
 import logging
-import math
 import multiprocessing
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from lib.dataset.lists import frames_lines, train_lines, videos_lines
 from lib.errors import InputError
 
 from . import sprites
@@ -25,7 +25,6 @@ from .settings import FILE, Settings
 log = logging.getLogger(__name__)
 
 QUALITY = 92  # of the JPEG files
-FRAMES_A_CLIP = 15  # of each training clip that the training list names, as in ImageNet VID's
 _COLOURS = ("#1f77b4", "#d62728", "#e6b800", "#ff7f0e", "#8c564b", "#9467bd", "#2ca02c", "#e377c2")
 
 
@@ -164,34 +163,18 @@ def annotation(folder: str, name: str, settings: Settings, objects: list[Object]
     return "\n".join([*lines, "</annotation>", ""])
 
 
-def _training_frames(count: int) -> list[int]:
-    """The frames of a clip of `count` that ImageNet VID's training list would name: 15 evenly spread, or all."""
-    if count <= FRAMES_A_CLIP:
-        return list(range(count))
-    ratio = FRAMES_A_CLIP / count
-    return [math.floor(j / ratio - 0.5 / ratio) for j in range(1, FRAMES_A_CLIP + 1)]
-
-
 def _write_lists(root: Path, settings: Settings) -> None:
-    count = settings.frames
-    train = [
-        f"train/{clip_name('train', index)} 1 {frame} {count}"
-        for index in range(settings.train)
-        for frame in _training_frames(count)
-    ]
-    videos = [f"val/{clip_name('val', index)} {index * count + 1} 0 {count}" for index in range(settings.val)]
-    val = [
-        f"val/{clip_name('val', index)}/{frame:06d} {index * count + frame + 1}"
-        for index in range(settings.val)
-        for frame in range(count)
-    ]
+    train, val = (
+        [(f"{split}/{clip_name(split, index)}", settings.frames) for index in range(settings.clips[split])]
+        for split in ("train", "val")
+    )
     classes = [f"{class_id(label)} {name} {_COLOURS[label - 1]}" for label, name in enumerate(sprites.NAMES, 1)]
     lists = root / "ImageSets"
     lists.mkdir(exist_ok=True)
     for path, lines in (
-        (lists / "VID_train_15frames.txt", train),
-        (lists / "VID_val_videos.txt", videos),
-        (lists / "VID_val_frames.txt", val),
+        (lists / "VID_train_15frames.txt", train_lines(train)),
+        (lists / "VID_val_videos.txt", videos_lines(val)),
+        (lists / "VID_val_frames.txt", frames_lines(val)),
         (root / "classes.txt", classes),
     ):
         path.write_text("".join(f"{line}\n" for line in lines))
