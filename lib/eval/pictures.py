@@ -38,9 +38,10 @@ def draw_curves(result: Evaluation, path: Path) -> None:
                 continue
             recall, precision, _ = result.outcomes.curve(r, 0, c)
             best = np.maximum.accumulate(precision[::-1])[::-1]
-            step = max(len(best) // POINTS, 1)
+            some = np.unique(np.linspace(0, len(best) - 1, POINTS).astype(int)) if len(best) else np.empty(0, int)
             label = f"{result.motion_ranges[r].name} {percent(result.ap[r, 0, c])}"
-            plot.plot([0, *recall[::step]], [*best[:1], *best[::step]], lw=1.2, color=f"C{number}", label=label)
+            x, y = [0, *recall[some]], [best[0] if len(best) else 0, *best[some]]
+            plot.plot(x, y, lw=1.2, color=f"C{number}", label=label)
         plot.set_title(result.classes.names[c], fontsize=9)
         plot.set(xlim=(0, 1), ylim=(0, 1.03))
         plot.tick_params(labelsize=7)
