@@ -58,16 +58,17 @@ def detection_symbol(cfg: EasyDict, windows: int = 1):
     (windows, 3). Every frame of a window is warped by the flow from the frame itself, which is among them.
     """
     data, images, ring, order = (mx.sym.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
-    frames = window_frames(cfg)
+    ops, frames = sizes.operators(cfg), window_frames(cfg)
     aggregated = []
     for index in range(windows):
         slots = mx.sym.reshape(mx.sym.slice_axis(order, 0, index, index + 1), (-1,))
-        current = mx.sym.repeat(mx.sym.slice_axis(data, 0, index, index + 1), repeats=frames, axis=0)
-        motion = flow(current, mx.sym.take(images, slots), sizes.flownet(cfg))
-        if not cfg.TEST.WARP:
-            motion = mx.sym.zeros_like(motion)
+        if cfg.TEST.WARP:
+            current = mx.sym.repeat(mx.sym.slice_axis(data, 0, index, index + 1), repeats=frames, axis=0)
+            motion = flow(current, mx.sym.take(images, slots), sizes.flownet(cfg))
+        else:
+            motion = ops.zero_flow(ring, slots)
         aggregated.append(
-            sizes.operators(cfg).aggregate(
+            ops.aggregate(
                 ring,
                 motion,
                 slots,

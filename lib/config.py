@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from lib.defaults import TREE, Key
 from lib.errors import InputError
 
 
-def load_config(path: str | Path) -> EasyDict:
-    """Settings of a YAML file over the defaults.
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
+    """Settings of a YAML file over the defaults; overrides are `KEY.PATH=VALUE` texts that win over the file.
 
     Raises InputError, naming file and key: no such file, broken YAML, unknown key (with the nearest valid one), wrong
     type, values that contradict each other.
@@ -36,9 +36,28 @@ def load_config(path: str | Path) -> EasyDict:
         line = f":{mark.line + 1}" if mark else ""
         raise InputError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
     try:
-        return make_config(given if given is not None else {})
+        given = given if given is not None else {}
+        for text in overrides:
+            _override(given, text)
+        return make_config(given)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _override(given: dict[str, Any], text: str) -> None:
+    """Puts `KEY.PATH=VALUE`, VALUE as in YAML, into nested settings."""
+    path, equals, value = text.partition("=")
+    *sections, name = path.split(".")
+    if not equals or not name:
+        raise InputError(f"--set {text!r}: write KEY.PATH=VALUE, say TEST.KEY_FRAME_INTERVAL=5")
+    for section in sections:
+        given = given.setdefault(section, {})
+        if not isinstance(given, dict):
+            raise InputError(f"--set {text!r}: {section} is no section")
+    try:
+        given[name] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text!r}: {value!r} is not a YAML value") from None
 
 
 def make_config(given: dict[str, Any]) -> EasyDict:

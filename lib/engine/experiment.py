@@ -29,7 +29,7 @@ def train_test(argv: list[str] | None, doc: str, method: str, train: Train, eval
     args = parser.parse_args(argv)
     cfg = _settings(args)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
-    weights = train(cfg, output_folder(cfg, args.cfg, method, cfg.dataset.image_set))
+    weights = train(cfg, output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set))
     _test(cfg, args, method, evaluate, weights)
 
 
@@ -39,25 +39,27 @@ def test_only(argv: list[str] | None, doc: str, method: str, evaluate: Evaluate)
     parser.add_argument("--weights", type=Path, help="parameter file (default: what the training by this YAML wrote)")
     args = parser.parse_args(argv)
     cfg = _settings(args)
-    trained = output_folder(cfg, args.cfg, method, cfg.dataset.image_set)
+    trained = output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set)
     _test(cfg, args, method, evaluate, args.weights or weights_path(cfg, trained))
 
 
 def _parser(doc: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML")
+    parser.add_argument("--name", help="name of the experiment in output folders (default: that of the YAML file)")
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser
 
 
 def _settings(args: argparse.Namespace) -> EasyDict:
     start_logging()
-    cfg = load_config(args.cfg)
+    cfg = load_config(args.cfg, args.set)
     mx.select(cfg.MXNET_VERSION)
     return cfg
 
 
 def _test(cfg: EasyDict, args: argparse.Namespace, method: str, evaluate: Evaluate, weights: Path) -> None:
-    folder = args.output or output_folder(cfg, args.cfg, method, cfg.dataset.test_image_set)
+    folder = args.output or output_folder(cfg, args.name or args.cfg, method, cfg.dataset.test_image_set)
     result = evaluate(cfg, weights, folder)
     log.info("%s\nwritten to %s", report(result).text(), folder)
