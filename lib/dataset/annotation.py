@@ -42,6 +42,8 @@ def read_annotation(path: str | Path) -> Annotation:
         root = ElementTree.fromstring(data)
     except ElementTree.ParseError as error:
         raise InputError(f"{path}:{error.position[0]}: broken XML ({error}); repair or re-extract the file") from error
+    except (LookupError, ValueError) as error:  # an encoding that there is not, or that expat does not take
+        raise InputError(f"{path}:1: broken XML ({error}); write it in UTF-8") from error
     size = root.find("size")
     width, height = (_integer(path, data, None, size, tag, "an image size", 1) for tag in ("width", "height"))
     objects = [_object(path, data, place, node) for place, node in enumerate(root.findall("object"))]

@@ -43,7 +43,7 @@ def find_folders(root: str | Path, kind: str) -> dict[str, int]:
     found: Counter = Counter()
     for part, suffix in (("Data", ".JPEG"), ("Annotations", ".xml")):
         top = Path(root) / part / kind
-        for folder, _, files in os.walk(top):
+        for folder, _, files in os.walk(top, followlinks=True):
             count = sum(name.endswith(suffix) for name in files)
             if count:
                 found[Path(folder).relative_to(top).as_posix()] += count

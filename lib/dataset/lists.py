@@ -102,7 +102,7 @@ def find_clips(root: str | Path, split: str) -> list[tuple[str, int]]:
     if not (data / split).is_dir():
         raise InputError(f"{data / split}: no such folder; put the clips there or name another --root")
     clips = []
-    for folder, _, files in os.walk(data / split):
+    for folder, _, files in os.walk(data / split, followlinks=True):
         pictures = {name for name in files if name.endswith(".JPEG")}
         if pictures:
             for frame in range(len(pictures)):
@@ -170,7 +170,7 @@ def det_lines(
     """
     annotations = Path(root) / "Annotations" / "DET"
     found = []
-    for folder, _, files in os.walk(annotations / "train"):
+    for folder, _, files in os.walk(annotations / "train", followlinks=True):
         below = Path(folder).relative_to(annotations).as_posix()
         found.extend(f"{below}/{name[:-4]}" for name in files if name.endswith(".xml"))
     if not found:

@@ -110,6 +110,7 @@ GOOD = "<trackid>0</trackid>"
     [
         ("<annotation>\n<size>", r"000000.xml:2: broken XML"),
         ("", r"000000.xml:1: broken XML"),
+        ('<?xml version="1.0" encoding="foo"?><a/>', r"000000.xml:1: broken XML .unknown encoding"),
         ("<annotation></annotation>", r"000000.xml: <width> is None"),
         (xml(width="wide"), r"<width> is 'wide', not an image size"),
         (xml(height=0), r"<height> is '0'"),

@@ -110,6 +110,13 @@ def test_a_list_with_another_content_is_not_overwritten(tmp_path, capsys):
     assert not (tmp_path / "ImageSets").exists()
 
 
+def test_linked_folders_are_followed(tmp_path):
+    make_clips(tmp_path / "disk", {"val/a": 2})
+    (tmp_path / "X/Data/VID").mkdir(parents=True)
+    (tmp_path / "X/Data/VID/val").symlink_to(tmp_path / "disk/Data/VID/val")
+    assert lists.find_clips(tmp_path / "X", "val") == [("val/a", 2)]
+
+
 def test_a_gap_in_the_frames_is_told(tmp_path):
     make_clips(tmp_path, {"val/a": 4})
     (tmp_path / "Data/VID/val/a/000002.JPEG").unlink()
