@@ -71,7 +71,7 @@ def has_cuda(mxnet: Path) -> bool:
             return content.find(b"libcudart.so") >= 0
 
 
-def _run(commands: Sequence[Sequence[str]]) -> None:
+def run_compilers(commands: Sequence[Sequence[str]]) -> None:
     """Runs compilers side by side. Raises InputError for the first that fails, after its output."""
     with ThreadPoolExecutor(cores()) as pool:
         results = list(pool.map(lambda c: subprocess.run(c, capture_output=True, text=True, check=False), commands))
@@ -112,9 +112,9 @@ def build(*, force: bool = False) -> bool:
         if with_cuda:
             commands += _cuda_commands(nvcc, objects, folder)
             link += [f"-L{Path(nvcc).resolve().parents[1] / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
-        _run(commands)
+        run_compilers(commands)
         with replacing(LIBRARY) as target:
-            _run([[cxx, *objects.values(), *link, "-o", str(target)]])
+            run_compilers([[cxx, *objects.values(), *link, "-o", str(target)]])
     log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
     if not with_cuda:
         reason = "there is no nvcc" if cuda else "the installed MXNet is not a CUDA build"
@@ -129,24 +129,25 @@ def build_cuda() -> None:
         raise InputError("no nvcc on the path: install the CUDA toolkit, or leave out --cuda")
     with tempfile.TemporaryDirectory() as folder:
         objects: dict[str, str] = {}
-        _run(_cuda_commands(nvcc, objects, folder))
+        run_compilers(_cuda_commands(nvcc, objects, folder))
         with replacing(CUDA_LIBRARY) as target:
-            _run([[nvcc, "-shared", *objects.values(), "-o", str(target)]])
+            run_compilers([[nvcc, "-shared", *objects.values(), "-o", str(target)]])
     log.info("built %s for %s", CUDA_LIBRARY.name, _architectures())
 
 
 def build_sanitized() -> Path:
     """Builds the driver of edge cases with the address and undefined-behaviour sanitizers; returns the executable."""
     cxx = compiler()
-    flags = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    checks = "-fsanitize=address,undefined,float-cast-overflow"
+    flags = ("-g", "-O1", "-fno-omit-frame-pointer", checks, "-fno-sanitize-recover=all")
     # The choice of a copy by processor runs before the sanitizers are ready, so one copy is compiled here.
     extra = (*flags, "-DFGFA_ONE_TARGET")
     with tempfile.TemporaryDirectory() as folder:
         objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "sanitize_driver")}
         driver = [cxx, *_COMMON, *extra, "-c", str(SOURCES / "sanitize_driver.cc"), "-o", objects["sanitize_driver"]]
-        _run([driver, *_kernel_commands(cxx, objects, extra)])
+        run_compilers([driver, *_kernel_commands(cxx, objects, extra)])
         with replacing(SANITIZED) as target:
-            _run([[cxx, *objects.values(), "-fopenmp", *flags, "-o", str(target)]])
+            run_compilers([[cxx, *objects.values(), "-fopenmp", *flags, "-o", str(target)]])
         SANITIZED.chmod(0o755)
     log.info("built %s", SANITIZED)
     return SANITIZED

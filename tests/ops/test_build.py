@@ -1,0 +1,61 @@
+"""Building and loading the compiled operators, and the kernels under the sanitizers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from lib.errors import InputError
+from lib.ops import build, library
+
+
+def test_an_unchanged_build_is_skipped():
+    assert build.build() is False
+    assert library.build_mark(library.LIBRARY)[0] == library.sources_digest()
+
+
+def test_a_missing_library_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "libfgfa_ops.so")
+    with pytest.raises(InputError, match=r"not built; run `sh init\.sh` or `python -m lib\.ops\.build`"):
+        library.load.__wrapped__()
+
+
+def test_a_library_of_other_sources_names_the_command(monkeypatch, tmp_path):
+    (tmp_path / "old.so").write_bytes(b"... fgfa-build:0123-4567; ...")
+    assert library.build_mark(tmp_path / "old.so") == ("0123", "4567")
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "old.so")
+    with pytest.raises(InputError, match=r"built from other sources .* run `python -m lib\.ops\.build`"):
+        library.load.__wrapped__()
+    (tmp_path / "old.so").write_bytes(b"something else")
+    with pytest.raises(InputError, match="built from other sources"):
+        library.load.__wrapped__()
+
+
+def test_no_compiler_is_one_clear_line(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        build.main(["--force"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: no C++ compiler (tried $CXX, g++, c++): install g++, then run `python -m lib.ops.build` again\n"
+    )
+
+
+def test_a_source_that_does_not_compile_is_reported(tmp_path, caplog):
+    broken = tmp_path / "broken.cc"
+    broken.write_text("this is no C++\n")
+    with pytest.raises(InputError, match="failed with status 1; its output stands above"):
+        build.run_compilers([[build.compiler(), "-c", str(broken), "-o", str(tmp_path / "broken.o")]])
+    assert "broken.cc:1:1: error" in caplog.text
+
+
+def test_kernels_under_the_sanitizers():
+    """Address, undefined behaviour and casts of floats that do not fit, over the driver's edge cases."""
+    driver = build.build_sanitized()
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run([str(driver)], capture_output=True, text=True, env=environment, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == "401 cases\n"
