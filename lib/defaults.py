@@ -168,9 +168,9 @@ TREE: dict[str, Any] = {
     },
     "FLOW": {
         "pool": Key(8192, "Made-up pairs with true flow, held in memory."),
-        "lr": Key(1e-3, "Learning rate of Adam at the start; it falls to zero along a cosine."),
-        "steps": Key(6000, "Steps of flow pre-training."),
+        "lr": Key(6e-4, "Learning rate of Adam at the start; it falls to zero along a cosine."),
+        "steps": Key(24000, "Steps of flow pre-training."),
         "batch": Key(8, "Pairs a step."),
-        "moving_weight": Key(3.0, "Weight of cells on moving objects in the loss."),
+        "moving_weight": Key(5.0, "Weight of cells on moving objects in the loss."),
     },
 }

@@ -1,0 +1,40 @@
+"""Measures a flow network on MiniVID's validation clips: end-point error on moving objects, against zero flow's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from lib.config import load_config
+from lib.engine.pretrain_flow import flow_errors
+from lib.engine.setup import start_logging
+from lib.errors import command
+from lib.files import replacing
+from lib.nets.params import load
+
+log = logging.getLogger(__name__)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
+    parser.add_argument("--weights", type=Path, help="parameter file (default: network.pretrained_flow)")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    args = parser.parse_args(argv)
+    start_logging()
+    cfg = load_config(args.cfg)
+    weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")
+    errors = flow_errors(cfg, load(weights)[0])
+    log.info("%s: end-point error on moving objects, in feature cells", weights)
+    for distance, values in errors.items():
+        log.info("%2s frames apart: %.3f, zero flow %.3f, ratio %.2f", distance, *values.values())
+    if args.json:
+        with replacing(args.json) as path:
+            path.write_text(json.dumps(errors, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

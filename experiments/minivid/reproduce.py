@@ -1,0 +1,122 @@
+"""Reproduces every MiniVID figure of the README: data, backbone, flow network, both methods, tables and plots.
+
+Runs the commands that a user would, one after another, and prints each. A step whose result is there is left out, so
+that an interrupted run goes on; remove output/ and data/MiniVID to begin anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from lib.engine.setup import start_logging
+from lib.errors import InputError, command
+
+log = logging.getLogger(__name__)
+
+RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
+FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
+RESULTS = Path("output/minivid/results")
+WINDOWS = (0, 1, 2, 5, 9)
+
+
+class Step(NamedTuple):
+    """A command, and the file that it leaves when it ends well."""
+
+    name: str
+    arguments: list[str]
+    leaves: Path
+
+
+def _weights(method: str, name: str, prefix: str) -> Path:
+    return Path("output", method, "MiniVID", name, "VID_train_15frames", f"{prefix}-0001.params")
+
+
+RFCN_WEIGHTS = _weights("rfcn", Path(RFCN).stem, "rfcn_minivid")
+FGFA_WEIGHTS = _weights("fgfa_rfcn", Path(FGFA).stem, "fgfa_minivid")
+UNWARPED_WEIGHTS = _weights("fgfa_rfcn", "no_warp", "fgfa_minivid")
+
+
+def steps() -> list[Step]:
+    """All steps in order."""
+    plan = [
+        Step("data", ["-m", "lib.dataset.minivid", "--out", "data/MiniVID"], Path("data/MiniVID/minivid.json")),
+        _pretrain("backbone", RFCN),
+        _pretrain("flow", FGFA),
+        _train("rfcn", RFCN, RFCN_WEIGHTS, RESULTS / "rfcn"),
+        _train("fgfa_rfcn", FGFA, FGFA_WEIGHTS, RESULTS / "fgfa_k9"),
+        _train("fgfa_rfcn", FGFA, UNWARPED_WEIGHTS, RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
+    ]
+    for reach in reversed(WINDOWS):
+        plan.append(_test(f"fgfa_k{reach}", FGFA_WEIGHTS, reach))
+        plan.append(_test(f"mean_k{reach}", FGFA_WEIGHTS, reach, "TEST.WEIGHTS=mean"))
+        plan.append(_test(f"nowarp_k{reach}", UNWARPED_WEIGHTS, reach, "TEST.WARP=false"))
+    for name in ("rfcn", "fgfa_k9"):
+        plan.append(_seq_nms(name))
+    flow_after = RESULTS / "flow_after.json"
+    measure = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(FGFA_WEIGHTS)]
+    plan.append(Step("flow after end-to-end training", [*measure, "--json", str(flow_after)], flow_after))
+    plan.append(Step("tables", ["experiments/minivid/report.py", str(RESULTS)], Path()))
+    return plan
+
+
+def _pretrain(stage: str, cfg: str) -> Step:
+    arguments = ["experiments/minivid/pretrain.py", stage, "--cfg", cfg, "--set", "TRAIN.RESUME=true"]
+    return Step(stage, arguments, Path(f"output/minivid/{stage}/{stage}-0000.params"))
+
+
+def _train(method: str, cfg: str, weights: Path, results: Path, name: str = "", *settings: str) -> Step:
+    script = f"experiments/{method}/{method}_end2end_train_test.py"
+    arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
+    if name:
+        arguments += ["--name", name, "--set", *settings, *(each.replace("TRAIN", "TEST") for each in settings)]
+    return Step(f"train {name or method}", arguments, results / "results.json")
+
+
+def _test(name: str, weights: Path, reach: int, *settings: str) -> Step:
+    arguments = ["experiments/fgfa_rfcn/fgfa_rfcn_test.py", "--cfg", FGFA, "--weights", str(weights)]
+    arguments += ["--output", str(RESULTS / name), "--set", f"TEST.KEY_FRAME_INTERVAL={reach}", *settings]
+    return Step(f"test {name}", arguments, RESULTS / name / "results.json")
+
+
+def _seq_nms(name: str) -> Step:
+    out = RESULTS / f"{name}_seqnms" / "results.json"
+    arguments = ["-m", "lib.eval.vid_map", "--detections", str(RESULTS / name / "detections.txt"), "--seq-nms"]
+    arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
+    arguments += ["--image-set", "data/MiniVID/ImageSets/VID_val_videos.txt", "--classes", "model/minivid/classes.txt"]
+    return Step(f"Seq-NMS on {name}", arguments, out)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="print the commands and run none")
+    args = parser.parse_args(argv)
+    start_logging()
+    started = time.monotonic()
+    for step in steps():
+        shown = f"python {' '.join(step.arguments)}"
+        if args.list:
+            log.info(shown)
+        elif step.leaves.is_file():
+            log.info("%s: done before (%s)", step.name, step.leaves)
+        else:
+            begun = time.monotonic()
+            log.info("%s: %s", step.name, shown)
+            status = subprocess.run([sys.executable, *step.arguments], check=False).returncode
+            if status:
+                raise InputError(f"step {step.name} ended with status {status}; run the same command to go on from it")
+            log.info("%s: %.1f min, %.1f in all", step.name, *(_minutes(since) for since in (begun, started)))
+
+
+def _minutes(since: float) -> float:
+    return (time.monotonic() - since) / 60
+
+
+if __name__ == "__main__":
+    main()
