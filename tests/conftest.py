@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import recipe
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def manifests():
+    """Names and shapes of the published networks: {network: {"params": {name: shape}, "outputs": ...}}."""
+    networks = json.loads(gzip.decompress((DATA / "manifests.json.gz").read_bytes()))
+    for network in networks.values():
+        for part in ("inputs", "labels", "params", "aux", "outputs"):
+            network[part] = {name: tuple(shape) for name, shape in network[part].items()}
+    return networks
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Figures of the published networks at 144x208 with the recipe's weights."""
+    with np.load(DATA / "network.npz", allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="session")
+def golden_weights(manifests):
+    """(args, auxs) of the recipe for FGFA, whose names and shapes include those of R-FCN; 420 MB, 3 s."""
+    net = manifests["fgfa_train"]
+    return tuple(
+        {name: recipe.weights(name, shape) for name, shape in net[part].items()} for part in ("params", "aux")
+    )

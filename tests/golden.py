@@ -1,0 +1,37 @@
+"""Comparing with golden figures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lib.bbox.detections import Detections
+
+
+def close(found, expected, tolerance: float) -> None:
+    """Fails unless the largest difference is at most `tolerance` times the largest expected absolute value."""
+    found = np.asarray(found.asnumpy() if hasattr(found, "asnumpy") else found)
+    assert found.shape == expected.shape
+    difference = np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max()
+    assert difference <= tolerance, f"{difference:.2e} of the largest value"
+
+
+def names_and_shapes(symbol, inputs: dict) -> dict:
+    """{"params": {name: shape}, "aux": ..., "outputs": ..., "argument_order": names} for these shapes of the inputs."""
+    args, outputs, auxs = symbol.infer_shape(**inputs)
+    params = dict(zip(symbol.list_arguments(), args))
+    return {
+        "argument_order": symbol.list_arguments(),
+        "params": {name: shape for name, shape in params.items() if name not in inputs},
+        "aux": dict(zip(symbol.list_auxiliary_states(), auxs)),
+        "outputs": dict(zip(symbol.list_outputs(), outputs)),
+    }
+
+
+def same_detections(found: Detections, expected: np.ndarray, share: float = 0.98, pixels: float = 0.05) -> None:
+    """expected (N, 6) class, box, score. Fails unless `share` of them is found, in any order: scores that tie, or
+    differ by rounding alone, come in another order and decide about an overlap or the limit of 300.
+    """
+    rows = np.column_stack((found.classes, found.boxes, found.scores))
+    assert len(rows) == len(expected)
+    near = (np.abs(rows[:, None] - expected[None]) < [0.5, *[pixels] * 4, 2e-4]).all(axis=2)
+    assert near.any(axis=0).mean() >= share and near.any(axis=1).mean() >= share
