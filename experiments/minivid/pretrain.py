@@ -24,7 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=("backbone", "flow"), help="what to train")
     parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML"
+    )
     parser.add_argument("--again", action="store_true", help="train anew even if the weights are there")
     args = parser.parse_args(argv)
     start_logging()

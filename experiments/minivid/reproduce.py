@@ -33,13 +33,12 @@ class Step(NamedTuple):
     leaves: Path
 
 
-def _weights(method: str, name: str, prefix: str) -> Path:
-    return Path("output", method, "MiniVID", name, "VID_train_15frames", f"{prefix}-0001.params")
+def _weights(name: str) -> Path:
+    return Path("output/fgfa_rfcn/MiniVID", name, "VID_train_15frames/fgfa_minivid-0001.params")
 
 
-RFCN_WEIGHTS = _weights("rfcn", Path(RFCN).stem, "rfcn_minivid")
-FGFA_WEIGHTS = _weights("fgfa_rfcn", Path(FGFA).stem, "fgfa_minivid")
-UNWARPED_WEIGHTS = _weights("fgfa_rfcn", "no_warp", "fgfa_minivid")
+FGFA_WEIGHTS = _weights(Path(FGFA).stem)
+UNWARPED_WEIGHTS = _weights("no_warp")
 
 
 def steps() -> list[Step]:
@@ -48,9 +47,10 @@ def steps() -> list[Step]:
         Step("data", ["-m", "lib.dataset.minivid", "--out", "data/MiniVID"], Path("data/MiniVID/minivid.json")),
         _pretrain("backbone", RFCN),
         _pretrain("flow", FGFA),
-        _train("rfcn", RFCN, RFCN_WEIGHTS, RESULTS / "rfcn"),
-        _train("fgfa_rfcn", FGFA, FGFA_WEIGHTS, RESULTS / "fgfa_k9"),
-        _train("fgfa_rfcn", FGFA, UNWARPED_WEIGHTS, RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
+        _flow_error("before", Path("output/minivid/flow/flow-0000.params")),
+        _train("rfcn", RFCN, RESULTS / "rfcn"),
+        _train("fgfa_rfcn", FGFA, RESULTS / "fgfa_k9"),
+        _train("fgfa_rfcn", FGFA, RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
     ]
     for reach in reversed(WINDOWS):
         plan.append(_test(f"fgfa_k{reach}", FGFA_WEIGHTS, reach))
@@ -58,9 +58,7 @@ def steps() -> list[Step]:
         plan.append(_test(f"nowarp_k{reach}", UNWARPED_WEIGHTS, reach, "TEST.WARP=false"))
     for name in ("rfcn", "fgfa_k9"):
         plan.append(_seq_nms(name))
-    flow_after = RESULTS / "flow_after.json"
-    measure = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(FGFA_WEIGHTS)]
-    plan.append(Step("flow after end-to-end training", [*measure, "--json", str(flow_after)], flow_after))
+    plan.append(_flow_error("after", FGFA_WEIGHTS))
     plan.append(Step("tables", ["experiments/minivid/report.py", str(RESULTS)], Path()))
     return plan
 
@@ -70,7 +68,13 @@ def _pretrain(stage: str, cfg: str) -> Step:
     return Step(stage, arguments, Path(f"output/minivid/{stage}/{stage}-0000.params"))
 
 
-def _train(method: str, cfg: str, weights: Path, results: Path, name: str = "", *settings: str) -> Step:
+def _flow_error(when: str, weights: Path) -> Step:
+    out = RESULTS / f"flow_{when}.json"
+    arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
+    return Step(f"flow {when} end-to-end training", arguments, out)
+
+
+def _train(method: str, cfg: str, results: Path, name: str = "", *settings: str) -> Step:
     script = f"experiments/{method}/{method}_end2end_train_test.py"
     arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
     if name:

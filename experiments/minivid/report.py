@@ -1,0 +1,165 @@
+"""Makes the MiniVID tables and plots from results: docs/minivid.json, docs/minivid_results.md, docs/images/, and the
+table between the marks in README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import matplotlib
+
+from lib.engine.setup import start_logging
+from lib.errors import InputError, command
+from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
+from lib.eval.evaluation import Evaluation
+from lib.eval.results import load_result
+from lib.eval.tables import Table, motion_area_table, side_by_side, spread
+from lib.files import replacing
+
+log = logging.getLogger(__name__)
+
+METHODS = {"rfcn": "rfcn", "fgfa": "fgfa_k9", "fgfa_seqnms": "fgfa_k9_seqnms"}
+TITLES = {"rfcn": "R-FCN", "fgfa": "FGFA", "fgfa_seqnms": "FGFA + Seq-NMS"}
+RANGES = ("all", "slow", "medium", "fast")
+# (what it shows, result folder of A, of B): B - A, paired over videos
+CLAIMS = (
+    ("FGFA - R-FCN", "rfcn", "fgfa_k9"),
+    ("Seq-NMS on FGFA", "fgfa_k9", "fgfa_k9_seqnms"),
+    ("flow: FGFA - trained without warp, K = 9", "nowarp_k9", "fgfa_k9"),
+    ("weights: cosine - plain mean, K = 9", "mean_k9", "fgfa_k9"),
+)
+VARIANTS = {"fgfa": "FGFA", "mean": "plain mean instead of cosine weights", "nowarp": "trained without warp"}
+WINDOWS = (0, 1, 2, 5, 9)
+MARKS = ("<!-- minivid table: made by experiments/minivid/report.py -->", "<!-- end of minivid table -->")
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path, help="folder that experiments/minivid/reproduce.py filled")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where tables and plots go")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="whose table is renewed")
+    parser.add_argument("--draws", type=int, default=1000, help="resamplings of the videos behind each interval")
+    args = parser.parse_args(argv)
+    start_logging()
+    names = {*METHODS.values(), "rfcn_seqnms", *(f"{variant}_k{reach}" for variant in VARIANTS for reach in WINDOWS)}
+    results = {name: load_result(args.results / name / "results.json") for name in sorted(names)}
+    intervals = {name: bootstrap(result, args.draws) for name, result in results.items()}
+    claims = [(what, paired_bootstrap(results[a], results[b], args.draws).mean) for what, a, b in CLAIMS]
+    flow = {when: _flow_errors(args.results / f"flow_{when}.json") for when in ("before", "after")}
+
+    main_table = side_by_side({TITLES[key]: (results[name], intervals[name]) for key, name in METHODS.items()}, RANGES)
+    tables = [main_table, _claims_table(claims), _windows_table(results), _flow_table(flow)]
+    tables += [_titled(motion_area_table(results[name]), TITLES[key]) for key, name in METHODS.items()]
+    _write_json(args.docs / "minivid.json", results, intervals, claims, flow)
+    with replacing(args.docs / "minivid_results.md") as path:
+        body = "\n".join(table.markdown() for table in tables)
+        path.write_text(
+            f"# MiniVID results\n\nMade by `make reproduce`.\n\n{body}\n![mAP by window](images/minivid_window.png)\n"
+        )
+    _plot_windows(results, args.docs / "images" / "minivid_window.png")
+    _renew(args.readme, main_table.markdown())
+    log.info("\n".join(table.text() for table in tables))
+
+
+def _titled(table: Table, title: str) -> Table:
+    return Table(f"{title}: {table.title}", table.columns, table.rows)
+
+
+def _claims_table(claims: list[tuple[str, dict[str, Interval]]]) -> Table:
+    rows = [[what, *(spread(mean[name], signed=True) for name in RANGES)] for what, mean in claims]
+    return Table("Differences, points of mAP [95 % interval, paired over videos; * excludes 0]", ["", *RANGES], rows)
+
+
+def _mean(result: Evaluation, name: str) -> float:
+    names = [entry.name for entry in result.motion_ranges]
+    return 100 * float(result.mean[names.index(name), 0])
+
+
+def _windows_table(results: dict[str, Evaluation]) -> Table:
+    rows = [
+        [f"{title}, {name}", *(f"{_mean(results[f'{variant}_k{reach}'], name):.1f}" for reach in WINDOWS)]
+        for variant, title in VARIANTS.items()
+        for name in ("all", "fast")
+    ]
+    return Table("mAP (%) by window, 2K + 1 frames", ["", *(f"K = {reach}" for reach in WINDOWS)], rows)
+
+
+def _flow_table(flow: dict[str, dict]) -> Table:
+    rows = [
+        [f"{distance} frames apart", f"{flow['before'][distance]['zero']:.2f}"]
+        + [f"{flow[when][distance]['epe']:.2f} ({100 * flow[when][distance]['ratio']:.0f} %)" for when in flow]
+        for distance in flow["before"]
+    ]
+    columns = ["", "zero flow", "before end-to-end training", "after"]
+    return Table("End-point error on moving objects of val, feature cells (share of zero flow's)", columns, rows)
+
+
+def _flow_errors(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no flow errors ({error}); run experiments/minivid/reproduce.py") from error
+
+
+def _write_json(path: Path, results: dict, intervals: dict, claims: list, flow: dict) -> None:
+    content = {
+        "methods": {
+            key: {
+                motion: {"map": entry.value, "low": entry.low, "high": entry.high}
+                for motion, entry in ((motion, intervals[name][motion]) for motion in RANGES)
+            }
+            for key, name in METHODS.items()
+        },
+        "motion_area": {
+            key: {
+                motion.name: {area.name: float(value) for area, value in zip(results[name].area_ranges, row)}
+                for motion, row in zip(results[name].motion_ranges, results[name].mean)
+            }
+            for key, name in METHODS.items()
+        },
+        "differences": {what: {motion: vars(mean[motion]) for motion in RANGES} for what, mean in claims},
+        "windows": {
+            name: {motion: _mean(result, motion) / 100 for motion in RANGES}
+            for name, result in results.items()
+            if "_k" in name
+        },
+        "flow": flow,
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _plot_windows(results: dict[str, Evaluation], path: Path) -> None:
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
+    for axis, name in zip(axes, ("all", "fast")):
+        for variant, title in VARIANTS.items():
+            axis.plot(WINDOWS, [_mean(results[f"{variant}_k{reach}"], name) for reach in WINDOWS], "o-", label=title)
+        axis.axhline(_mean(results["rfcn"], name), color="grey", linestyle="--", label="R-FCN")
+        axis.set(xlabel="K (window of 2K + 1 frames)", ylabel="mAP, %", title=f"{name} motion", xticks=WINDOWS)
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    pyplot.close(figure)
+
+
+def _renew(readme: Path, table: str) -> None:
+    """Puts the table between its marks."""
+    text = readme.read_text()
+    before, start, rest = text.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not start or not end:
+        raise InputError(f"{readme}: lacks the lines {MARKS[0]} and {MARKS[1]} that the table goes between")
+    with replacing(readme) as path:
+        path.write_text(f"{before}{start}\n{table}{end}{after}")
+
+
+if __name__ == "__main__":
+    main()
