@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import cv2
@@ -23,6 +24,12 @@ class Degradation:
     contrast: np.ndarray
     grey: float
     noise: float
+
+    def at(self, frames: np.ndarray) -> Degradation:
+        """That of some of the frames, in the order given."""
+        return dataclasses.replace(
+            self, exposure=self.exposure[frames], defocus=self.defocus[frames], contrast=self.contrast[frames]
+        )
 
 
 def spells(rng: np.random.Generator, frames: int, share: float, shortest: int, longest: int) -> np.ndarray:

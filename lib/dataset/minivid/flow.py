@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from . import motion
 from .atlas import stock
-from .degrade import draw, finish
-from .layers import Placed, between, displacement, paste, place, visible
-from .scene import Scene
+from .degrade import draw
+from .layers import Layer, Placed, between, displacement, place
+from .scene import Scene, crossing_bar
 
 FARTHEST = 9  # frames: the greatest distance that FGFA's training and testing ask of the flow network
 _FAULTS = 24  # frames of the clip that a pair's degradations are taken from
+_BARS = 0.25  # share of pairs with a bar in front, which the network must learn to look past
 _FAR = 0.33  # share of a pair's sprites that fly farther than the objects of clips do
 
 
@@ -50,10 +50,11 @@ class RandomPair(NamedTuple):
     moving: np.ndarray
 
 
-def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True) -> FramePair:
+def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True, normal: np.ndarray | None = None) -> FramePair:
     """Frames i and j of a clip (`scene_of(settings, split, index)`) with the true flow from i to j.
 
-    The images equal the dataset's before JPEG; sharp and clean unless `degraded`.
+    The images equal the dataset's before JPEG; sharp and clean unless `degraded`. normal (2, H, W, 3): noise to take
+    instead of the clip's own.
     """
     steps = [between(layer.transforms[i], layer.transforms[j]) for layer in scene.layers]
     placed_i, placed_j = (
@@ -64,58 +65,53 @@ def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True) -> FramePair
     labels = np.array([layer.label for layer in scene.layers] + [0])
     objects = labels[owner] > 0
     moving = objects & _moves_in_sight(flow, owner, _owners(scene.height, scene.width, placed_j))
-    return FramePair(scene.render(i, degraded), scene.render(j, degraded), flow, moving, objects)
+    images = [scene.render(t, degraded, None if normal is None else normal[number]) for number, t in enumerate((i, j))]
+    return FramePair(*images, flow, moving, objects)
 
 
 def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, degraded: bool = True) -> RandomPair:
     """A pair in the manner of Flying Chairs (Dosovitskiy et al. 2015, section 4), made to be like MiniVID.
 
-    4 to 10 sprites fly over a backdrop. Most move as objects of the clips do within 1 to 9 frames, the others farther;
-    the backdrop pans as in the clips or is shifted, turned and scaled at random, in part together with the sprites.
+    4 to 10 sprites fly over a backdrop, now and then behind a bar. Most move as objects of the clips do within 1 to 9
+    frames, the others farther; the backdrop pans as in the clips or is shifted, turned and scaled at random, in part
+    together with the sprites.
     With `degraded`, the two images are blurred, faded and noisy independently of each other, as frames of a clip are.
     """
+    scene = _flying(rng, height, width)
+    normal = stock().noise(rng, (2, height, width, 3)) if degraded else None
+    return RandomPair(*frame_pair(scene, 0, 1, degraded, normal)[:4])
+
+
+def _flying(rng: np.random.Generator, height: int, width: int) -> Scene:
+    """A pair as a clip of two frames; sprites count as objects, whatever they show."""
     store = stock()
     times = rng.permutation([0, int(rng.integers(1, FARTHEST + 1))])
     camera, carries = _camera(rng, abs(int(times[1] - times[0])), height, width)
-    sprites, paths = [], []
+    layers = []
     for _ in range(rng.integers(4, 11)):
         span = float(np.exp(rng.uniform(np.log(24), np.log(120))))
-        label = int(rng.integers(len(store.sprites)))
-        image, scale = store.sprite(rng, label, span)
-        path = _flight(rng, span, times, (height, width))
-        maps = motion.Trajectory(path.centre, path.angle, path.scale * scale, path.velocity).transforms(
-            *image.shape[:2]
-        )
+        image, scale = store.sprite(rng, int(rng.integers(len(store.sprites))), span)
+        layer = Layer.along(image, _flight(rng, span, times, (height, width), scale), label=1)
         if carries:
-            maps[1] = _after(camera, maps[1])
-        sprites.append(image)
-        paths.append((maps, path.velocity))
+            layer.transforms[1] = _after(camera, layer.transforms[1])
+        layers.append(layer)
+    if rng.random() < _BARS:
+        whole = crossing_bar(rng, height, width, FARTHEST + 1)
+        layers.append(Layer(whole.image, whole.transforms[times], whole.velocity[times]))
     backdrop = store.backdrop(rng)
     margin = np.array([[1.0, 0, (width - backdrop.shape[1]) / 2], [0, 1.0, (height - backdrop.shape[0]) / 2]])
-    faults = draw(rng, _FAULTS)
-    images, placed = [], []
-    for now, ground in enumerate((margin, _after(camera, margin))):
-        frame = cv2.warpAffine(backdrop, ground, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-        moment = int(rng.integers(_FAULTS))
-        sharp = []
-        for image, (maps, velocity) in zip(sprites, paths):
-            sharp.append(place(image, maps[now], height, width))
-            shown, blur = sharp[-1], velocity[now] * faults.exposure[moment]
-            if degraded and visible(blur):
-                shown = place(image, maps[now], height, width, blur)
-            if shown is not None:
-                paste(frame, shown)
-        noise = store.noise(rng, frame.shape)
-        images.append(finish(frame, faults, moment, noise) if degraded else frame)
-        placed.append(sharp)
-    steps = [between(maps[0], maps[1]) for maps, _ in paths]
-    flow, owner = _compose(height, width, camera, placed[0], steps)
-    moving = (owner >= 0) & _moves_in_sight(flow, owner, _owners(height, width, placed[1]))
-    return RandomPair(images[0], images[1], flow, moving)
+    faults = draw(rng, _FAULTS).at(rng.integers(_FAULTS, size=2))
+    ground = np.stack([margin, _after(camera, margin)])
+    return Scene(height, width, backdrop, ground, tuple(layers), faults, seed=())
 
 
-def _flight(rng: np.random.Generator, span: float, times: np.ndarray, size: tuple[int, int]) -> motion.Trajectory:
-    """The two positions of a sprite: those of an object of the clips at two times, or for one in three any farther."""
+def _flight(
+    rng: np.random.Generator, span: float, times: np.ndarray, size: tuple[int, int], zoom: float
+) -> motion.Trajectory:
+    """The two positions of a sprite: those of an object of the clips at two times, or for one in three any farther.
+
+    zoom: the scale that makes the sprite `span` px long.
+    """
     height, width = size
     kind = motion.KINDS[rng.choice(3, p=(0.15, 0.25, 0.6))]
     path = motion.drift(rng, kind, span, FARTHEST + 1)
@@ -127,7 +123,8 @@ def _flight(rng: np.random.Generator, span: float, times: np.ndarray, size: tupl
         velocity = np.clip(velocity, -motion.MAX_SPEED, motion.MAX_SPEED)
         angle = rng.normal(0, 0.15) + rng.normal(0, 0.12, 2)
         scale = 1 + rng.normal(0, 0.04, 2)
-    return motion.Trajectory(centre + rng.uniform((0, 0), (width, height)) - centre.mean(0), angle, scale, velocity)
+    centre = centre - centre.mean(0) + rng.uniform((0, 0), (width, height))
+    return motion.Trajectory(centre, angle, scale * zoom, velocity)
 
 
 def _camera(rng: np.random.Generator, gap: int, height: int, width: int) -> tuple[np.ndarray, bool]:

@@ -48,8 +48,8 @@ class Scene:
     def __len__(self) -> int:
         return len(self.camera)
 
-    def render(self, frame: int, degraded: bool = True) -> np.ndarray:
-        """One frame (H, W, 3) uint8 BGR; sharp and clean unless `degraded`."""
+    def render(self, frame: int, degraded: bool = True, normal: np.ndarray | None = None) -> np.ndarray:
+        """One frame (H, W, 3) uint8 BGR; sharp and clean unless `degraded`; normal (H, W, 3): noise, if not its own."""
         image = cv2.warpAffine(
             self.backdrop, self.camera[frame], (self.width, self.height), borderMode=cv2.BORDER_REFLECT_101
         )
@@ -61,8 +61,9 @@ class Scene:
                 paste(image, placed)
         if not degraded:
             return image
-        rng = np.random.default_rng((*self.seed, frame))
-        return finish(image, self.degradation, frame, rng.standard_normal(image.shape, np.float32))
+        if normal is None:
+            normal = np.random.default_rng((*self.seed, frame)).standard_normal(image.shape, np.float32)
+        return finish(image, self.degradation, frame, normal)
 
     def objects(self, frame: int) -> list[Object]:
         """The annotated objects of a frame, in the order of their tracks.
@@ -130,12 +131,12 @@ def _find_way(
     return best
 
 
-def _bar(rng: np.random.Generator, settings: Settings) -> Layer:
+def crossing_bar(rng: np.random.Generator, height: int, width: int, frames: int) -> Layer:
     """A slanted bar that crosses the frame at 5 to 11 px a frame."""
-    image = sprites.bar(rng, settings.height + settings.width)
-    time = np.arange(settings.frames) - rng.uniform(0, settings.frames - 1)
+    image = sprites.bar(rng, height + width)
+    time = np.arange(frames) - rng.uniform(0, frames - 1)
     speed = rng.uniform(5, 11) * rng.choice([-1, 1])
-    middle = np.array([settings.width / 2, settings.height / 2])
+    middle = np.array([width / 2, height / 2])
     tilt = rng.normal(0, 0.3) + (np.pi / 2 if rng.random() < 0.25 else 0.0)
     across = np.array([np.cos(tilt), np.sin(tilt)])
     return Layer.along(image, motion.moving(middle + time[:, None] * speed * across, tilt))
@@ -162,7 +163,8 @@ def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
         blobs.append(Layer.along(image, _find_way(rng, image, kind, taken, settings)))
     # At most one blob passes in front of objects; the others lie below, where a close-up may hide them.
     front = blobs[:1] if rng.random() < 0.3 else []
-    bars = [_bar(rng, settings) for _ in range(rng.choice(3, p=(0.4, 0.4, 0.2)))]
+    count = rng.choice(3, p=(0.4, 0.4, 0.2))
+    bars = [crossing_bar(rng, settings.height, settings.width, settings.frames) for _ in range(count)]
     return (*blobs[len(front) :], *result, *front, *bars)
 
 
