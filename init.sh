@@ -18,7 +18,7 @@ TEXT
 }
 
 say() { printf '%s\n' "$*"; }
-step() { printf '[%s/8] %s\n' "$1" "$2"; }
+step() { printf '[%s/7] %s\n' "$1" "$2"; }
 die() {
     printf 'error: %s\n' "$*" >&2
     exit 1
@@ -209,7 +209,7 @@ if not installed("opencv-python-headless") and (installed("opencv-python") or in
 with open("build/requirements.txt", "w") as file: file.write("\n".join(needed) + "\n")
 '
 step 4 "packages of constraints.txt"
-packages=$(sum constraints.txt pyproject.toml init.sh)
+packages=$(sum constraints.txt pyproject.toml)
 if stamped packages "$packages"; then
     say "      as they should be"
 else
@@ -223,42 +223,41 @@ else
 fi
 
 # ---------------------------------------------------------------- builds
-step 5 "Cython modules"
+# failure: the line of the log that says why a build failed: FILE:LINE:COLUMN: of a compiler, or the last error.
+failure() {
+    { grep -E '[^ ]+:[0-9]+:[0-9]+: ' "$log" | grep -vE ': (warning|note):' || grep -iE 'error|no space' "$log" | tail -n 1; } |
+        head -n 1 | sed 's/^ *//' | cut -c 1-300
+}
+
+step 5 "Cython modules, and lib, rfcn, fgfa_rfcn importable from anywhere (pip install --editable)"
 modules=$(find lib -name '*.pyx' | sort)
 # shellcheck disable=SC2086  # here and below $modules is meant to be split: no path under lib/ holds a space
-built=$(sum setup.py $modules)
+sources=$(sum setup.py pyproject.toml $modules)
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+missing=
 for module in $modules; do
-    [ -f "${module%.pyx}$suffix" ] || built="$built, not yet"
+    [ -f "${module%.pyx}$suffix" ] || missing=$module
 done
-if [ -z "$modules" ]; then
-    say "      there are none"
-elif stamped modules "$built"; then
+if [ -z "$missing" ] && stamped modules "$sources"; then
     say "      as they should be"
 else
     # shellcheck disable=SC2086
     say "      building" $modules
-    quietly "$python" setup.py build_ext --inplace --force ||
-        die "the Cython modules did not build: $(grep -iE 'error' "$log" | tail -n 1 | cut -c 1-300); all of it is in $log"
-    stamp modules "${built%%,*}"
+    # Cython goes by file times, which do not tell of other flags or another Cython: what it wrote before goes.
+    # shellcheck disable=SC2046,SC2086
+    rm -f $(printf '%s\n' $modules | sed 's/pyx$/c/')
+    quietly "$python" -m pip install --no-input --disable-pip-version-check --no-deps --no-build-isolation -e . ||
+        die "the Cython modules did not build: $(failure); all of it is in $log"
+    stamp modules "$sources"
 fi
 
-step 6 "the packages lib, rfcn and fgfa_rfcn, importable from anywhere (editable)"
-editable=$(sum pyproject.toml setup.py)
-if stamped editable "$editable"; then
-    say "      as they should be"
-else
-    install "this checkout" --no-deps --no-build-isolation -e .
-    stamp editable "$editable"
-fi
-
-step 7 "operator library"
+step 6 "operator library"
 quietly "$python" -m lib.ops.build ||
-    die "the operator library did not build: $(grep -iE 'error' "$log" | tail -n 1 | cut -c 1-300); all of it is in $log"
+    die "the operator library did not build: $(failure); all of it is in $log"
 say "      $(head -n 1 "$log")"
 
 # ---------------------------------------------------------------- check
-# Imports each module it is given, from outside the checkout, and says the versions.
+# Imports each module it is given, from another folder, and says the versions.
 check='
 import importlib, sys
 name = "lib.mx"
@@ -273,10 +272,10 @@ except Exception as error:
     sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
 print(f"{versions}, {len(sys.argv) - 1} Cython modules, the operator library: all import")
 '
-step 8 "folders output, external/mxnet, model/pretrained_model, and a check that all of it imports"
+step 7 "folders output, external/mxnet, model/pretrained_model, and a check that all of it imports"
 mkdir -p output external/mxnet model/pretrained_model || die "the folders could not be made in $root"
 # shellcheck disable=SC2046,SC2086
-if ! (cd / && quietly "$python" -c "$check" $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
+if ! (cd build && quietly "$python" -c "$check" $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
     rm -f "$home"/.fgfa-* # so that the next run makes all of it anew
     die "$(tail -n 1 "$log" | cut -c 1-300); run sh init.sh again, which installs and builds anew"
 fi

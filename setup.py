@@ -1,9 +1,9 @@
-"""Builds every Cython module under lib/, in place. They use plain memoryviews, so no numpy headers are needed.
+"""Builds every Cython module under lib/. They use plain memoryviews, so no numpy headers are needed.
 
-`--force` builds them anew whatever the file times say. All else about the package is in pyproject.toml.
+All else about the package is in pyproject.toml; `sh init.sh` calls this by `pip install --editable .`.
 """
 
-import sys
+import os
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -19,4 +19,7 @@ extensions = [
     for source in sources
 ]
 
-setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, force="--force" in sys.argv))
+setup(
+    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES),
+    options={"build_ext": {"parallel": os.cpu_count()}},
+)

@@ -1,0 +1,279 @@
+"""init.sh in a folder of its own, with the programs it may find laid out by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = "sh cat cksum cut date dirname find grep head kill mkdir printf rm sed sleep sort tail tr".split()
+NOWHERE = "http://127.0.0.1:9/simple"  # the discard port: nothing listens
+
+
+class Checkout:
+    """A copy of the files that init.sh reads, a PATH that holds only what is put there, and an empty home."""
+
+    def __init__(self, folder: Path):
+        self.root, self.programs, self.home = folder / "checkout", folder / "bin", folder / "home"
+        for path in (self.root, self.programs, self.home):
+            path.mkdir()
+        for name in ("init.sh", "constraints.txt", "pyproject.toml", "setup.py"):
+            shutil.copy(ROOT / name, self.root)
+        for name in TOOLS:
+            found = shutil.which(name)
+            if found:  # some are only built into the shell
+                (self.programs / name).symlink_to(found)
+
+    def script(self, path: Path | str, text: str) -> Path:
+        path = self.programs / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    def compilers(self) -> None:
+        self.script("gcc", "exit 0")
+        self.script("g++", "exit 0")
+
+    def python(self, path: Path | str, version: tuple[int, int, int]) -> Path:
+        """This Python, which runs `-c` and takes itself for another version (but keeps its own headers)."""
+        setup = f"import platform, sys, sysconfig; sys.version_info = {(*version, 'final', 0)}; exec(sys.argv.pop(1))"
+        return self.script(path, f'exec {sys.executable} -c "{setup}" "$2" "$3"')
+
+    def run(self, *options: str, shell: str = "sh", **environment: str) -> subprocess.CompletedProcess:
+        base = {"PATH": str(self.programs), "HOME": str(self.home), "LC_ALL": "C"}
+        command = [shutil.which(shell), "init.sh", *options]
+        return subprocess.run(
+            command, cwd=self.root, env={**base, **environment}, capture_output=True, text=True, timeout=120
+        )
+
+    def fails(self, *options: str, status: int = 1, **environment: str) -> str:
+        """Runs it, expects the status and one line that begins with `error: `; returns that line."""
+        done = self.run(*options, **environment)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash", "busybox"])
+def test_every_shell_reads_the_script(shell):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not on this machine")
+    command = [shell, "sh"] if shell == "busybox" else [shell]
+    subprocess.run([*command, "-n", ROOT / "init.sh"], check=True)
+
+
+def test_help_names_the_options(checkout):
+    done = checkout.run("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "--python PROGRAM" in done.stdout and "./.venv" in done.stdout
+    assert not (checkout.root / "build").exists()
+
+
+@pytest.mark.parametrize("option", ["--gpus", "-x", "now"])
+def test_unknown_option(checkout, option):
+    assert f"unknown option '{option}'" in checkout.fails(option, status=2)
+
+
+def test_gpu_is_refused(checkout):
+    assert "processor only" in checkout.fails("--gpu", status=2)
+
+
+def test_python_option_without_a_program(checkout):
+    assert "--python needs a program" in checkout.fails("--python", status=2)
+
+
+# Without a compiler it stops right after the choice of Python.
+@pytest.mark.parametrize(
+    ("versions", "chosen"),
+    [
+        ({"python3.9": (3, 9, 18), "python3.11": (3, 11, 7), "python3.12": (3, 12, 1)}, "python3.11, 3.11.7"),
+        ({"python3.9": (3, 9, 18), "python3.12": (3, 12, 1)}, "python3.12, 3.12.1"),
+        ({"python3": (3, 13, 0), "python3.9": (3, 9, 18)}, "python3.9, 3.9.18"),
+        ({"python3": (3, 10, 2)}, "python3, 3.10.2"),
+        ({"python": (3, 12, 0), "python3": (3, 8, 1)}, "python, 3.12.0"),
+    ],
+)
+def test_it_takes_the_best_python_of_the_path(checkout, versions, chosen):
+    for name, version in versions.items():
+        checkout.python(name, version)
+    done = checkout.run()
+    assert f"{checkout.programs}/{chosen} (the first on the PATH that can be used)" in done.stdout
+
+
+def test_a_program_that_does_not_run_is_passed_over(checkout):
+    checkout.script("python3.11", "echo 'pyenv: python3.11: command not found' >&2; exit 127")
+    checkout.python("python3.10", (3, 10, 13))
+    assert "python3.10, 3.10.13" in checkout.run().stdout
+
+
+def test_pyenv_is_looked_into_when_the_path_has_none(checkout):
+    checkout.python("python3", (3, 13, 0))
+    checkout.python(checkout.home / ".pyenv/versions/3.9.18/bin/python", (3, 9, 18))
+    checkout.python(checkout.home / ".pyenv/versions/3.10.13/bin/python", (3, 10, 13))
+    checkout.python(checkout.home / ".pyenv/versions/3.7.16/bin/python", (3, 7, 16))
+    assert ".pyenv/versions/3.10.13/bin/python, 3.10.13 (none on the PATH" in checkout.run().stdout
+
+
+def test_python_option(checkout):
+    checkout.python("python3.11", (3, 11, 7))
+    checkout.python("mine", (3, 9, 1))
+    checkout.python("new", (3, 14, 0))
+    assert "mine, 3.9.1 (asked for by --python)" in checkout.run("--python", "mine").stdout
+    assert "3.14.0, newer than 3.12" in checkout.fails("--python=new")
+    assert "it does not run" in checkout.fails("--python", "nothing")
+
+
+def test_no_python_at_all(checkout):
+    line = checkout.fails()
+    assert "no usable Python: 3.9 to 3.12 is needed, and none was found on the PATH or under pyenv" in line
+
+
+def test_no_usable_python_names_those_found(checkout):
+    checkout.python("python3", (3, 13, 1))
+    checkout.python("python", (2, 7, 18))
+    line = checkout.fails()
+    assert f"{checkout.programs}/python3 is 3.13.1, newer than 3.12" in line
+    assert f"{checkout.programs}/python is 2.7.18, older than 3.9" in line
+    assert not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.parametrize("missing", ["gcc", "g++"])
+def test_no_compiler(checkout, missing):
+    checkout.python("python3.11", (3, 11, 7))
+    checkout.compilers()
+    (checkout.programs / missing).unlink()
+    assert f"no compiler: {missing} was not found; install gcc and g++" in checkout.fails()
+    assert not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.parametrize(("variable", "kind"), [("VIRTUAL_ENV", "venv"), ("CONDA_PREFIX", "conda environment")])
+def test_the_active_environment_is_taken(checkout, variable, kind):
+    checkout.python("python3.11", (3, 11, 7))
+    mine = checkout.python(checkout.home / "mine/bin/python", (3, 10, 5)).parents[1]
+    done = checkout.run(**{variable: str(mine)})
+    assert f"{mine}/bin/python, 3.10.5 (the active {kind}'s)" in done.stdout
+    assert f"the {kind} {mine} is active" in checkout.fails("--python", "python3.11", status=2, **{variable: str(mine)})
+
+
+def test_an_active_environment_that_cannot_be_used(checkout):
+    checkout.python("python3.11", (3, 11, 7))
+    mine = checkout.python(checkout.home / "mine/bin/python", (3, 13, 5)).parents[1]
+    assert "3.13.5, newer than 3.12" in checkout.fails(VIRTUAL_ENV=str(mine))
+    gone = checkout.home / "gone"
+    assert f"{gone}/bin/python does not run" in checkout.fails(VIRTUAL_ENV=str(gone))
+
+
+def test_a_venv_of_an_unusable_python_is_left_alone(checkout):
+    checkout.python("python3.11", (3, 11, 7))
+    checkout.python(checkout.root / ".venv/bin/python", (3, 13, 0))
+    assert ".venv/bin/python is 3.13.0, newer than 3.12" in checkout.fails()
+    checkout.python(checkout.root / ".venv/bin/python", (3, 10, 0))
+    assert "./.venv has Python 3.10.0, not --python python3.11" in checkout.fails("--python", "python3.11")
+
+
+def test_no_network(checkout):
+    checkout.compilers()
+    checkout.script(checkout.home / "venv/bin/python", f'exec {sys.executable} "$@"')
+    # A version that no environment has, so that pip must ask the index; it gets no answer, so it changes nothing.
+    (checkout.root / "constraints.txt").write_text("cython==3.0.0a0\n")
+    settings = {"PIP_INDEX_URL": NOWHERE, "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
+    line = checkout.fails(VIRTUAL_ENV=str(checkout.home / "venv"), **settings)
+    assert "no network: pip could not reach its package index for setuptools and Cython" in line
+
+
+class Installed(Checkout):
+    """A checkout of one Cython module and stand-ins for the rest, in an active venv whose pip only notes its calls."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.compilers()
+        self.calls = folder / "calls"
+        self.module = self.root / f"lib/nms/fast{sysconfig.get_config_var('EXT_SUFFIX')}"
+        for name, text in {
+            "lib/__init__.py": "",
+            "lib/mx.py": "class mx: __version__ = '1.9.1'",
+            "lib/ops/library.py": "def load(): pass",
+            "lib/nms/fast.pyx": "",
+            "lib/nms/fast/__init__.py": "",  # what is imported in the place of the module that nothing builds here
+            "numpy.py": "__version__ = '1.26.4'",
+            "cv2.py": "__version__ = '4.10.0'",
+            "rfcn/__init__.py": "",
+            "fgfa_rfcn/__init__.py": "",
+        }.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_text(text)
+        self.script(
+            self.home / "venv/bin/python",
+            f"""case "$1 $2" in
+            "-m pip") echo "$*" >>{self.calls}; case "$*" in *" -e "*) : >{self.module} ;; esac ;;
+            "-m lib.ops.build") echo "built" ;;
+            *) PYTHONPATH={self.root} exec {sys.executable} "$@" ;;
+            esac""",
+        )
+
+    def pip_calls(self) -> list[str]:
+        """What pip was asked for in a run that must succeed: the words after the options."""
+        self.calls.write_text("")
+        done = self.run(VIRTUAL_ENV=str(self.home / "venv"))
+        assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+        assert "Done in" in done.stdout
+        return [line.rpartition("-c constraints.txt ")[2] for line in self.calls.read_text().splitlines()]
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Installed:
+    return Installed(tmp_path)
+
+
+def test_a_second_run_installs_and_builds_nothing(installed):
+    first = installed.pip_calls()
+    assert first[:2] == ["setuptools cython", "-r build/requirements.txt"]
+    assert len(first) == 3 and first[2].endswith("--no-build-isolation -e .")
+    assert installed.pip_calls() == []
+
+
+def test_folders_and_the_chosen_python_are_left_behind(installed):
+    installed.pip_calls()
+    for name in ("output", "external/mxnet", "model/pretrained_model"):
+        assert (installed.root / name).is_dir()
+    assert (installed.root / ".python-path").read_text() == f"{installed.home}/venv/bin/python\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "calls"),
+    [
+        (lambda at: (at.root / "constraints.txt").write_text("numpy==1.26.4\n"), 2),
+        (lambda at: (at.root / "lib/nms/fast.pyx").write_text("x = 1\n"), 1),
+        (lambda at: at.module.unlink(), 1),
+        (lambda at: at.root.joinpath("pyproject.toml").open("a").write("\n# more\n"), 3),
+    ],
+    ids=["constraints", "source", "module removed", "pyproject"],
+)
+def test_what_changed_is_done_again(installed, change, calls):
+    installed.pip_calls()
+    change(installed)
+    assert len(installed.pip_calls()) == calls
+    assert installed.pip_calls() == []
+
+
+def test_a_failed_check_says_what_and_makes_the_next_run_whole(installed):
+    installed.pip_calls()
+    broken = installed.root / "lib/ops/library.py"
+    broken.write_text("def load(): raise OSError('libmxnet.so: cannot open')")
+    line = installed.fails(VIRTUAL_ENV=str(installed.home / "venv"))
+    assert "lib.ops.library does not import: OSError: libmxnet.so: cannot open" in line
+    broken.write_text("def load(): pass")
+    assert len(installed.pip_calls()) == 3
