@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -54,12 +55,14 @@ class Placed:
 
 def extent(image: np.ndarray, transform: np.ndarray) -> tuple[int, int, int, int]:
     """The whole pixels x1 y1 x2 y2 (x2, y2 excluded) that a sprite covers once warped."""
-    height, width = image.shape[:2]
-    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]], np.float64)
-    points = corners @ transform.T
-    x1, y1 = np.floor(points.min(0)).astype(int)
-    x2, y2 = np.ceil(points.max(0)).astype(int) + 1
-    return int(x1), int(y1), int(x2), int(y2)
+    right, low = image.shape[1] - 1, image.shape[0] - 1
+    sides = []
+    for along, down, start in transform.tolist():
+        across, below = along * right, down * low
+        first = start + min(across, 0.0) + min(below, 0.0)
+        sides.append((math.floor(first), math.ceil(first + abs(across) + abs(below)) + 1))
+    (x1, x2), (y1, y2) = sides
+    return x1, y1, x2, y2
 
 
 def visible(motion: np.ndarray) -> bool:
