@@ -7,6 +7,7 @@ help:
 	@echo "make test   run the tests (a few minutes)"
 	@echo "make lint   check style, format and who may import whom"
 	@echo "make data   make the MiniVID dataset in data/MiniVID"
+	@echo "make reproduce  make every MiniVID figure of the README: data, training, tests, tables (hours)"
 	@echo "make clean  remove what was built, not the environment, the data or the output"
 
 init:
@@ -26,11 +27,15 @@ lint: init
 	exit $$status
 
 data: init
-	@if [ -e data/MiniVID ]; then echo "data/MiniVID is there; remove it to make it anew"; else $(PYTHON) -m lib.dataset.minivid --out data/MiniVID; fi
+	@if [ -e data/MiniVID/minivid.json ]; then echo "data/MiniVID is there; remove it to make it anew"; \
+	else $(PYTHON) -m lib.dataset.minivid --out data/MiniVID; fi
+
+reproduce: init
+	$(PYTHON) experiments/minivid/reproduce.py
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find lib \( -name '*.so' -o -name '*.c' \) -type f -delete
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help init demo test lint data clean
+.PHONY: help init demo test lint data reproduce clean
