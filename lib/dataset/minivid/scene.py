@@ -168,7 +168,7 @@ def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
     return (*blobs[len(front) :], *result, *front, *bars)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def scene_of(settings: Settings, split: str, index: int) -> Scene:
     """Clip `index` of a split ("train" or "val"): the same scene for the same settings, wherever it is asked for."""
     if split not in settings.clips or not 0 <= index < settings.clips[split]:
