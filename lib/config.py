@@ -15,6 +15,38 @@ from easydict import EasyDict
 from lib.defaults import TREE, Key
 from lib.errors import InputError
 
+# How many numbers a list must have.
+_LENGTHS = {
+    **dict.fromkeys(("network.UNITS", "network.WIDTHS", "network.STRIDES", "network.DILATIONS"), 4),
+    **dict.fromkeys(("network.EMBED_DIMS", "network.PIXEL_MEANS"), 3),
+    **dict.fromkeys(("network.ANCHOR_MEANS", "network.ANCHOR_STDS"), 4),
+    **dict.fromkeys(("TRAIN.BBOX_MEANS", "TRAIN.BBOX_STDS", "TRAIN.BBOX_WEIGHTS", "TRAIN.RPN_BBOX_WEIGHTS"), 4),
+}
+
+# Numbers, alone or in lists, that nothing can be made of unless they are greater than 0.
+_POSITIVE = {
+    "": ("SCALES",),
+    "network": (
+        *("UNITS", "WIDTHS", "STRIDES", "DILATIONS", "STEM", "FEAT_DIM", "FEAT_DILATION", "PSROI_SIZE", "EMBED_DIMS"),
+        *("FLOW_ENCODER", "FLOW_DECODER", "ANCHOR_SCALES", "ANCHOR_RATIOS", "ANCHOR_STDS"),
+    ),
+    "TRAIN": ("lr", "BATCH_ROIS_OHEM", "RPN_BATCH_SIZE", "BBOX_STDS"),
+    "TEST": ("BATCH_IMAGES",),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML by itself takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
     """Settings of a YAML file over the defaults; overrides are `KEY.PATH=VALUE` texts that win over the file.
@@ -24,20 +56,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
     """
     path = Path(path)
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot read the settings ({error.strerror}); give an existing file to --cfg"
-        ) from None
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not text"
+        raise InputError(f"{path}: cannot read the settings ({why}); give an existing YAML file to --cfg") from None
     try:
-        given = yaml.safe_load(text)
+        given = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise InputError(f"{path}{line}: not YAML: {problem}") from None
     try:
         given = given if given is not None else {}
-        for text in overrides:
+        for text in overrides if isinstance(given, dict) else ():
             _override(given, text)
         return make_config(given)
     except InputError as error:
@@ -55,7 +87,7 @@ def _override(given: dict[str, Any], text: str) -> None:
         if not isinstance(given, dict):
             raise InputError(f"--set {text!r}: {section} is no section")
     try:
-        given[name] = yaml.safe_load(value)
+        given[name] = yaml.safe_load(value) if value else ""  # `gpus=` is the CPU
     except yaml.YAMLError:
         raise InputError(f"--set {text!r}: {value!r} is not a YAML value") from None
 
@@ -64,6 +96,7 @@ def make_config(given: dict[str, Any]) -> EasyDict:
     """Settings `given` as a nested dict over the defaults, checked as by `load_config`."""
     merged = _merge(given, TREE, "")
     cfg = EasyDict(merged)
+    _check_numbers(cfg)
     _derive(cfg)
     _check(cfg)
     return cfg
@@ -71,7 +104,7 @@ def make_config(given: dict[str, Any]) -> EasyDict:
 
 def _merge(given: Any, tree: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise InputError(f"{where or 'the file'} must hold `key: value` lines, not {given!r}")
+        raise InputError(f"{where.rstrip('.') or 'the file'} must hold `key: value` lines, not {given!r}")
     for name in given:
         if name not in tree:
             raise InputError(f"unknown key {where}{name}{_hint(str(name), where, tree)}")
@@ -141,18 +174,38 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
 def _like_items(item: Any, default: list) -> bool:
     if not default or isinstance(default[0], str):
         return isinstance(item, str)
-    if isinstance(default[0], list):
-        return isinstance(item, list) and len(item) == 2 and all(_like_items(value, default[0]) for value in item)
-    return isinstance(item, (int, float)) and not isinstance(item, bool)
+    kinds = int if _whole(default) else (int, float)
+    return isinstance(item, kinds) and not isinstance(item, bool) and math.isfinite(item)
+
+
+def _whole(default: list) -> bool:
+    return all(isinstance(item, int) for item in default)
 
 
 def _kind(default: Any) -> str:
     if isinstance(default, list):
-        if default and isinstance(default[0], list):
-            return "a list of [low, high] pairs"
-        return "a list of texts" if not default or isinstance(default[0], str) else "a list of numbers"
+        if not default or isinstance(default[0], str):
+            return "a list of texts"
+        return "a list of whole numbers" if _whole(default) else "a list of numbers"
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a section"}
     return names[type(default)]
+
+
+def _check_numbers(cfg: EasyDict) -> None:
+    """Each by itself: lengths of lists, and what must be greater than 0."""
+    for path, length in _LENGTHS.items():
+        section, name = path.split(".")
+        if len(cfg[section][name]) != length:
+            raise InputError(f"{path} must have {length} numbers, not {len(cfg[section][name])}")
+    for section, names in _POSITIVE.items():
+        for name in names:
+            path = f"{section}.{name}".lstrip(".")
+            value = (cfg[section] if section else cfg)[name]
+            numbers = value if isinstance(value, list) else [value]
+            if not numbers:
+                raise InputError(f"{path} must not be empty")
+            if min(numbers) <= 0:
+                raise InputError(f"{path} must be greater than 0, not {value}")
 
 
 def _derive(cfg: EasyDict) -> None:
@@ -171,11 +224,7 @@ def _derived(section: EasyDict, name: str, value: int, source: str) -> None:
 def _check(cfg: EasyDict) -> None:
     net, train, test = cfg.network, cfg.TRAIN, cfg.TEST
     stride = 4 * math.prod(net.STRIDES)
-    lengths = {"UNITS": 4, "WIDTHS": 4, "STRIDES": 4, "DILATIONS": 4, "EMBED_DIMS": 3, "PIXEL_MEANS": 3}
     rules = [
-        (f"network.{name} must have {length} numbers", len(net[name]) == length) for name, length in lengths.items()
-    ]
-    rules += [
         ("SCALES must be [short side, long side], short no longer than long", _pair(cfg.SCALES)),
         (f"network.RPN_FEAT_STRIDE is {net.RPN_FEAT_STRIDE}, but STRIDES give {stride}", net.RPN_FEAT_STRIDE == stride),
         ("network.RCNN_FEAT_STRIDE must equal network.RPN_FEAT_STRIDE", net.RCNN_FEAT_STRIDE == net.RPN_FEAT_STRIDE),

@@ -45,7 +45,7 @@ TREE: dict[str, Any] = {
             ["conv1", "bn_conv1", "res2", "bn2", "gamma", "beta"], "Parameters whose names start so are not trained."
         ),
         "FIXED_PARAMS_SHARED": _unused([]),
-        "ANCHOR_SCALES": Key([8, 16, 32], "Anchor sizes in units of RPN_FEAT_STRIDE pixels."),
+        "ANCHOR_SCALES": Key([8.0, 16.0, 32.0], "Anchor sizes in units of RPN_FEAT_STRIDE pixels."),
         "ANCHOR_RATIOS": Key([0.5, 1, 2], "Anchor heights by widths."),
         "NUM_ANCHORS": Key(0, "Scales times ratios; 0: computed. Another number is an error."),
         "ANCHOR_MEANS": Key([0.0, 0.0, 0.0, 0.0], "Means of the RPN's box targets; only zeros are supported."),

@@ -33,6 +33,4 @@ def golden():
 def golden_weights(manifests):
     """(args, auxs) of the recipe for FGFA, whose names and shapes include those of R-FCN; 420 MB, 3 s."""
     net = manifests["fgfa_train"]
-    return tuple(
-        {name: recipe.weights(name, shape) for name, shape in net[part].items()} for part in ("params", "aux")
-    )
+    return tuple({name: recipe.weights(name, shape) for name, shape in net[part].items()} for part in ("params", "aux"))
