@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fgfa_rfcn.demo import CFG, WEIGHTS
 from fgfa_rfcn.evaluate import make_detector
-from lib.engine.demo import main_of
+from lib.engine.demo import main_of, make_parser
 from lib.errors import command
 
 BATCH = 10
@@ -12,7 +12,8 @@ BATCH = 10
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    main_of(argv, __doc__, "fgfa_rfcn", make_detector, cfg=CFG, weights=WEIGHTS, batch=BATCH)
+    args = make_parser(__doc__, cfg=CFG, weights=WEIGHTS).parse_args(argv)
+    main_of(args, "fgfa_rfcn", make_detector, BATCH)
 
 
 if __name__ == "__main__":

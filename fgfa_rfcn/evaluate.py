@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from easydict import EasyDict
 
 from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
-from fgfa_rfcn.window import VideoDetector
+from fgfa_rfcn.window import Inside, VideoDetector
 from lib.engine import evaluate as engine
 from lib.engine.runtime import devices
 from lib.eval.evaluation import Evaluation
 from lib.nets import params
 
 
-def make_detector(cfg: EasyDict, weights: str | Path, device: int = 0, batch: int = 1) -> VideoDetector:
+def make_detector(
+    cfg: EasyDict,
+    weights: str | Path,
+    device: int = 0,
+    batch: int = 1,
+    watch: Callable[[Inside], None] | None = None,
+) -> VideoDetector:
     """A detector with weights from a file, on device number `device` of the settings; `batch` frames at a time.
 
-    InputError: no such weights, or weights of another network.
+    watch: see `VideoDetector`. InputError: no such weights, or weights of another network.
     """
     args, auxs = params.load(weights)
     args = params.for_test(args)
@@ -29,7 +36,7 @@ def make_detector(cfg: EasyDict, weights: str | Path, device: int = 0, batch: in
     wanted, wanted_auxs = params.shapes_of(features, data=data)
     wanted.update(params.shapes_of(detection, data=data, im_info=(1, 3), **inputs)[0])
     params.check({**args, **auxs}, {**wanted, **wanted_auxs}, str(weights))
-    return VideoDetector(devices(cfg.gpus)[device], args, auxs, cfg, batch)
+    return VideoDetector(devices(cfg.gpus)[device], args, auxs, cfg, batch, watch)
 
 
 def evaluate(cfg: EasyDict, weights: Path, folder: Path) -> Evaluation:

@@ -50,8 +50,10 @@ def feature_symbol(cfg: EasyDict):
     return mx.sym.identity(sizes.operators(cfg).to_ring(both), name="conv_embed")
 
 
-def detection_symbol(cfg: EasyDict, windows: int = 1):
+def detection_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
     """Detections of `windows` frames, each from the frames around it.
+
+    `explain` adds the outputs flow<i> (F, 2, h, w) and weights<i> (F, 1, h, w) of window i.
 
     Inputs: data (windows, 3, H, W), the frames themselves; data_cache (S, 3, H, W) and feat_cache (S, …), the ring of
     images and of what `feature_symbol` gives; order (windows, F), the ring's slots of each window's frames; im_info
@@ -59,25 +61,29 @@ def detection_symbol(cfg: EasyDict, windows: int = 1):
     """
     data, images, ring, order = (mx.sym.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
     ops, frames = sizes.operators(cfg), window_frames(cfg)
-    aggregated = []
+    slots = mx.sym.reshape(order, (-1,))
+    if cfg.TEST.WARP:
+        motion = flow(mx.sym.repeat(data, repeats=frames, axis=0), mx.sym.take(images, slots), sizes.flownet(cfg))
+    else:
+        motion = ops.zero_flow(ring, slots)
+    aggregated, inside = [], []
     for index in range(windows):
-        slots = mx.sym.reshape(mx.sym.slice_axis(order, 0, index, index + 1), (-1,))
-        if cfg.TEST.WARP:
-            current = mx.sym.repeat(mx.sym.slice_axis(data, 0, index, index + 1), repeats=frames, axis=0)
-            motion = flow(current, mx.sym.take(images, slots), sizes.flownet(cfg))
-        else:
-            motion = ops.zero_flow(ring, slots)
-        aggregated.append(
-            ops.aggregate(
-                ring,
-                motion,
-                slots,
-                feature_channels=cfg.network.FEAT_DIM,
-                current=cfg.TEST.KEY_FRAME_INTERVAL,
-                name=f"aggregated{index}",
-            )
+        span = (0, index * frames, (index + 1) * frames)
+        own_motion = mx.sym.slice_axis(motion, *span)
+        found = ops.aggregate(
+            ring,
+            own_motion,
+            mx.sym.slice_axis(slots, *span),
+            feature_channels=cfg.network.FEAT_DIM,
+            current=cfg.TEST.KEY_FRAME_INTERVAL,
+            name=f"aggregated{index}",
+            with_weights=explain,
         )
-    return mx.sym.Group(detections(mx.sym.concat(*aggregated, dim=0), cfg))
+        aggregated.append(found[0])
+        if explain:
+            inside.append(mx.sym.identity(own_motion, name=f"flow{index}"))
+            inside.append(mx.sym.identity(found[1], name=f"weights{index}"))
+    return mx.sym.Group(detections(mx.sym.concat(*aggregated, dim=0), cfg) + inside)
 
 
 def window_frames(cfg: EasyDict) -> int:

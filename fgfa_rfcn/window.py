@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from easydict import EasyDict
@@ -14,19 +15,41 @@ from lib.engine.runtime import Forward
 from lib.errors import InputError
 
 
+class Inside(NamedTuple):
+    """What went on inside for one frame.
+
+    frame: its number; window (F,): numbers of the frames aggregated; flow (F, 2, h, w) in feature cells, to each of
+    them; weights (F, h, w) of each, their sum 1.
+    """
+
+    frame: int
+    window: np.ndarray
+    flow: np.ndarray
+    weights: np.ndarray
+
+
 class VideoDetector:
     """Detects objects in a clip, each frame aggregated with the frames around it.
 
     Calling it with the frames of one clip (BGR uint8, any number from 1 up, one size) gives an iterator of Detections,
     one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
     through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
-    input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time.
+    input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. watch: called
+    with what went on inside, frame by frame.
     """
 
-    def __init__(self, context, args: Mapping, auxs: Mapping, cfg: EasyDict, batch: int = 1):
+    def __init__(
+        self,
+        context,
+        args: Mapping,
+        auxs: Mapping,
+        cfg: EasyDict,
+        batch: int = 1,
+        watch: Callable[[Inside], None] | None = None,
+    ):
         self._features = Forward(feature_symbol(cfg), context, args, auxs)
-        self._detection = Forward(detection_symbol(cfg, batch), context, args, auxs)
-        self._cfg, self._batch = cfg, batch
+        self._detection = Forward(detection_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
+        self._cfg, self._batch, self._watch = cfg, batch, watch
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
         self._slots = self._before + self._after + 2 * batch - 1
@@ -79,9 +102,13 @@ class VideoDetector:
         """Detections of the frames `indices`; a short batch at the end of a clip is filled up with its last frame."""
         centres = [*indices, *[indices[-1]] * (self._batch - len(indices))]
         offsets = np.arange(-self._before, self._after + 1)
-        order = np.clip(np.add.outer(centres, offsets), 0, count - 1) % self._slots
+        windows = np.clip(np.add.outer(centres, offsets), 0, count - 1)
         for row, centre in enumerate(centres):
             ring["data"][row] = ring["data_cache"][centre % self._slots]
         im_infos = np.repeat(im_info, self._batch, axis=0)
-        outputs = self._detection(order=order.astype(np.float32), im_info=im_infos)
+        outputs = self._detection(order=(windows % self._slots).astype(np.float32), im_info=im_infos)
+        if self._watch:
+            for row, centre in enumerate(indices):
+                motion, weights = (outputs[f"{name}{row}_output"].asnumpy() for name in ("flow", "weights"))
+                self._watch(Inside(centre, windows[row], motion, weights[:, 0]))
         return batch_detections(outputs, im_infos, self._cfg.TEST)[: len(indices)]

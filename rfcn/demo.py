@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.engine.demo import main_of
+from lib.engine.demo import main_of, make_parser
 from lib.errors import command
 from rfcn.evaluate import make_detector
 
@@ -12,7 +12,8 @@ WEIGHTS = "model/minivid/rfcn-0000.params"
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    main_of(argv, __doc__, "rfcn", make_detector, cfg=CFG, weights=WEIGHTS)
+    args = make_parser(__doc__, cfg=CFG, weights=WEIGHTS).parse_args(argv)
+    main_of(args, "rfcn", make_detector)
 
 
 if __name__ == "__main__":

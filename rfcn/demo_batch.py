@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.engine.demo import main_of
+from lib.engine.demo import main_of, make_parser
 from lib.errors import command
 from rfcn.demo import CFG, WEIGHTS
 from rfcn.evaluate import make_detector
@@ -12,7 +12,8 @@ BATCH = 10
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    main_of(argv, __doc__, "rfcn", make_detector, cfg=CFG, weights=WEIGHTS, batch=BATCH)
+    args = make_parser(__doc__, cfg=CFG, weights=WEIGHTS).parse_args(argv)
+    main_of(args, "rfcn", make_detector, BATCH)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ def steps() -> list[Step]:
     ]
     for reach in reversed(WINDOWS):
         plan.append(_test(f"fgfa_k{reach}", FGFA_WEIGHTS, reach))
-        plan.append(_test(f"mean_k{reach}", FGFA_WEIGHTS, reach, "TEST.WEIGHTS=mean"))
         plan.append(_test(f"nowarp_k{reach}", UNWARPED_WEIGHTS, reach, "TEST.WARP=false"))
+    plan.append(_test("mean_k9", FGFA_WEIGHTS, 9, "TEST.WEIGHTS=mean"))
     for name in ("rfcn", "fgfa_k9"):
         plan.append(_seq_nms(name))
     plan.append(_flow_error("after", FGFA_WEIGHTS))

@@ -31,21 +31,25 @@ logger = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of pictures in a folder, which do not tell
 
 
-def main_of(
-    argv: Sequence[str] | None,
-    doc: str,
-    method: str,
-    make_detector: Callable[[EasyDict, str, int, int], Detector],
-    *,
-    cfg: str,
-    weights: str,
-    inputs: Sequence[str] = ("data/demo/clip",),
-    batch: int = 1,
-) -> None:
-    """The whole demo script of a method; make_detector(settings, weights, device number, frames at a time)."""
+def make_parser(
+    doc: str, *, cfg: str, weights: str, inputs: Sequence[str] = ("data/demo/clip",)
+) -> argparse.ArgumentParser:
+    """The options of a demo script; cfg, weights and inputs are what runs when nothing is given."""
     parser = argparse.ArgumentParser(description=doc)
     add_arguments(parser, cfg=cfg, weights=weights, inputs=inputs)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main_of(
+    args: argparse.Namespace,
+    method: str,
+    make_detector: Callable[[EasyDict, str, int, int], Detector],
+    batch: int = 1,
+) -> EasyDict:
+    """The whole demo script of a method; make_detector(settings, weights, device number, frames at a time).
+
+    Returns the settings.
+    """
     start_logging()
     settings = load_config(args.cfg)
     mx.select(settings.MXNET_VERSION)
@@ -57,6 +61,7 @@ def main_of(
         context=settings.TEST.KEY_FRAME_INTERVAL,
         warmup=batch,
     )
+    return settings
 
 
 def add_arguments(

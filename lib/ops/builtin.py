@@ -23,15 +23,20 @@ def zero_flow(ring, order):
     return mx.sym.zeros_like(mx.sym.take(mx.sym.slice_axis(ring, 1, 0, 2), order))
 
 
-def aggregate(ring, flow, order, *, feature_channels: int, current: int, name: str | None = None):
+def aggregate(
+    ring, flow, order, feature_channels: int, current: int, name: str | None = None, with_weights: bool = False
+):
     """Aggregated features of one window; see `lib.ops.compiled.aggregate`.
 
-    ring (S, C + E, h, w); flow (F, 2, h, w); order (F,) slots of the window's frames -> (1, C, h, w).
+    ring (S, C + E, h, w); flow (F, 2, h, w); order (F,) slots of the window's frames -> (1, C, h, w), and
+    `with_weights` also (F, 1, h, w).
     """
     warped = warp(mx.sym.take(ring, order), flow)
     features = mx.sym.slice_axis(warped, 1, 0, feature_channels)
     embeddings = mx.sym.slice_axis(warped, 1, feature_channels, None)
-    return weigh(features, cosine(embeddings, mx.sym.slice_axis(embeddings, 0, current, current + 1)), name)
+    similarity = cosine(embeddings, mx.sym.slice_axis(embeddings, 0, current, current + 1))
+    aggregated = weigh(features, similarity, name)
+    return mx.sym.Group([aggregated, mx.sym.softmax(similarity, axis=0)]) if with_weights else aggregated
 
 
 def cosine(embeddings, reference):
