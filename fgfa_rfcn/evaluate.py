@@ -13,6 +13,7 @@ from lib.engine import evaluate as engine
 from lib.engine.runtime import devices
 from lib.eval.evaluation import Evaluation
 from lib.nets import params
+from lib.nets.flownet import is_flow_layer
 
 
 def make_detector(
@@ -28,6 +29,8 @@ def make_detector(
     """
     args, auxs = params.load(weights)
     args = params.for_test(args)
+    if not cfg.TEST.WARP:  # weights with a flow network and without serve alike
+        args = {name: value for name, value in args.items() if not is_flow_layer(name)}
     data = (1, 3, *cfg.SCALES)
     features, detection = feature_symbol(cfg), detection_symbol(cfg)
     _, (cells,), _ = features.infer_shape(data=data)

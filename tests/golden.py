@@ -27,11 +27,21 @@ def names_and_shapes(symbol, inputs: dict) -> dict:
     }
 
 
-def same_detections(found: Detections, expected: np.ndarray, share: float = 0.98, pixels: float = 0.05) -> None:
-    """expected (N, 6) class, box, score. Fails unless `share` of them is found, in any order: scores that tie, or
-    differ by rounding alone, come in another order and decide about an overlap or the limit of 300.
+def rows(detections: Detections) -> np.ndarray:
+    """(N, 6): class, box, score."""
+    return np.column_stack((detections.classes, detections.boxes, detections.scores))
+
+
+def same_share(found: np.ndarray, expected: np.ndarray, pixels: float = 0.05) -> float:
+    """Share of the rows (N, 6) class, box, score that the other side has too, in any order."""
+    near = (np.abs(found[:, None] - expected[None]) < [0.5, *[pixels] * 4, 2e-4]).all(axis=2)
+    return min(near.any(axis=0).mean(), near.any(axis=1).mean())
+
+
+def same_detections(found: Detections, expected: Detections | np.ndarray, share: float = 0.98) -> None:
+    """Fails unless `share` of the detections are the same, in any order: scores that tie, or differ by rounding alone,
+    come in another order and decide about an overlap, the limit of 300, or a pooling bin.
     """
-    rows = np.column_stack((found.classes, found.boxes, found.scores))
-    assert len(rows) == len(expected)
-    near = (np.abs(rows[:, None] - expected[None]) < [0.5, *[pixels] * 4, 2e-4]).all(axis=2)
-    assert near.any(axis=0).mean() >= share and near.any(axis=1).mean() >= share
+    found, expected = (value if isinstance(value, np.ndarray) else rows(value) for value in (found, expected))
+    assert len(found) == len(expected)
+    assert same_share(found, expected) >= share

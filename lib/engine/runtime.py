@@ -72,19 +72,27 @@ class Forward:
 
     def __init__(self, symbol, context, args: Mapping, auxs: Mapping):
         self.outputs = symbol.list_outputs()
-        wanted, kept = set(symbol.list_arguments()), set(symbol.list_auxiliary_states())
+        self._arguments, kept = set(symbol.list_arguments()), set(symbol.list_auxiliary_states())
+        self._context = context
         self._bound = _Bound(
             symbol,
             context,
-            _as_arrays({name: value for name, value in args.items() if name in wanted}),
+            _as_arrays({name: value for name, value in args.items() if name in self._arguments}),
             _as_arrays({name: value for name, value in auxs.items() if name in kept}),
             "null",
         )
 
     def inputs(self, **shapes: tuple) -> dict:
-        """Binds for these shapes and gives the input arrays themselves, to be written in place between calls."""
-        executor = self._bound.executor(shapes)
-        return {name: executor.arg_dict[name] for name in shapes}
+        """Binds for these shapes and gives the input arrays themselves, to be written in place between calls.
+
+        One that the symbol does not use is an array of its own.
+        """
+        used = {name: shape for name, shape in shapes.items() if name in self._arguments}
+        executor = self._bound.executor(used)
+        return {
+            name: executor.arg_dict[name] if name in used else mx.nd.zeros(shape, self._context)
+            for name, shape in shapes.items()
+        }
 
     def __call__(self, **inputs) -> dict:
         executor = self._bound.fill(inputs)

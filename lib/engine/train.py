@@ -20,12 +20,12 @@ from lib.engine.runtime import TrainStep, devices
 from lib.engine.schedules import step_decay
 from lib.engine.setup import classes_of, keep_config
 from lib.nets import params
+from lib.nets.flownet import is_flow_layer
 
 log = logging.getLogger(__name__)
 
 # Layers that a pretrained backbone or flow network does not bring.
 NEW_LAYERS = ("feat_conv_3x3", "em_conv", "rpn_", "rfcn_")
-FLOW_LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
 
 
 def train(cfg: EasyDict, symbol, folder: Path, pretrained: list[str], frames: Frames = single_frame) -> Path:
@@ -132,10 +132,6 @@ def optimizer(cfg: EasyDict) -> Sgd:
         clip_norm=cfg.TRAIN.CLIP_GRADIENT,
         lr_factor=lambda name: factor if is_flow_layer(name) else 1.0,
     )
-
-
-def is_flow_layer(name: str) -> bool:
-    return name.startswith(FLOW_LAYERS)
 
 
 def _with_test(args: dict, cfg: EasyDict) -> dict:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lib.mx import mx
 
+_LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
+
 
 @dataclass(frozen=True)
 class FlowNet:
@@ -22,6 +24,11 @@ class FlowNet:
     pool_input: bool = True
     pool_output: bool = True
     scale: float = 2.5
+
+
+def is_flow_layer(name: str) -> bool:
+    """Whether a parameter is one of the flow network's."""
+    return name.startswith(_LAYERS)
 
 
 def _leaky(x):

@@ -54,9 +54,13 @@ def for_training(args: Mapping) -> dict:
 
 
 def shapes_of(symbol, **inputs: tuple) -> tuple[dict[str, tuple], dict[str, tuple]]:
-    """Shapes of a symbol's parameters (args, auxs) for known shapes of its inputs, the inputs left out."""
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**inputs)
-    args = dict(zip(symbol.list_arguments(), arg_shapes))
+    """Shapes of a symbol's parameters (args, auxs) for known shapes of its inputs, the inputs left out.
+
+    Of `inputs` those count that the symbol has.
+    """
+    names = symbol.list_arguments()
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**{name: inputs[name] for name in names if name in inputs})
+    args = dict(zip(names, arg_shapes))
     return (
         {name: shape for name, shape in args.items() if name not in inputs},
         dict(zip(symbol.list_auxiliary_states(), aux_shapes)),

@@ -1,0 +1,88 @@
+"""The flow network: sizes, rounding, and its pre-training losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lib.engine.runtime import Forward
+from lib.mx import mx
+from lib.nets import params
+from lib.nets.flownet import FlowNet, _halve, flow, pretraining_losses
+
+SMALL = {"encoder": (4, 4, 6, 6, 8, 8), "decoder": (6, 6, 4, 4)}
+INPUTS = ("current", "other")
+
+
+def network(**options):
+    return flow(*map(mx.sym.Variable, INPUTS), FlowNet(**{**SMALL, **options}))
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (144, 208), (135, 199), (562, 1000), (17, 33)])
+@pytest.mark.parametrize("options, stride", [
+    ({}, 16),
+    ({"pool_output": False}, 8),
+    ({"pool_input": False}, 8),
+    ({"pool_input": False, "pool_output": False}, 4),
+])  # fmt: skip
+def test_flow_has_the_size_of_the_features(height, width, options, stride):
+    shape = (2, 3, height, width)
+    (out,) = network(**options).infer_shape(current=shape, other=shape)[1]
+    assert out == (2, 2, -(-height // stride), -(-width // stride))
+
+
+def test_fewer_levels():
+    (out,) = network(encoder=(4, 4, 6, 6), decoder=(4, 4)).infer_shape(current=(1, 3, 64, 64), other=(1, 3, 64, 64))[1]
+    assert out == (1, 2, 4, 4)
+
+
+def test_halving_rounds_up_and_divides_by_the_cells_that_exist():
+    x = np.float32([[[[1, 3, 5], [2, 4, 7], [10, 20, 40]]]])
+    (out,) = Forward(_halve(mx.sym.Variable("x"), "half"), mx.cpu(), {}, {})(x=x).values()
+    np.testing.assert_allclose(out.asnumpy()[0, 0], [[2.5, 6], [15, 40]])
+
+
+def initialised(symbol, **inputs):
+    args, _ = params.shapes_of(symbol, **inputs)
+    return {name: params.initial(name, shape, 0) for name, shape in args.items()}
+
+
+def test_each_pair_of_a_batch_is_by_itself_and_the_order_of_a_pair_matters():
+    symbol = network()
+    shape = (3, 3, 40, 56)
+    forward = Forward(symbol, mx.cpu(), initialised(symbol, current=shape, other=shape), {})
+    current, other = (np.random.default_rng(seed).normal(0, 60, shape).astype(np.float32) for seed in (0, 1))
+
+    def run(current, other):
+        (out,) = forward(current=current, other=other).values()
+        return out.asnumpy()
+
+    together = run(current, other)
+    for row in range(3):
+        one = slice(row, row + 1)
+        np.testing.assert_allclose(run(current[one], other[one]), together[one], atol=1e-6 * np.abs(together).max())
+    assert np.abs(run(other, current) - together).max() > 0.1 * np.abs(together).max()
+
+
+def test_pretraining_losses_by_hand():
+    """The loss of a scale is its weight times the mean over cells of cell weight times end-point error."""
+    net = FlowNet(encoder=(4, 4, 6), decoder=(4,), pool_input=False, pool_output=False)
+    weights = (1.0, 0.5)
+    symbol = pretraining_losses(net, weights)
+    assert symbol.list_outputs() == ["epe0_output", "epe1_output", "flow_output"]
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(0, 60, (2, 3, 32, 32)) for name in INPUTS}
+    for scale, cells in ((0, 8), (1, 4)):
+        inputs[f"flow{scale}"] = rng.normal(size=(2, 2, cells, cells))
+        inputs[f"weight{scale}"] = rng.uniform(0, 2, (2, 1, cells, cells))
+    inputs = {name: value.astype(np.float32) for name, value in inputs.items()}
+    args = initialised(symbol, **{name: value.shape for name, value in inputs.items()})
+    inner = symbol.get_internals()
+    coarse = inner["Convolution1_output"]
+    outputs = Forward(mx.sym.Group([*symbol, coarse]), mx.cpu(), args, {})(**inputs)
+    outputs = {name: value.asnumpy() for name, value in outputs.items()}
+    predictions = outputs["flow_output"], net.scale * outputs["Convolution1_output"]
+    for scale, (prediction, weight) in enumerate(zip(predictions, weights)):
+        error = np.sqrt(((prediction - inputs[f"flow{scale}"]) ** 2).sum(axis=1, keepdims=True) + 1e-4)
+        expected = weight * (error * inputs[f"weight{scale}"]).mean()
+        assert outputs[f"epe{scale}_output"] == pytest.approx(expected, rel=1e-4)

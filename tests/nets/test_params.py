@@ -1,0 +1,137 @@
+"""Parameter files, and whether they fit a network."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from lib.errors import InputError
+from lib.mx import mx
+from lib.nets.params import check, for_test, for_training, initial, load, shapes_of, start
+
+
+def saved(path, arrays):
+    mx.nd.save(str(path), arrays)
+    return path
+
+
+def test_load_splits_arguments_and_auxiliary_states(tmp_path):
+    path = saved(
+        tmp_path / "a.params", {"arg:w": mx.nd.ones((2, 3)), "aux:m": mx.nd.zeros((4,)), "arg:b:c": mx.nd.ones(1)}
+    )
+    args, auxs = load(path)
+    assert {name: value.shape for name, value in args.items()} == {"w": (2, 3), "b:c": (1,)}
+    assert {name: value.shape for name, value in auxs.items()} == {"m": (4,)}
+
+
+def test_missing_weights_are_told_with_where_to_get_them(tmp_path):
+    with pytest.raises(InputError, match=r"none\.params: no such weights; .*model/README\.md"):
+        load(tmp_path / "none.params")
+    with pytest.raises(InputError, match="no such weights"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not parameters at all", bytes(range(256)) * 40])
+def test_a_file_that_is_no_parameters(tmp_path, content):
+    path = tmp_path / "a.params"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.params: not an MXNet parameter file, or cut short") as refused:
+        load(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
+def test_a_file_cut_short(tmp_path, share):
+    path = saved(tmp_path / "a.params", {"arg:w": mx.nd.ones((20, 30)), "aux:m": mx.nd.zeros((4,))})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match="cut short"):
+        load(path)
+
+
+def test_arrays_without_the_names_of_parameters(tmp_path):
+    with pytest.raises(InputError, match=r"holds arrays without names"):
+        load(saved(tmp_path / "a.params", [mx.nd.ones(2)]))
+    for name in ("w", "foo:w"):
+        with pytest.raises(InputError, match=rf"array '{name}' is not named arg:NAME or aux:NAME"):
+            load(saved(tmp_path / "a.params", {name: mx.nd.ones(2)}))
+
+
+def test_weights_for_test_and_for_training():
+    args = {"a": 1, "b": 2, "b_test": 3, "only_test": 4}
+    assert for_test(args) == {"a": 1, "b": 3}
+    assert for_training(args) == {"a": 1, "b": 2}
+    assert for_test({}) == {}
+
+
+def test_shapes_of_a_symbol():
+    data = mx.sym.BatchNorm(mx.sym.Variable("data"), name="bn")
+    symbol = mx.sym.FullyConnected(data, num_hidden=5, name="fc")
+    args, auxs = shapes_of(symbol, data=(2, 3))
+    assert args == {"bn_gamma": (3,), "bn_beta": (3,), "fc_weight": (5, 3), "fc_bias": (5,)}
+    assert auxs == {"bn_moving_mean": (3,), "bn_moving_var": (3,)}
+
+
+WANTED = {"a": (1, 2), "b": (3,), "c": (4,)}
+
+
+def test_weights_that_fit():
+    check({name: np.zeros(shape) for name, shape in WANTED.items()}, WANTED, "x.params")
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"a": None, "c": None}, "2 missing, first a"),
+    ({"z": (1,), "y": (1,)}, "2 extra, first y"),
+    ({"b": (2,)}, "1 misshapen, first b: (2,) instead of (3,)"),
+    ({"a": (2, 1), "b": None, "d": (1,)}, "1 missing, first b; 1 extra, first d; 1 misshapen, first a: (2, 1) instead"),
+])  # fmt: skip
+def test_weights_of_another_network(change, message):
+    shapes = {name: shape for name, shape in {**WANTED, **change}.items() if shape is not None}
+    with pytest.raises(InputError) as refused:
+        check({name: np.zeros(shape) for name, shape in shapes.items()}, WANTED, "x.params")
+    assert str(refused.value).startswith("x.params: weights of another network (") and message in str(refused.value)
+
+
+def test_starting_values():
+    for name in ("x_bias", "bn_x_beta", "bn_x_moving_mean"):
+        assert not initial(name, (5,), 0).any()
+    for name in ("bn_x_gamma", "bn_x_moving_var"):
+        assert (initial(name, (5,), 0) == 1).all()
+    stds = {
+        "rfcn_cls_weight": 0.01,
+        "feat_conv_3x3_weight": 0.01,
+        "rpn_cls_score_weight": 0.01,
+        "em_conv1_weight": np.sqrt(2 / 450),
+        "flow_conv1_weight": np.sqrt(2 / 450),
+        "res2a_branch1_weight": np.sqrt(2 / 450),
+        "deconv5_weight": np.sqrt(2 / (100 * 4)),
+    }
+    for name, std in stds.items():
+        value = initial(name, (100, 50, 3, 3), 0)
+        assert value.dtype == np.float32 and value.std() == pytest.approx(std, rel=0.02), name
+        assert abs(value.mean()) < 0.02 * std
+
+
+def test_starting_values_have_a_stream_of_their_own():
+    first = initial("a_weight", (4, 4), 3)
+    np.testing.assert_array_equal(first, initial("a_weight", (4, 4), 3))
+    assert (first != initial("b_weight", (4, 4), 3)).all() and (first != initial("a_weight", (4, 4), 4)).all()
+
+
+def test_training_starts_from_what_fits(caplog):
+    pretrained = {"conv_weight": np.ones((2, 2)), "rpn_weight": np.ones((9, 9)), "fc_weight": np.ones(3)}
+    wanted = {"conv_weight": (2, 2), "rpn_weight": (2, 3, 1, 1), "rfcn_bias": (4,)}
+    with caplog.at_level(logging.INFO):
+        values = start(wanted, pretrained, 0, ("rpn_", "rfcn_"))
+    assert list(values) == list(wanted) and values["conv_weight"] is pretrained["conv_weight"]
+    np.testing.assert_array_equal(values["rpn_weight"], initial("rpn_weight", (2, 3, 1, 1), 0))
+    assert "new layers: rpn_weight, rfcn_bias" in caplog.text
+
+
+def test_only_new_layers_may_be_new():
+    with pytest.raises(InputError, match=r"conv_weight \(2, 2\): the pretrained weights lack it; .*pretrained"):
+        start({"conv_weight": (2, 2)}, {}, 0, ("rpn_",))
+    with pytest.raises(InputError, match=r"have it as \(3, 2\)"):
+        start({"conv_weight": (2, 2)}, {"conv_weight": np.ones((3, 2))}, 0, ())

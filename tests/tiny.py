@@ -1,0 +1,97 @@
+"""A detector of a few thousand weights, and frames for it."""
+
+from __future__ import annotations
+
+import numpy as np
+from easydict import EasyDict
+
+import rfcn.network
+from fgfa_rfcn.network import train_symbol as fgfa_train_symbol
+from lib.config import make_config
+from lib.nets import params
+from tests import recipe
+
+CLASSES = 4  # with the background
+
+SETTINGS = {
+    "SCALES": [48, 80],
+    "network": {
+        "UNITS": [1, 1, 1, 1],
+        "WIDTHS": [4, 4, 8, 8],
+        "STRIDES": [1, 2, 1, 1],
+        "STEM": 8,
+        "FEAT_DIM": 16,
+        "FEAT_DILATION": 2,
+        "PSROI_SIZE": 3,
+        "RPN_FEAT_STRIDE": 8,
+        "RCNN_FEAT_STRIDE": 8,
+        "FIXED_PARAMS": ["conv1", "res2", "bn"],
+        "ANCHOR_SCALES": [2, 4],
+        "ANCHOR_RATIOS": [1],
+        "EMBED_DIMS": [8, 8, 8],
+        "FLOW_ENCODER": [4, 4, 6, 6],
+        "FLOW_DECODER": [4, 4],
+        "FLOW_POOL_OUTPUT": False,
+    },
+    "dataset": {"NUM_CLASSES": CLASSES},
+    "TRAIN": {"RPN_PRE_NMS_TOP_N": 60, "RPN_POST_NMS_TOP_N": 20, "BATCH_ROIS_OHEM": 8, "RPN_BATCH_SIZE": 16},
+    # Every roi comes out as a detection of every class, so that rounding alone cannot change their number.
+    "TEST": {
+        "RPN_PRE_NMS_TOP_N": 60,
+        "RPN_POST_NMS_TOP_N": 20,
+        "NMS": 1.0,
+        "SCORE_THRESH": 0.0,
+        "max_per_image": 10000,
+    },
+}
+
+
+def nested(**changes: dict) -> dict:
+    """SETTINGS with sections updated: nested(TEST={"KEY_FRAME_INTERVAL": 2})."""
+    changed = {**SETTINGS, **{name: {**SETTINGS.get(name, {}), **values} for name, values in changes.items()}}
+    return {name: dict(values) if isinstance(values, dict) else values for name, values in changed.items()}
+
+
+def settings(**changes: dict) -> EasyDict:
+    return make_config(nested(**changes))
+
+
+def inputs(cfg: EasyDict, height: int = 48, width: int = 64, frames: tuple = ("data",)) -> dict:
+    """A training batch of noise with one box, its labels drawn at random."""
+    rng = np.random.default_rng(height * 1000 + width)
+    cells = -(-height // 8), -(-width // 8)
+    anchors = cfg.network.NUM_ANCHORS
+    label = rng.choice([-1, 0, 1], (1, anchors, *cells), p=[0.7, 0.2, 0.1])
+    batch = {name: rng.normal(0, 50, (1, 3, height, width)) for name in frames}
+    batch.update(
+        im_info=np.array([[height, width, 1]]),
+        gt_boxes=np.array([[[5, 6, 30, 35, 1], [20, 10, 44, 28, 3]]]),
+        label=label.reshape(1, -1),
+        bbox_target=rng.normal(size=(1, 4 * anchors, *cells)),
+        bbox_weight=np.repeat(label == 1, 4, axis=1),
+    )
+    return {name: np.asarray(value, np.float32) for name, value in batch.items()}
+
+
+def weights(cfg: EasyDict, method: str = "fgfa_rfcn") -> tuple[dict, dict]:
+    """(args, auxs) by the recipe of the golden figures, whose outputs are lively; FGFA's include R-FCN's."""
+    frames = {"rfcn": ("data",), "fgfa_rfcn": ("data", "data_bef", "data_aft")}[method]
+    symbol = {"rfcn": rfcn.network.train_symbol, "fgfa_rfcn": fgfa_train_symbol}[method](cfg)
+    shapes = {name: value.shape for name, value in inputs(cfg, frames=frames).items()}
+    return tuple(
+        {name: recipe.weights(name, shape) for name, shape in part.items()}
+        for part in params.shapes_of(symbol, **shapes)
+    )
+
+
+def clip(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[np.ndarray]:
+    """Frames (height, width, 3) BGR uint8: a texture that moves by (3, 2) pixels a frame under noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 230, (height // 8 + 20, width // 8 + 20, 3))
+    texture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
+    frames = []
+    for number in range(count):
+        y, x = 2 * number % 64, 3 * number % 64
+        noise = rng.integers(0, 25, (height, width, 3))
+        frames.append((texture[y : y + height, x : x + width] + noise).astype(np.uint8))
+    return frames
