@@ -37,7 +37,6 @@ _CONTRACT = {"aggregate": "-ffp-contract=fast"}
 _NVCC = (
     "-std=c++17",
     "-O3",
-    "--fmad=false",
     "-Xcompiler=-fPIC,-Wall",
     *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES),
 )
@@ -128,10 +127,11 @@ def build_cuda() -> None:
     if nvcc is None:
         raise InputError("no nvcc on the path: install the CUDA toolkit, or leave out --cuda")
     with tempfile.TemporaryDirectory() as folder:
-        objects: dict[str, str] = {}
-        run_compilers(_cuda_commands(nvcc, objects, folder))
+        objects = {"proposal": f"{folder}/proposal.o"}  # its anchors are made on the host
+        host = _kernel_commands(compiler(), objects)
+        run_compilers([*host, *_cuda_commands(nvcc, objects, folder)])
         with replacing(CUDA_LIBRARY) as target:
-            run_compilers([[nvcc, "-shared", *objects.values(), "-o", str(target)]])
+            run_compilers([[nvcc, "-shared", "-Xcompiler=-fopenmp", *objects.values(), "-o", str(target)]])
     log.info("built %s for %s", CUDA_LIBRARY.name, _architectures())
 
 
@@ -166,6 +166,7 @@ def _kernel_commands(cxx: str, objects: dict[str, str], extra: Sequence[str] = (
             objects[name],
         ]
         for name in KERNELS
+        if name in objects
     ]
 
 
@@ -174,7 +175,8 @@ def _cuda_commands(nvcc: str, objects: dict[str, str], folder: str) -> list[list
     commands = []
     for source in sorted(SOURCES.glob("*.cu")):
         objects[f"cuda_{source.stem}"] = f"{folder}/cuda_{source.stem}.o"
-        commands.append([nvcc, *_NVCC, "-c", str(source), "-o", objects[f"cuda_{source.stem}"]])
+        fused = "true" if _CONTRACT.get(source.stem) else "false"
+        commands.append([nvcc, *_NVCC, f"--fmad={fused}", "-c", str(source), "-o", objects[f"cuda_{source.stem}"]])
     return commands
 
 
@@ -187,16 +189,19 @@ def main(argv: list[str] | None = None) -> None:
     """Builds what the options ask for."""
     parser = argparse.ArgumentParser(prog="python -m lib.ops.build", description=__doc__.splitlines()[0])
     parser.add_argument("--force", action="store_true", help="build even if sources and settings are unchanged")
-    parser.add_argument("--cuda", action="store_true", help=f"also {CUDA_LIBRARY.name}: CUDA kernels without MXNet")
+    parser.add_argument(
+        "--cuda", action="store_true", help=f"only {CUDA_LIBRARY.name}: the CUDA kernels, without MXNet"
+    )
     parser.add_argument("--sanitize", action="store_true", help="only the test driver with ASan and UBSan")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.sanitize:
         build_sanitized()
         return
-    build(force=args.force)
     if args.cuda:
         build_cuda()
+        return
+    build(force=args.force)
 
 
 if __name__ == "__main__":

@@ -138,19 +138,60 @@ def numeric_gradient(function, at: np.ndarray, step: float = 1e-5) -> np.ndarray
     return gradient
 
 
+def warp_gradients(data: np.ndarray, flow: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of (warp(data, flow) * above).sum() by data and by flow, the latter towards larger coordinates."""
+    height, width = data.shape[2:]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    by_data, by_flow = np.zeros(data.shape), np.zeros(flow.shape)
+    for image in range(len(data)):
+        to_x, to_y = x + flow[image, 0], y + flow[image, 1]  # float32, as the kernels add
+        x0, y0 = np.floor(to_x), np.floor(to_y)
+        dx, dy = (to_x - x0).astype(np.float64), (to_y - y0).astype(np.float64)
+        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            inside = (y0 + i >= 0) & (y0 + i < height) & (x0 + j >= 0) & (x0 + j < width)
+            rows, columns = (np.where(inside, v, 0).astype(int) for v in (y0 + i, x0 + j))
+            along_x, along_y = (dx if j else 1 - dx), (dy if i else 1 - dy)
+            weighted = np.where(inside, above[image] * along_x * along_y, 0)
+            for channel in range(data.shape[1]):
+                np.add.at(by_data[image, channel], (rows, columns), weighted[channel])
+            slope = np.where(inside, data[image][:, rows, columns].astype(np.float64) * above[image], 0).sum(axis=0)
+            by_flow[image, 0] += slope * along_y * (1 if j else -1)
+            by_flow[image, 1] += slope * along_x * (1 if i else -1)
+    return by_data, by_flow
+
+
+def psroi_gradient(shape: tuple, rois: np.ndarray, above: np.ndarray, group: int, scale: float) -> np.ndarray:
+    """Gradient of (psroi_mean(data, rois, ...) * above).sum() by data of `shape`."""
+    gradient = np.zeros(shape)
+    for (image, x1, y1, x2, y2), shares in zip(rois, above.astype(np.float64) / group**2):
+        rows = bin_edges(y1, y2, scale, group, shape[2])
+        columns = bin_edges(x1, x2, scale, group, shape[3])
+        for i, (top, bottom) in enumerate(rows):
+            for j, (left, right) in enumerate(columns):
+                if bottom > top and right > left:
+                    planes = gradient[int(image), i * group + j :: group * group]
+                    planes[:, top:bottom, left:right] += shares[:, None, None] / ((bottom - top) * (right - left))
+    return gradient
+
+
+def structure(fields: tuple) -> tuple[ctypes.Structure, tuple]:
+    """A C structure of int64_t (int), float, or pointers (arrays), and what must live as long as it does."""
+    kinds = {int: ctypes.c_int64, float: ctypes.c_float, np.ndarray: ctypes.c_void_p}
+    layout = [(f"field{k}", kinds[type(value)]) for k, value in enumerate(fields)]
+    made = type("Shape", (ctypes.Structure,), {"_fields_": layout})
+    return made(*(v.ctypes.data if isinstance(v, np.ndarray) else v for v in fields)), fields
+
+
 class Kernels:
-    """The plain C interface of the library, with arrays for pointers; `threads` is OpenMP's number for this thread."""
+    """The plain C interface of a library, with arrays for pointers; `threads` is OpenMP's number for this thread."""
 
     def __init__(self, threads: int) -> None:
         self.library = ctypes.CDLL(str(LIBRARY))
         self.library.omp_set_num_threads(threads)
 
     def call(self, name: str, shape: tuple, *arrays: np.ndarray | None) -> None:
-        """`shape` are the fields of the C structure: int is int64_t, float is float, an array is a pointer."""
-        kinds = {int: ctypes.c_int64, float: ctypes.c_float, np.ndarray: ctypes.c_void_p}
-        fields = [(f"field{k}", kinds[type(value)]) for k, value in enumerate(shape)]
-        structure = type("Shape", (ctypes.Structure,), {"_fields_": fields})
-        filled = structure(*(v.ctypes.data if isinstance(v, np.ndarray) else v for v in shape))
+        """`shape` are the fields of the C structure, see `structure`."""
+        filled, _ = structure(shape)
         pointers = [None if a is None else a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
         function = getattr(self.library, name)
         function.restype = None

@@ -154,6 +154,7 @@ def test_gradient_equals_differences_and_rois_get_none():
     by_data, by_rois = gradients(data, rois, above, 2, 2)
     expected = reference.numeric_gradient(lambda d: (reference.psroi_mean(d, rois, 2, 2, SCALE) * above).sum(), data)
     np.testing.assert_allclose(by_data, expected, atol=1e-5)
+    np.testing.assert_allclose(by_data, reference.psroi_gradient(data.shape, rois, above, 2, SCALE), atol=1e-6)
     assert not by_rois.any()
 
 

@@ -85,6 +85,8 @@ def test_gradients_equal_differences():
     by_flow = reference.numeric_gradient(lambda f: (reference.warp(data, f) * above).sum(), flow)
     np.testing.assert_allclose(grad_data, by_data, atol=1e-4)
     np.testing.assert_allclose(grad_flow, by_flow, atol=1e-4)
+    for ours, written_out in zip((grad_data, grad_flow), reference.warp_gradients(data, flow, above)):
+        np.testing.assert_allclose(ours, written_out, atol=1e-5)
 
 
 def test_equals_mxnets_own_operators_with_gradients():

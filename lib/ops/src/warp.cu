@@ -1,0 +1,124 @@
+#include <cuda_runtime.h>
+
+#include "bilinear.h"
+#include "warp.h"
+
+namespace {
+
+using fgfa::Taps;
+
+constexpr int kThreads = 256;
+constexpr int kChannels = 16;  // channels a thread samples with the taps that it computed once
+constexpr int kCells = 32;     // cells of a block that sums the flow's gradient; its other threads share the channels
+
+__device__ Taps taps_of(const FgfaWarpShape& shape, const float* flow, int64_t image, int64_t cell) {
+  const int64_t cells = shape.height * shape.width;
+  const float* shift = flow + image * 2 * cells + cell;
+  return fgfa::taps_at(static_cast<float>(cell / shape.width) + shift[cells],
+                       static_cast<float>(cell % shape.width) + shift[0], static_cast<int>(shape.height),
+                       static_cast<int>(shape.width));
+}
+
+// Grid (cells, channels, images).
+__global__ void forward(FgfaWarpShape shape, const float* data, const float* flow, float* out) {
+  const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
+  if (cell >= cells) return;
+  for (int64_t image = blockIdx.z; image < shape.batch; image += gridDim.z) {
+    const Taps t = taps_of(shape, flow, image, cell);
+    for (int64_t group = blockIdx.y; group * kChannels < shape.channels; group += gridDim.y) {
+      const int64_t last = min(shape.channels, (group + 1) * kChannels);
+      for (int64_t channel = group * kChannels; channel < last; ++channel) {
+        const int64_t plane = (image * shape.channels + channel) * cells;
+        const float* in = data + plane;
+        out[plane + cell] = t.weight[0] * in[t.cell[0]] + t.weight[1] * in[t.cell[1]] +
+                            t.weight[2] * in[t.cell[2]] + t.weight[3] * in[t.cell[3]];
+      }
+    }
+  }
+}
+
+// Same grid. `grad_data` is zero before.
+__global__ void backward_data(FgfaWarpShape shape, const float* grad_out, const float* flow, float* grad_data) {
+  const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
+  if (cell >= cells) return;
+  for (int64_t image = blockIdx.z; image < shape.batch; image += gridDim.z) {
+    const Taps t = taps_of(shape, flow, image, cell);
+    for (int64_t group = blockIdx.y; group * kChannels < shape.channels; group += gridDim.y) {
+      const int64_t last = min(shape.channels, (group + 1) * kChannels);
+      for (int64_t channel = group * kChannels; channel < last; ++channel) {
+        const int64_t plane = (image * shape.channels + channel) * cells;
+        const float from = grad_out[plane + cell];
+        for (int k = 0; k < 4; ++k) {
+          if (t.inside[k]) atomicAdd(grad_data + plane + t.cell[k], t.weight[k] * from);
+        }
+      }
+    }
+  }
+}
+
+// Grid (cells / kCells, 1, images), block (kCells, kThreads / kCells): each row of threads sums a part of the
+// channels, then the parts are added in their order.
+__global__ void backward_flow(FgfaWarpShape shape, const float* grad_out, const float* data, const float* flow,
+                              float* grad_flow) {
+  constexpr int parts = kThreads / kCells;
+  __shared__ float sums[2][parts][kCells];
+  const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kCells) + threadIdx.x;
+  for (int64_t image = blockIdx.z; image < shape.batch; image += gridDim.z) {
+    float sum_x = 0.0f, sum_y = 0.0f;
+    if (cell < cells) {
+      const Taps t = taps_of(shape, flow, image, cell);
+      for (int64_t channel = threadIdx.y; channel < shape.channels; channel += parts) {
+        const int64_t plane = (image * shape.channels + channel) * cells;
+        float v[4];
+        for (int k = 0; k < 4; ++k) v[k] = t.inside[k] ? data[plane + t.cell[k]] : 0.0f;
+        const float from = grad_out[plane + cell];
+        sum_x += from * ((1.0f - t.dy) * (v[1] - v[0]) + t.dy * (v[3] - v[2]));
+        sum_y += from * ((1.0f - t.dx) * (v[2] - v[0]) + t.dx * (v[3] - v[1]));
+      }
+    }
+    sums[0][threadIdx.y][threadIdx.x] = sum_x;
+    sums[1][threadIdx.y][threadIdx.x] = sum_y;
+    __syncthreads();
+    if (threadIdx.y < 2 && cell < cells) {
+      float total = 0.0f;
+      for (int part = 0; part < parts; ++part) total += sums[threadIdx.y][part][threadIdx.x];
+      grad_flow[(image * 2 + threadIdx.y) * cells + cell] = total;
+    }
+    __syncthreads();
+  }
+}
+
+unsigned at_most(int64_t blocks, int64_t limit) { return static_cast<unsigned>(blocks < limit ? blocks : limit); }
+
+dim3 grid_of(const FgfaWarpShape& shape) {
+  return dim3(static_cast<unsigned>((shape.height * shape.width + kThreads - 1) / kThreads),
+              at_most((shape.channels + kChannels - 1) / kChannels, 65535), at_most(shape.batch, 65535));
+}
+
+}  // namespace
+
+int fgfa_warp_forward_cuda(const FgfaWarpShape* shape, const float* data, const float* flow, float* out,
+                           void* stream) {
+  if (shape->batch == 0) return 0;
+  forward<<<grid_of(*shape), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(*shape, data, flow, out);
+  return cudaGetLastError();
+}
+
+int fgfa_warp_backward_cuda(const FgfaWarpShape* shape, const float* grad_out, const float* data, const float* flow,
+                            float* grad_data, float* grad_flow, void* stream) {
+  if (shape->batch == 0) return 0;
+  const auto queue = static_cast<cudaStream_t>(stream);
+  const int64_t cells = shape->height * shape->width;
+  const cudaError_t error =
+      cudaMemsetAsync(grad_data, 0, shape->batch * shape->channels * cells * sizeof(float), queue);
+  if (error != cudaSuccess) return error;
+  backward_data<<<grid_of(*shape), kThreads, 0, queue>>>(*shape, grad_out, flow, grad_data);
+  const dim3 grid(static_cast<unsigned>((cells + kCells - 1) / kCells), 1, at_most(shape->batch, 65535));
+  backward_flow<<<grid, dim3(kCells, kThreads / kCells), 0, queue>>>(*shape, grad_out, data, flow, grad_flow);
+  return cudaGetLastError();
+}
+
+// Zeros for gradients that there are none of.
+extern "C" int fgfa_fill_zero_cuda(void* data, int64_t bytes, void* stream) {
+  return cudaMemsetAsync(data, 0, bytes, static_cast<cudaStream_t>(stream));
+}
