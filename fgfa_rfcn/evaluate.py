@@ -10,7 +10,7 @@ from easydict import EasyDict
 from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
 from fgfa_rfcn.window import Inside, VideoDetector
 from lib.engine import evaluate as engine
-from lib.engine.runtime import devices
+from lib.engine.runtime import device
 from lib.eval.evaluation import Evaluation
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
@@ -19,11 +19,11 @@ from lib.nets.flownet import is_flow_layer
 def make_detector(
     cfg: EasyDict,
     weights: str | Path,
-    device: int = 0,
+    worker: int = 0,
     batch: int = 1,
     watch: Callable[[Inside], None] | None = None,
 ) -> VideoDetector:
-    """A detector with weights from a file, on device number `device` of the settings; `batch` frames at a time.
+    """A detector with weights from a file, `batch` frames at a time, on the device that is the turn of `worker`.
 
     watch: see `VideoDetector`. InputError: no such weights, or weights of another network.
     """
@@ -39,7 +39,7 @@ def make_detector(
     wanted, wanted_auxs = params.shapes_of(features, data=data)
     wanted.update(params.shapes_of(detection, data=data, im_info=(1, 3), **inputs)[0])
     params.check({**args, **auxs}, {**wanted, **wanted_auxs}, str(weights))
-    return VideoDetector(devices(cfg.gpus)[device], args, auxs, cfg, batch, watch)
+    return VideoDetector(device(cfg.gpus, worker), args, auxs, cfg, batch, watch)
 
 
 def evaluate(cfg: EasyDict, weights: Path, folder: Path) -> Evaluation:

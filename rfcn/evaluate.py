@@ -8,14 +8,14 @@ from easydict import EasyDict
 
 from lib.engine import evaluate as engine
 from lib.engine.detect import FrameDetector
-from lib.engine.runtime import devices
+from lib.engine.runtime import device
 from lib.eval.evaluation import Evaluation
 from lib.nets import params
 from rfcn.network import test_symbol
 
 
-def make_detector(cfg: EasyDict, weights: str | Path, device: int = 0, batch: int | None = None) -> FrameDetector:
-    """A detector with weights from a file, on device number `device` of the settings; `batch` frames at a time.
+def make_detector(cfg: EasyDict, weights: str | Path, worker: int = 0, batch: int | None = None) -> FrameDetector:
+    """A detector with weights from a file, `batch` frames at a time, on the device that is the turn of `worker`.
 
     InputError: no such weights, or weights of another network.
     """
@@ -25,7 +25,7 @@ def make_detector(cfg: EasyDict, weights: str | Path, device: int = 0, batch: in
     short, long = cfg.SCALES
     wanted_args, wanted_auxs = params.shapes_of(symbol, data=(1, 3, short, long), im_info=(1, 3))
     params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
-    return FrameDetector(symbol, devices(cfg.gpus)[device], args, auxs, cfg, batch or cfg.TEST.BATCH_IMAGES)
+    return FrameDetector(symbol, device(cfg.gpus, worker), args, auxs, cfg, batch or cfg.TEST.BATCH_IMAGES)
 
 
 def evaluate(cfg: EasyDict, weights: Path, folder: Path) -> Evaluation:

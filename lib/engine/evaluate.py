@@ -23,7 +23,7 @@ from lib.engine.video.sources import PictureFiles
 from lib.eval.detections import DetectionTable, write_detections
 from lib.eval.evaluation import Evaluation, evaluate
 from lib.eval.manifest import manifest
-from lib.eval.ranges import AREA, MOTION, parse_ranges
+from lib.eval.ranges import AREA, MOTION, Range, parse_ranges
 from lib.eval.rescore import rescore
 from lib.eval.results import save_result
 from lib.eval.truth import Truth, load_truth, read_image_set
@@ -40,26 +40,19 @@ MakeDetector = Callable[[EasyDict, Path, int], Detector]
 def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path) -> Evaluation:
     """Detects in every video of the test list and evaluates.
 
+    Detections are rescored by Seq-NMS where TEST.SEQ_NMS asks for it.
     Writes to `folder`: detections.txt; results.json with all ranges and classes and what they rest on, and beside it
     what comparisons need. Detections are made anew each time: none can be of other weights.
     """
     videos = test_videos(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    truth = truth_of(cfg)  # first, so that what is wrong with the annotations is told before hours of detection
+    motion, area = _ranges(cfg)
     detections = detect_videos(cfg, make_detector, weights, videos)
-    return score(cfg, detections, folder, weights)
-
-
-def score(cfg: EasyDict, detections: DetectionTable, folder: Path, weights: Path) -> Evaluation:
-    """Evaluates detections of the test list, after Seq-NMS where TEST.SEQ_NMS asks for it; writes as `test` does."""
     image_set = list_path(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     if cfg.TEST.SEQ_NMS:
         detections = rescore(detections, *read_image_set(image_set), nms_iou=cfg.TEST.NMS)
     write_detections(folder / "detections.txt", detections)
-    classes = classes_of(cfg)
-    motion = parse_ranges(cfg.TEST.MOTION_RANGES, MOTION, "motion")
-    area = parse_ranges(cfg.TEST.AREA_RANGES, AREA, "area")
-    if not cfg.dataset.enable_detailed_eval:
-        motion, area = motion[:1], area[:1]
-    result = evaluate(detections, truth_of(cfg), classes, motion_ranges=motion, area_ranges=area)
+    result = evaluate(detections, truth, classes_of(cfg), motion_ranges=motion, area_ranges=area)
     save_result(folder / RESULTS, result, manifest(config=plain(cfg), weights=weights, image_set=image_set))
     return result
 
@@ -74,6 +67,13 @@ def truth_of(cfg: EasyDict) -> Truth:
         motion_file=Path(cfg.dataset.motion_iou_path) if cfg.dataset.motion_iou_path else None,
         cache=Path(cfg.output_path) / "cache",
     )
+
+
+def _ranges(cfg: EasyDict) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Ranges of motion and of area to evaluate by."""
+    motion = parse_ranges(cfg.TEST.MOTION_RANGES, MOTION, "motion")
+    area = parse_ranges(cfg.TEST.AREA_RANGES, AREA, "area")
+    return (motion, area) if cfg.dataset.enable_detailed_eval else (motion[:1], area[:1])
 
 
 def detect_videos(

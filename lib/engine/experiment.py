@@ -12,7 +12,7 @@ from easydict import EasyDict
 from lib import mx
 from lib.config import load_config
 from lib.engine.evaluate import weights_path
-from lib.engine.setup import output_folder, start_logging
+from lib.engine.setup import check_folder, output_folder, start_logging
 from lib.eval.evaluation import Evaluation
 from lib.eval.tables import report
 
@@ -29,8 +29,10 @@ def train_test(argv: list[str] | None, doc: str, method: str, train: Train, eval
     args = parser.parse_args(argv)
     cfg = _settings(args)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
-    weights = train(cfg, output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set))
-    _test(cfg, args, method, evaluate, weights)
+    folder = output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set)
+    for each in (folder, _results(cfg, args, method)):
+        check_folder(each)
+    _test(cfg, args, method, evaluate, train(cfg, folder))
 
 
 def test_only(argv: list[str] | None, doc: str, method: str, evaluate: Evaluate) -> None:
@@ -61,7 +63,13 @@ def _settings(args: argparse.Namespace) -> EasyDict:
     return cfg
 
 
+def _results(cfg: EasyDict, args: argparse.Namespace, method: str) -> Path:
+    """Where detections and results go."""
+    return args.output or output_folder(cfg, args.name or args.cfg, method, cfg.dataset.test_image_set)
+
+
 def _test(cfg: EasyDict, args: argparse.Namespace, method: str, evaluate: Evaluate, weights: Path) -> None:
-    folder = args.output or output_folder(cfg, args.name or args.cfg, method, cfg.dataset.test_image_set)
+    folder = _results(cfg, args, method)
+    check_folder(folder)
     result = evaluate(cfg, weights, folder)
     log.info("%s\nwritten to %s", report(result).text(), folder)

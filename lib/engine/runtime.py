@@ -29,6 +29,12 @@ def devices(gpus: str) -> list:
     return [mx.gpu(number) for number in numbers]
 
 
+def device(gpus: str, number: int):
+    """The context for worker `number`: the devices of the setting in turn, so that several may share the CPU."""
+    contexts = devices(gpus)
+    return contexts[number % len(contexts)]
+
+
 class _Bound:
     """A symbol bound on one device; bound anew, over the same memory, when the shapes of its inputs change."""
 

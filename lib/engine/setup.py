@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import yaml
@@ -33,6 +34,15 @@ def classes_of(cfg: EasyDict) -> ClassList:
 def output_folder(cfg: EasyDict, cfg_path: str | Path, method: str, image_set: str) -> Path:
     """output/<method>/<dataset>/<cfg name>/<image set>."""
     return Path(cfg.output_path) / method / cfg.dataset.dataset / Path(cfg_path).stem / image_set.replace("+", "_")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError where `folder` cannot be made or written to; makes nothing."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(f"{folder}: {existing} is a file; name another folder for the output")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"{folder}: no permission to write to {existing}; name another folder for the output")
 
 
 def plain(value: object) -> object:

@@ -38,9 +38,15 @@ def train(cfg: EasyDict, symbol, folder: Path, pretrained: list[str], frames: Fr
     loader = make_loader(cfg, len(contexts), frames)
     checkpoints = Checkpoints(folder / cfg.TRAIN.model_prefix, functools.partial(_with_test, cfg=cfg))
     resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
+    wanted, wanted_auxs = _shapes(symbol, loader)
+    if resumed:
+        args, auxs, new = resumed.args, resumed.auxs, []
+        params.check({**args, **auxs}, {**wanted, **wanted_auxs}, f"checkpoint in {folder}")
+    else:
+        args, auxs, new = starting_point(cfg, wanted, wanted_auxs, pretrained)
     keep_config(cfg, folder)
     with log_file(folder / "train.log"):
-        args, auxs = (resumed.args, resumed.auxs) if resumed else starting_point(cfg, symbol, loader, pretrained)
+        log.info("new layers: %s", ", ".join(new) or "none")
     step = TrainStep(symbol, contexts, args, auxs, trainable(args, cfg.network.FIXED_PARAMS), optimizer(cfg))
     return _fit(cfg, step, loader, checkpoints, resumed)
 
@@ -102,20 +108,24 @@ def make_loader(cfg: EasyDict, device_count: int, frames: Frames) -> TrainLoader
     )
 
 
-def starting_point(cfg: EasyDict, symbol, loader: TrainLoader, pretrained: list[str]) -> tuple[dict, dict]:
-    """Parameters to begin with: (args, auxs)."""
+def _shapes(symbol, loader: TrainLoader) -> tuple[dict[str, tuple], dict[str, tuple]]:
+    """Shapes of the symbol's parameters, by the first batch."""
     batch = loader.batch(0, 0, int(loader.order(0)[0, 0, 0]), False)
-    wanted, wanted_auxs = params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})
+    return params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})
+
+
+def starting_point(
+    cfg: EasyDict, wanted: dict[str, tuple], wanted_auxs: dict[str, tuple], pretrained: list[str]
+) -> tuple[dict, dict, list[str]]:
+    """Parameters of these shapes to begin with: (args, auxs, names of those that start anew)."""
     args: dict[str, np.ndarray] = {}
     auxs: dict[str, np.ndarray] = {}
     for path in pretrained:
         more_args, more_auxs = params.load(path)
         args.update(params.for_training(more_args))
         auxs.update(more_auxs)
-    return (
-        params.start(wanted, args, cfg.TRAIN.SEED, NEW_LAYERS),
-        params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, ()),
-    )
+    values, new = params.start(wanted, args, cfg.TRAIN.SEED, NEW_LAYERS)
+    return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, ())[0], new
 
 
 def trainable(names: dict, fixed: list[str]) -> set[str]:

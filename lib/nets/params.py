@@ -6,7 +6,6 @@ targets' normalisation folded in; testing takes that in its place.
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,6 @@ import numpy as np
 
 from lib.errors import InputError
 from lib.mx import mx
-
-log = logging.getLogger(__name__)
 
 TEST_SUFFIX = "_test"
 
@@ -108,12 +105,12 @@ def initial(name: str, shape: tuple, seed: int) -> np.ndarray:
     return (rng.standard_normal(shape) * std).astype(np.float32)
 
 
-def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tuple[str, ...]) -> dict:
+def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tuple[str, ...]) -> tuple[dict, list[str]]:
     """Values to start training from: the pretrained ones where name and shape fit, else `initial` for layers that may
-    be new.
+    be new; and the names of those.
 
     wanted: shapes by name; new: prefixes of layers that may be new. Others that the pretrained weights lack raise
-    InputError. Which layers start anew goes to the log.
+    InputError.
     """
     values, fresh = {}, []
     for name, shape in wanted.items():
@@ -128,5 +125,4 @@ def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tupl
             raise InputError(
                 f"parameter {name} {tuple(shape)}: the pretrained weights {found}; check network.pretrained"
             )
-    log.info("new layers: %s", ", ".join(fresh) or "none")
-    return values
+    return values, fresh

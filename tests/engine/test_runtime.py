@@ -19,8 +19,9 @@ ARGS = {
 AUXS = {"bn_moving_mean": np.float32([0.1, 0.2]), "bn_moving_var": np.float32([1, 2])}
 
 
-def network():
-    x = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=2, kernel=(3, 3), pad=(1, 1), name="conv")
+def network(data=None):
+    data = mx.sym.Variable("data") if data is None else data
+    x = mx.sym.Convolution(data, num_filter=2, kernel=(3, 3), pad=(1, 1), name="conv")
     return mx.sym.BatchNorm(x, use_global_stats=True, fix_gamma=False, name="bn")
 
 
@@ -67,9 +68,9 @@ def test_a_gpu_that_is_not_there(gpus, missing):
 
 
 def test_forward_gives_outputs_by_name():
-    forward = Forward(
-        mx.sym.Group([network(), mx.sym.sum(mx.sym.Variable("data"), name="total")]), mx.cpu(), ARGS, AUXS
-    )
+    x = mx.sym.Variable("data")
+    symbol = mx.sym.Group([network(x), mx.sym.sum(x, name="total")])
+    forward = Forward(symbol, mx.cpu(), ARGS, AUXS)
     data = batch(0)["data"]
     outputs = forward(data=data)
     assert list(outputs) == forward.outputs == ["bn_output", "total_output"]
@@ -108,6 +109,15 @@ def test_inputs_are_written_in_place_and_keep_their_values():
     np.testing.assert_array_equal(out.asnumpy(), [[2, 3, 4], [6, 6, 6]])
     (out,) = forward(b=np.zeros((2, 3), np.float32)).values()
     np.testing.assert_array_equal(out.asnumpy(), [[1, 2, 3], [5, 5, 5]])
+
+
+def test_an_input_that_the_symbol_does_not_use_is_an_array_of_its_own():
+    forward = Forward(mx.sym.Variable("a") * 2, mx.cpu(), {}, {})
+    slots = forward.inputs(a=(2,), other=(3, 4))
+    assert slots["other"].shape == (3, 4)
+    slots["other"][:] = 7
+    (out,) = forward(a=np.float32([1, 2])).values()
+    np.testing.assert_array_equal(out.asnumpy(), [2, 4])
 
 
 # Training
