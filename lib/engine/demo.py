@@ -16,13 +16,14 @@ from easydict import EasyDict
 from lib import mx
 from lib.config import load_config
 from lib.dataset.classes import ClassList
+from lib.dataset.media import PICTURES, VIDEOS
 from lib.engine.setup import classes_of, start_logging
 from lib.engine.stream import Detector, Summary, run_clip
 from lib.engine.video.clips import Clip, open_clips
 from lib.engine.video.film import Film
 from lib.engine.video.pictures import PictureFolder, animate
 from lib.engine.video.records import CocoResults, Csv, ImageNetFile, JsonLines
-from lib.engine.video.sources import PICTURES, VIDEOS, PictureFiles
+from lib.engine.video.sources import PictureFiles
 from lib.engine.visualize import draw
 from lib.errors import InputError
 from lib.files import replacing, sha256

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from lib.engine.video.sources import PICTURES, VIDEOS, Camera, Frame, PictureFiles, VideoStream, natural_key
+from lib.dataset.media import PICTURES, VIDEOS, natural_key
+from lib.engine.video.sources import Camera, Frame, PictureFiles, VideoStream
 from lib.errors import InputError
 
 logger = logging.getLogger(__name__)

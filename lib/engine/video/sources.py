@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,8 @@ import cv2
 import numpy as np
 
 from lib.dataset import image as pictures
+from lib.dataset.media import opened, upright
 from lib.errors import InputError
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
-# FFmpeg "plays" text files as terminal art; nobody who passes one means that.
-_NO_VIDEO_FORMATS = {"tty", "bin", "xbin", "idf", "adf"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +23,6 @@ class Frame:
     index: int
     name: str
     image: np.ndarray
-
-
-def natural_key(text: str) -> tuple:
-    """Sorts as people count: frame2 before frame10, 000002 before 000010."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((int(part), "") if i % 2 else (0, part.casefold()) for i, part in enumerate(parts)), text
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ class VideoStream:
     @classmethod
     def probe(cls, where: str) -> VideoStream:
         """Reads the header. Raises InputError where there is no video that can be decoded."""
-        with _opened(where) as container:
+        with opened(where) as container:
             stream = container.streams.video[0]
             size = (stream.codec_context.width, stream.codec_context.height)
             rate = stream.average_rate or stream.guessed_rate
@@ -97,14 +86,14 @@ class VideoStream:
         Raises InputError where the data is broken, or ends before the frames that the header counts.
         """
         index = -1
-        with _opened(self.where) as container:
+        with opened(self.where) as container:
             container.streams.video[0].thread_type = "AUTO"
             try:
                 for index, frame in enumerate(container.decode(video=0)):
                     if index >= wanted.stop:
                         return
                     if index in wanted:
-                        yield Frame(index, self.name_of(index), _upright(frame))
+                        yield Frame(index, self.name_of(index), upright(frame))
             except av.error.FFmpegError as error:
                 raise InputError(f"{self.where}: broken after frame {index}: {error.strerror}") from error
         if self.length is not None and index + 1 < min(self.length, wanted.stop):
@@ -157,24 +146,3 @@ class Camera:
             yield camera
         finally:
             camera.release()
-
-
-@contextlib.contextmanager
-def _opened(where: str) -> Iterator[av.container.InputContainer]:
-    options = {"rtsp_transport": "tcp"} if where.startswith("rtsp:") else {}
-    try:
-        container = av.open(where, options=options, timeout=(10.0, 20.0) if "://" in where else None)
-    except av.error.FFmpegError as error:
-        reason = "not a video or picture" if isinstance(error, av.error.InvalidDataError) else error.strerror
-        raise InputError(f"{where}: cannot be opened: {reason}") from error
-    with container:
-        if not container.streams.video or container.format.name in _NO_VIDEO_FORMATS:
-            raise InputError(f"{where}: cannot be opened: not a video or picture")
-        yield container
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """BGR uint8 (H, W, 3), turned as the file asks (telephones write upright films lying)."""
-    image = frame.to_ndarray(format="bgr24")
-    quarters = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.dataset import media
+from lib.dataset.media import natural_key
 from lib.engine.video.clips import Clip, open_clip, open_clips, parse_frames
-from lib.engine.video.sources import Frame, VideoStream, _upright, natural_key
+from lib.engine.video.sources import Frame, VideoStream
 from lib.errors import InputError
 
 
@@ -197,7 +199,7 @@ def test_telephone_film_is_turned_upright(tmp_path):
         def to_ndarray(self, format):  # noqa: A002
             return lying
 
-    upright = _upright(Turned())
+    upright = media.upright(Turned())
     assert upright.shape == (64, 48, 3)
     assert upright[:, 2].min() == 250 and upright[:, -2].max() == 0  # a quarter against the clock: above becomes left
 
