@@ -57,9 +57,9 @@ def _levels(rng: np.random.Generator, runs: np.ndarray, off: float, low: float, 
 def draw(rng: np.random.Generator, frames: int) -> Degradation:
     """The degradations of a clip: see the ranges in the code."""
     exposure = _levels(rng, spells(rng, frames, 0.5, 2, 6), 1.0, 2.0, 6.0) * SHUTTER
-    defocus = _levels(rng, spells(rng, frames, 0.35, 2, 5), 0.0, 3.0, 6.5)
-    contrast = _levels(rng, spells(rng, frames, 0.35, 3, 6), 1.0, 0.08, 0.25)
-    return Degradation(exposure, defocus, contrast, rng.uniform(70, 180), rng.uniform(8, 20))
+    defocus = _levels(rng, spells(rng, frames, 0.4, 2, 5), 0.0, 3.0, 6.5)
+    contrast = _levels(rng, spells(rng, frames, 0.3, 3, 6), 1.0, 0.18, 0.4)
+    return Degradation(exposure, defocus, contrast, rng.uniform(70, 180), rng.uniform(6, 16))
 
 
 def line_kernel(motion: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lib.errors import InputError
 
 FILE = "minivid.json"
-VERSION = 2  # of the pictures: raised whenever the same settings would give other bytes
+VERSION = 3  # of the pictures: raised whenever the same settings would give other bytes
 
 
 @dataclass(frozen=True)
