@@ -41,6 +41,8 @@ _NVCC = (
     *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES),
 )
 
+_NVCC_LINK = ("nvcc", "-shared", "-Xcompiler=-fopenmp")  # it knows where the CUDA runtime lies
+
 
 def compiler() -> str:
     """Path of the C++ compiler: $CXX, else g++, else c++. Raises InputError where there is none."""
@@ -107,13 +109,12 @@ def build(*, force: bool = False) -> bool:
             [cxx, *_COMMON, *include, *mxnet_flags, "-c", str(SOURCES / "mxnet_ops.cc"), "-o", objects["mxnet_ops"]],
             *_kernel_commands(cxx, objects),
         ]
-        link = ["-shared", "-fopenmp"]
         if with_cuda:
             commands += _cuda_commands(nvcc, objects, folder)
-            link += [f"-L{Path(nvcc).resolve().parents[1] / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
         run_compilers(commands)
         with replacing(LIBRARY) as target:
-            run_compilers([[cxx, *objects.values(), *link, "-o", str(target)]])
+            linker = _NVCC_LINK if with_cuda else (cxx, "-shared", "-fopenmp")
+            run_compilers([[*linker, *objects.values(), "-o", str(target)]])
     log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
     if not with_cuda:
         reason = "there is no nvcc" if cuda else "the installed MXNet is not a CUDA build"
@@ -131,7 +132,7 @@ def build_cuda() -> None:
         host = _kernel_commands(compiler(), objects)
         run_compilers([*host, *_cuda_commands(nvcc, objects, folder)])
         with replacing(CUDA_LIBRARY) as target:
-            run_compilers([[nvcc, "-shared", "-Xcompiler=-fopenmp", *objects.values(), "-o", str(target)]])
+            run_compilers([[*_NVCC_LINK, *objects.values(), "-o", str(target)]])
     log.info("built %s for %s", CUDA_LIBRARY.name, _architectures())
 
 

@@ -162,3 +162,15 @@ def test_refuses_other_types_and_attributes():
         mx.nd.fgfa_warp(data, flow, scale=2)
     with pytest.raises(TypeError, match="all symbols or all NDArrays, got NDArray, Symbol"):
         compiled.warp(data, mx.sym.Variable("flow"))
+
+
+def test_ten_operators_on_one_variable_sum_their_gradients():
+    """MXNet gets the sum of 8 and more wrong unless lib.mx sets its limit before the import."""
+    data, flow = random_case((1, 2, 3, 4))
+    variables = mx.sym.Variable("data"), mx.sym.Variable("flow")
+    total = mx.sym.add_n(*(compiled.warp(*variables) for _ in range(10)))
+    executor = total.simple_bind(mx.cpu(), data=data.shape, flow=flow.shape)
+    executor.forward(is_train=True, data=mx.nd.array(data), flow=mx.nd.array(flow))
+    executor.backward(mx.nd.ones(data.shape))
+    for name, one in zip(("data", "flow"), gradients(data, flow, np.ones_like(data))):
+        np.testing.assert_allclose(executor.grad_dict[name].asnumpy(), 10 * one, rtol=1e-5, atol=1e-5)
