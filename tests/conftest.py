@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib.dataset.minivid.settings import Settings
+from lib.dataset.minivid.write import generate
 from tests import recipe
 
 DATA = Path(__file__).parent / "data"
@@ -34,3 +36,10 @@ def golden_weights(manifests):
     """(args, auxs) of the recipe for FGFA, whose names and shapes include those of R-FCN; 420 MB, 3 s."""
     net = manifests["fgfa_train"]
     return tuple({name: recipe.weights(name, shape) for name, shape in net[part].items()} for part in ("params", "aux"))
+
+
+@pytest.fixture(scope="session")
+def minivid(tmp_path_factory):
+    """A MiniVID of 3 clips to train on and 2 to test on, 6 frames of 96x64 each. Not to be changed: copy it."""
+    out = tmp_path_factory.mktemp("data") / "MiniVID"
+    return generate(out, Settings(seed=1, train=3, val=2, frames=6, height=64, width=96), workers=1, progress=False)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import numpy as np
+import pytest
+import yaml
 from easydict import EasyDict
 
 import rfcn.network
 from fgfa_rfcn.network import train_symbol as fgfa_train_symbol
 from lib.config import make_config
+from lib.engine.checkpoints import save_params
+from lib.engine.train import NEW_LAYERS
 from lib.nets import params
+from lib.nets.flownet import is_flow_layer
 from tests import recipe
 
+ROOT = Path(__file__).parents[1]
+TRAIN_LIST = "VID_train_15frames"
 CLASSES = 4  # with the background
 
 SETTINGS = {
@@ -95,3 +105,41 @@ def clip(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[n
         noise = rng.integers(0, 25, (height, width, 3))
         frames.append((texture[y : y + height, x : x + width] + noise).astype(np.uint8))
     return frames
+
+
+def run_script(path: str, *argv: object) -> None:
+    """`main` of an entry script of the repository, in this process."""
+    runpy.run_path(str(ROOT / path))["main"]([str(arg) for arg in argv])
+
+
+def refused(capsys, path: str, *argv: object) -> str:
+    """The line that a script ends with, with exit status 2, for bad input."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        run_script(path, *argv)
+    assert left.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+def write_experiment(folder: Path, dataset: Path, method: str = "rfcn", **changes: dict) -> Path:
+    """Writes a YAML file of SETTINGS, and the weights that training starts from -> its path. Output goes to
+    folder/output.
+    """
+    values = nested(**changes)
+    values["output_path"] = str(folder / "output")
+    values["network"].update({"pretrained": str(folder / "backbone"), "pretrained_flow": str(folder / "flow")})
+    values["dataset"] = {"dataset": "Tiny", "dataset_path": str(dataset), "NUM_CLASSES": 9, "image_set": TRAIN_LIST}
+    values["TRAIN"] = {"lr": 1e-3, "end_epoch": 2, "FLIP": False, "model_prefix": "tiny", **values["TRAIN"]}
+    test = {"KEY_FRAME_INTERVAL": 1, "NMS": 0.3, "SCORE_THRESH": 0.05}
+    values["TEST"] = {**values["TEST"], **test, **changes.get("TEST", {})}
+    path = folder / f"{method}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    args, auxs = weights(make_config(values), method)
+    flow = {name: value for name, value in args.items() if is_flow_layer(name)}
+    backbone = {name: value for name, value in args.items() if not name.startswith(NEW_LAYERS) and name not in flow}
+    save_params(folder / "backbone-0000.params", backbone, auxs)
+    if flow:
+        save_params(folder / "flow-0000.params", flow, {})
+    return path
