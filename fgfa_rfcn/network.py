@@ -5,7 +5,7 @@ from __future__ import annotations
 from easydict import EasyDict
 
 from lib.mx import mx
-from lib.nets import sizes
+from lib.nets import params, sizes
 from lib.nets.aggregation import embedding
 from lib.nets.detection import detections, training_losses
 from lib.nets.flownet import flow
@@ -89,3 +89,20 @@ def detection_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
 def window_frames(cfg: EasyDict) -> int:
     """Frames in a window: K before, the frame itself, and, unless `causal`, K after."""
     return cfg.TEST.KEY_FRAME_INTERVAL * (1 if cfg.TEST.causal else 2) + 1
+
+
+def parameters(cfg: EasyDict) -> tuple[dict[str, tuple], dict[str, tuple]]:
+    """Shapes by name of what the networks need to test with: (args, auxs)."""
+    data, frames = (1, 3, *cfg.SCALES), window_frames(cfg)
+    features, detection = feature_symbol(cfg), detection_symbol(cfg)
+    _, (cells,), _ = features.infer_shape(data=data)
+    args, auxs = params.shapes_of(features, data=data)
+    rest, _ = params.shapes_of(
+        detection,
+        data=data,
+        im_info=(1, 3),
+        data_cache=(frames, *data[1:]),
+        feat_cache=(frames, *cells[1:]),
+        order=(1, frames),
+    )
+    return {**args, **rest}, auxs

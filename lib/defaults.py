@@ -59,6 +59,7 @@ TREE: dict[str, Any] = {
         "WIDTHS": Key([64, 128, 256, 512], "Width of the 3x3 convolutions in stages 2 to 5; outputs are 4 times it."),
         "STRIDES": Key([1, 2, 2, 1], "Strides of stages 2 to 5."),
         "DILATIONS": Key([1, 1, 1, 2], "Dilations of the 3x3 convolutions in stages 2 to 5."),
+        "STRIDE_IN_3X3": Key(False, "A stage's stride is on its first 3x3 convolution, as in torchvision's weights."),
         "STEM": Key(64, "Channels of conv1."),
         "FEAT_DIM": Key(1024, "Channels of feat_conv_3x3: half for the RPN, half for the R-FCN head."),
         "FEAT_DILATION": Key(6, "Dilation of feat_conv_3x3."),

@@ -11,7 +11,7 @@ from lib.engine.detect import FrameDetector
 from lib.engine.runtime import device
 from lib.eval.evaluation import Evaluation
 from lib.nets import params
-from rfcn.network import test_symbol
+from rfcn.network import parameters, test_symbol
 
 
 def make_detector(cfg: EasyDict, weights: str | Path, worker: int = 0, batch: int | None = None) -> FrameDetector:
@@ -22,8 +22,7 @@ def make_detector(cfg: EasyDict, weights: str | Path, worker: int = 0, batch: in
     args, auxs = params.load(weights)
     args = params.for_test(args)
     symbol = test_symbol(cfg)
-    short, long = cfg.SCALES
-    wanted_args, wanted_auxs = params.shapes_of(symbol, data=(1, 3, short, long), im_info=(1, 3))
+    wanted_args, wanted_auxs = parameters(cfg)
     params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
     return FrameDetector(symbol, device(cfg.gpus, worker), args, auxs, cfg, batch or cfg.TEST.BATCH_IMAGES)
 

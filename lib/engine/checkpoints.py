@@ -11,22 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from lib.files import replacing, sha256
-from lib.mx import mx
 from lib.nets import params
 
 _log = logging.getLogger(__name__)
 
+save_params = params.save
+
 _OPTIMIZER, _TOTALS = "optimizer/", "totals/"
-
-
-def save_params(path: Path, args: Mapping, auxs: Mapping) -> None:
-    """Writes weights (numpy or NDArray by name) in MXNet's format: keys `arg:NAME` and `aux:NAME`."""
-    arrays = {}
-    for kind, values in (("arg", args), ("aux", auxs)):
-        for name, value in values.items():
-            arrays[f"{kind}:{name}"] = value if isinstance(value, mx.nd.NDArray) else mx.nd.array(value)
-    with replacing(path) as temporary:
-        mx.nd.save(str(temporary), arrays)
 
 
 def with_test_weights(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lib.engine.schedules import one_cycle
 from lib.mx import cores, mx
 from lib.nets import params
 from lib.nets.resnet import Backbone, classifier
+from lib.nets.sizes import backbone
 
 CHUNK = 128  # crops that a worker makes at a time
 
@@ -72,7 +74,7 @@ def train_backbone(cfg: EasyDict, prefix: Path) -> Path:
     net, settings = cfg.network, cfg.BACKBONE
     loader = CropLoader(cfg)
     epochs = max(1, round(settings.steps / len(loader)))
-    sizes = Backbone(net.UNITS, net.WIDTHS, net.STRIDES, net.DILATIONS, net.STEM, batch_statistics=True)
+    sizes = replace(backbone(cfg, Backbone.eps), batch_statistics=True)
     symbol = classifier(mx.sym.Variable("data"), mx.sym.Variable("label"), sizes, cfg.dataset.NUM_CLASSES)
     batch = next(loader.epoch(0))[0]
     shapes = params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})

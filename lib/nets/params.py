@@ -2,6 +2,9 @@
 
 A file is in MXNet's own format, keys `arg:NAME` and `aux:NAME`. Beside `X` it may hold `X_test`, with the box
 targets' normalisation folded in; testing takes that in its place.
+
+    python -m lib.nets.params inspect FILE          what is in it, and which network it fits
+    python -m lib.nets.params convert FILE OUT      from torchvision, PyTorch FlowNetS or Caffe
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import InputError
+from lib.files import replacing
 from lib.mx import mx
 
 TEST_SUFFIX = "_test"
@@ -38,6 +42,16 @@ def load(path: str | Path) -> tuple[dict, dict]:
             raise InputError(f"{path}: array {key!r} is not named arg:NAME or aux:NAME")
         parts[kind][name] = value
     return parts["arg"], parts["aux"]
+
+
+def save(path: str | Path, args: Mapping, auxs: Mapping) -> None:
+    """Writes weights (numpy or NDArray by name) in MXNet's format: keys `arg:NAME` and `aux:NAME`."""
+    arrays = {}
+    for kind, values in (("arg", args), ("aux", auxs)):
+        for name, value in values.items():
+            arrays[f"{kind}:{name}"] = value if isinstance(value, mx.nd.NDArray) else mx.nd.array(value)
+    with replacing(path) as temporary:
+        mx.nd.save(str(temporary), arrays)
 
 
 def for_test(args: Mapping) -> dict:
@@ -126,3 +140,9 @@ def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tupl
                 f"parameter {name} {tuple(shape)}: the pretrained weights {found}; check network.pretrained"
             )
     return values, fresh
+
+
+if __name__ == "__main__":
+    from lib.nets.tool import main
+
+    main()

@@ -1,5 +1,6 @@
-"""ResNet v1 with the stride on the first 1x1 convolution of a stage (He et al., CVPR 2016), made for detection.
+"""ResNet v1 (He et al., CVPR 2016), made for detection.
 
+The stride of a stage is on its first 1x1 convolution, as published, or on the 3x3 after it, as torchvision has it.
 Parameter names are those of the published ImageNet weights: conv1, bn_conv1, res2a_branch1, bn2a_branch1, ...
 """
 
@@ -18,6 +19,7 @@ class Backbone:
 
     units, widths, strides, dilations: one entry for each of stages 2 to 5; a stage of width w gives 4 w channels.
     batch_statistics: normalise by the batch (training a backbone from nothing) instead of by the moving statistics.
+    stride_in_3x3: where a stage's stride is.
     """
 
     units: Sequence[int] = (3, 4, 23, 3)
@@ -27,6 +29,12 @@ class Backbone:
     stem: int = 64
     eps: float = 1e-5
     batch_statistics: bool = False
+    stride_in_3x3: bool = False
+
+
+def is_backbone_layer(name: str) -> bool:
+    """Whether a parameter is one of the ResNet's."""
+    return name.startswith(("conv1_", "bn_conv1_", "res", "bn"))
 
 
 def relu(x, name: str | None = None):
@@ -55,8 +63,9 @@ def conv_bn(x, name: str, filters: int, net: Backbone, kernel: int = 1, stride: 
 def bottleneck(x, name: str, width: int, stride: int, dilate: int, project: bool, net: Backbone):
     """x (N, C, H, W) -> (N, 4 * width, H / stride, W / stride), ReLU after the sum."""
     shortcut = conv_bn(x, f"res{name}_branch1", 4 * width, net, 1, stride) if project else x
-    y = relu(conv_bn(x, f"res{name}_branch2a", width, net, 1, stride))
-    y = relu(conv_bn(y, f"res{name}_branch2b", width, net, 3, dilate=dilate))
+    first, second = (1, stride) if net.stride_in_3x3 else (stride, 1)
+    y = relu(conv_bn(x, f"res{name}_branch2a", width, net, 1, first))
+    y = relu(conv_bn(y, f"res{name}_branch2b", width, net, 3, second, dilate))
     y = conv_bn(y, f"res{name}_branch2c", 4 * width, net)
     return relu(shortcut + y, name=f"res{name}_relu")
 

@@ -13,7 +13,8 @@ from lib.nets.rpn import Proposals
 
 def backbone(cfg: EasyDict, eps: float) -> Backbone:
     net = cfg.network
-    return Backbone(net.UNITS, net.WIDTHS, net.STRIDES, net.DILATIONS, net.STEM, eps)
+    sizes = (net.UNITS, net.WIDTHS, net.STRIDES, net.DILATIONS, net.STEM)
+    return Backbone(*sizes, eps, stride_in_3x3=net.STRIDE_IN_3X3)
 
 
 def flownet(cfg: EasyDict) -> FlowNet:

@@ -1,0 +1,162 @@
+"""Which network of ours a parameter file fits, and where it does not.
+
+The networks are those of the YAML files under experiments/<method>/cfgs. This room may not import the methods that
+stand on it, so it loads `<method>.network` by the name of that folder and asks its `parameters(cfg)`, as it would that
+of a method added later.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from easydict import EasyDict
+
+from lib.config import load_config
+from lib.errors import InputError
+from lib.files import sha256
+from lib.nets import params
+from lib.nets.flownet import is_flow_layer
+from lib.nets.resnet import is_backbone_layer
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+PARTS = {"backbone": is_backbone_layer, "flow network": is_flow_layer}
+
+Shapes = Mapping[str, tuple]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, or a part of one that training can start from: shapes of its parameters and states by name.
+
+    settings: the YAML files that describe it. part: '' for a whole detector, which takes no parameter more.
+    """
+
+    method: str
+    part: str
+    settings: tuple[str, ...]
+    shapes: Shapes
+
+    @property
+    def title(self) -> str:
+        return f"{self.part or 'detector'} of {self.method}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a file lacks, has too much, and has in another shape (name -> given, wanted), for one network."""
+
+    network: Network
+    missing: list[str]
+    extra: list[str]
+    misshapen: dict[str, tuple[tuple, tuple]]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the network takes the file; a part leaves aside what it does not know."""
+        return not self.missing and not self.misshapen and bool(self.network.part or not self.extra)
+
+    @property
+    def distance(self) -> float:
+        """Share of all names that are wrong."""
+        wrong = len(self.missing) + len(self.misshapen) + len(self.extra)
+        return wrong / (len(self.network.shapes) + len(self.extra))
+
+
+def method_of(cfg_path: str | Path) -> str:
+    """Name of the package that a YAML file is for, which is the folder above its `cfgs`. InputError: no such place."""
+    folder = Path(cfg_path).resolve().parent
+    if folder.name != "cfgs":
+        raise InputError(f"{cfg_path}: not in experiments/<method>/cfgs; name its method by --method")
+    return folder.parent.name
+
+
+def network_module(method: str):
+    """`<method>.network`. InputError: no such package, or it is none of ours."""
+    try:
+        module = importlib.import_module(f"{method}.network")
+    except ModuleNotFoundError:
+        module = None
+    if not hasattr(module, "parameters"):
+        raise InputError(f"{method}: no method of this project; rfcn and fgfa_rfcn are")
+    return module
+
+
+def shapes_for(cfg: EasyDict, method: str) -> dict[str, tuple]:
+    """Shapes of everything that the method's detector needs, whether its operators are built or not."""
+    cfg.network.OPERATORS = "builtin"  # the parameters are the same
+    args, auxs = network_module(method).parameters(cfg)
+    return {**args, **auxs}
+
+
+def networks(cfg_paths: Sequence[Path] = (), method: str = "") -> list[Network]:
+    """The networks and their parts for these YAML files, by default those under experiments; alike ones are one."""
+    alike: dict[tuple, list[str]] = {}
+    for path in cfg_paths or sorted(EXPERIMENTS.glob("*/cfgs/*.yaml")):
+        name = method or method_of(path)
+        shapes = shapes_for(load_config(path), name)
+        for part, belongs in {"": lambda _: True, **PARTS}.items():
+            key = (part, name, tuple(sorted((n, s) for n, s in shapes.items() if belongs(n))))
+            if key[2]:
+                alike.setdefault(key, []).append(Path(path).name)
+    return [Network(name, part, tuple(files), dict(shapes)) for (part, name, shapes), files in alike.items()]
+
+
+def compare(given: Shapes, network: Network) -> Fit:
+    """given: shapes by name, those made for testing left out."""
+    wanted = network.shapes
+    return Fit(
+        network,
+        sorted(set(wanted) - set(given)),
+        sorted(set(given) - set(wanted)),
+        {name: (given[name], wanted[name]) for name in sorted(set(given) & set(wanted)) if given[name] != wanted[name]},
+    )
+
+
+def report(path: str | Path, known: Iterable[Network], listing: bool = True) -> tuple[str, bool]:
+    """(text about a parameter file, whether a network takes it). InputError: not a parameter file."""
+    path = Path(path)
+    args, auxs = params.load(path)
+    total = sum(value.size for value in [*args.values(), *auxs.values()])
+    lines = [
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}",
+        f"{len(args)} arguments, {len(auxs)} auxiliary states, {total:,} values",
+    ]
+    broken = []
+    for kind, values in (("arg", args), ("aux", auxs)):
+        for name, value in sorted(values.items()):
+            if listing:
+                lines.append(f"  {kind} {name} {tuple(value.shape)} {np.dtype(value.dtype).name}")
+            if not np.isfinite(value.asnumpy()).all():
+                broken.append(name)
+    if broken:
+        lines.append(f"NOT FINITE: {_names(broken)}; training diverged or the file is broken")
+    given = {name: tuple(value.shape) for name, value in {**params.for_training(args), **auxs}.items()}
+    made = sorted(set(args) - set(params.for_training(args)))
+    if made:
+        lines.append(f"for testing: {_names(made)}")
+    fits = sorted(
+        (compare(given, network) for network in known), key=lambda fit: (bool(fit.network.part), fit.distance)
+    )
+    taken = [fit for fit in fits if fit.fits]
+    whole = [fit for fit in taken if not fit.network.part]
+    for fit in whole or taken:
+        beside = f"; leaves aside {_names(fit.extra)}" if fit.extra else ""
+        lines.append(f"fits the {fit.network.title} ({', '.join(fit.network.settings)}){beside}")
+    if not taken and fits:
+        nearest = min(fits, key=lambda fit: fit.distance)
+        lines.append(f"fits none; nearest is the {nearest.network.title} ({', '.join(nearest.network.settings)}):")
+        for what, names in (("missing", nearest.missing), ("extra", nearest.extra)):
+            lines += [f"  {what}: {_names(names)}"] if names else []
+        for name, (given_shape, wanted) in nearest.misshapen.items():
+            lines.append(f"  misshapen: {name} {given_shape} instead of {wanted}")
+    return "\n".join(lines) + "\n", bool(taken) and not broken
+
+
+def _names(names: Sequence[str], limit: int = 12) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{len(names)} ({', '.join(names[:limit])}{more})"
