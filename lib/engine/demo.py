@@ -52,7 +52,7 @@ def main_of(
     Returns the settings.
     """
     start_logging()
-    settings = load_config(args.cfg)
+    settings = load_config(args.cfg, args.set)
     mx.select(settings.MXNET_VERSION)
     run(
         lambda: make_detector(settings, args.weights, 0, batch),
@@ -71,6 +71,7 @@ def add_arguments(
     """The options that the demo scripts share; cfg, weights and inputs are what runs when nothing is given."""
     add = parser.add_argument
     add("--cfg", metavar="YAML", default=cfg, help="the network and its test settings (default: %(default)s)")
+    add("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML, say gpus=0")
     add("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
     add(
         "--input", nargs="+", metavar="WHAT", default=list(inputs),
@@ -258,6 +259,7 @@ def _settings(args: argparse.Namespace, clip: Clip) -> dict:
     return {
         "input": str(Path(clip.source.where).resolve()) if "://" not in clip.source.where else clip.source.where,
         "cfg": args.cfg,
+        "set": args.set,
         "weights": args.weights,
         "weights sha256": sha256(weights) if weights is not None and weights.is_file() else None,
         "threshold": args.threshold,
