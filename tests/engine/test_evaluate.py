@@ -59,6 +59,19 @@ def test_frames_get_the_ids_of_the_list(cfg):
     assert Numbered.seen == [(64, 96, 3)] * 12
 
 
+def test_several_workers_find_the_same_and_pass_errors_on(cfg):
+    videos = videos_of(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    alone, together = (detect_videos(cfg, make_numbered, None, videos, workers) for workers in (1, 2))
+    for name in ("frame_ids", "classes", "scores", "boxes"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
+    with pytest.raises(InputError, match=r"worker [01]: no such weights"):
+        detect_videos(cfg, refuses, None, videos, workers=2)
+
+
+def refuses(cfg, weights, worker):
+    raise InputError(f"worker {worker}: no such weights")
+
+
 def fails(cfg, weights, worker):
     raise AssertionError("the detector was made")
 

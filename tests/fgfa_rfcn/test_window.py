@@ -180,6 +180,35 @@ def test_memory_does_not_grow_with_the_clip():
     assert resident[290] - resident[40] < 10e6 / 4096
 
 
+@pytest.mark.parametrize("operators", ["compiled", "builtin"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_watching_tells_the_window_the_flow_and_the_weights(operators, batch):
+    cfg = settings(2, operators)
+    seen = []
+    frames = tiny.clip(4)
+    watched = VideoDetector(mx.cpu(), ARGS, AUXS, cfg, batch, watch=seen.append)
+    same_clip(watched(frames), list(detector(settings(2))(frames)))
+    assert [each.frame for each in seen] == [0, 1, 2, 3]
+    windows = [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [0, 1, 2, 3, 3], [1, 2, 3, 3, 3]]
+    for each, window in zip(seen, windows):
+        assert each.window.tolist() == window
+        assert each.flow.shape == (5, 2, 6, 8) and each.weights.shape == (5, 6, 8)
+        np.testing.assert_allclose(each.weights.sum(axis=0), 1, rtol=1e-5)
+    first = seen[0]
+    np.testing.assert_allclose(first.flow[0], first.flow[1], atol=1e-5)  # both are to frame 0
+    np.testing.assert_allclose(first.weights[0], first.weights[2], atol=1e-6)
+    assert first.weights.std(axis=0).max() > 1e-3 and np.abs(first.flow[4] - first.flow[0]).max() > 0.1
+
+
+def test_watched_weights_are_all_alike_where_they_are_the_mean_and_flow_is_0_without_warp():
+    seen = []
+    cfg = settings(1, WEIGHTS="mean", WARP=False)
+    list(VideoDetector(mx.cpu(), ARGS, AUXS, cfg, watch=seen.append)(tiny.clip(2)))
+    for each in seen:
+        np.testing.assert_allclose(each.weights, 1 / 3, rtol=1e-5)
+        assert not each.flow.any()
+
+
 # What the settings for comparisons do
 
 

@@ -104,8 +104,9 @@ def test_stopped_after_an_epoch_and_resumed_equals_uninterrupted(trained, tmp_pa
 
 def test_seq_nms_and_other_ranges(trained, tmp_path):
     settings = ["TEST.SEQ_NMS=true", "TEST.MOTION_RANGES=[still=0.5:1]", "dataset.enable_detailed_eval=false"]
-    run_script(TEST, "--cfg", trained / "rfcn.yaml", "--output", tmp_path / "o", "--set", *settings)
-    report = json.loads((tmp_path / "o" / "results.json").read_text())
+    argv = ("--cfg", trained / "rfcn.yaml", "--weights", training(trained) / "tiny-0002.params", "--name", "other")
+    run_script(TEST, *argv, "--set", *settings, f"output_path={tmp_path}")
+    report = json.loads((tmp_path / "rfcn" / "Tiny" / "other" / "VID_val_videos" / "results.json").read_text())
     assert [each["name"] for each in report["motion_ranges"]] == ["still"] and len(report["area_ranges"]) == 1
 
 
