@@ -24,7 +24,7 @@ def devices(gpus: str) -> list:
     for number in numbers:
         if number >= present:
             raise InputError(
-                f"gpus: there is no GPU {number} for this MXNet, which sees {present}; gpus: '' (--set gpus=) is the CPU"
+                f"gpus: this MXNet has no GPU {number}, it sees {present}; use gpus: '' (--set gpus=) for the CPU"
             )
     return [mx.gpu(number) for number in numbers]
 
