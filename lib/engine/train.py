@@ -117,7 +117,10 @@ def _shapes(symbol, loader: TrainLoader) -> tuple[dict[str, tuple], dict[str, tu
 def starting_point(
     cfg: EasyDict, wanted: dict[str, tuple], wanted_auxs: dict[str, tuple], pretrained: list[str]
 ) -> tuple[dict, dict, list[str]]:
-    """Parameters of these shapes to begin with: (args, auxs, names of those that start anew)."""
+    """Parameters of these shapes to begin with: (args, auxs, those that start anew).
+
+    Those are told by name, with the shape that the files have where it is another, as with other classes.
+    """
     args: dict[str, np.ndarray] = {}
     auxs: dict[str, np.ndarray] = {}
     for path in pretrained:
@@ -125,6 +128,7 @@ def starting_point(
         args.update(params.for_training(more_args))
         auxs.update(more_auxs)
     values, new = params.start(wanted, args, cfg.TRAIN.SEED, NEW_LAYERS)
+    new = [f"{name} {wanted[name]} in place of {tuple(args[name].shape)}" if name in args else name for name in new]
     return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, ())[0], new
 
 

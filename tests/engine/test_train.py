@@ -9,10 +9,12 @@ import pytest
 
 from lib.dataset.loader import single_frame
 from lib.engine import setup
+from lib.engine.checkpoints import save_params
 from lib.engine.train import make_loader, optimizer, starting_point, trainable
 from lib.errors import InputError
 from lib.mx import mx
 from lib.nets.flownet import is_flow_layer
+from lib.nets.params import initial
 from tests import tiny
 
 
@@ -97,6 +99,24 @@ def test_training_starts_from_the_files_in_order_without_weights_made_for_testin
     assert auxs["m"].asscalar() == 1 and new == ["rpn_x_bias"] and not args["rpn_x_bias"].any()
     with pytest.raises(InputError, match="parameter m2"):
         starting_point(cfg, wanted, {"m": (1,), "m2": (1,)}, paths)
+
+
+def test_layers_of_another_number_of_classes_start_anew_and_are_named(cfg, tmp_path):
+    trained = tiny.weights(tiny.settings())  # 4 classes
+    save_params(tmp_path / "a.params", *trained)
+    other = tiny.settings(dataset={"NUM_CLASSES": 9})
+    wanted, wanted_auxs = ({name: value.shape for name, value in part.items()} for part in tiny.weights(other))
+    args, _, new = starting_point(cfg, wanted, wanted_auxs, [tmp_path / "a.params"])
+    bins = 9  # 3x3
+    assert new == [
+        f"rfcn_cls_weight ({9 * bins}, 8, 1, 1) in place of ({4 * bins}, 8, 1, 1)",
+        f"rfcn_cls_bias ({9 * bins},) in place of ({4 * bins},)",
+    ]
+    for name, value in args.items():
+        if name.startswith("rfcn_cls"):
+            np.testing.assert_array_equal(value, initial(name, wanted[name], cfg.TRAIN.SEED))
+        else:
+            np.testing.assert_array_equal(value.asnumpy(), trained[0][name])
 
 
 # lib.engine.setup
