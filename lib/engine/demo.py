@@ -30,11 +30,10 @@ from lib.files import replacing, sha256
 
 logger = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of pictures in a folder, which do not tell
+CLIP = "data/minivid_val/Data/VID/val/MiniVID_val_0010"  # the bundled one
 
 
-def make_parser(
-    doc: str, *, cfg: str, weights: str, inputs: Sequence[str] = ("data/demo/clip",)
-) -> argparse.ArgumentParser:
+def make_parser(doc: str, *, cfg: str, weights: str, inputs: Sequence[str] = (CLIP,)) -> argparse.ArgumentParser:
     """The options of a demo script; cfg, weights and inputs are what runs when nothing is given."""
     parser = argparse.ArgumentParser(description=doc)
     add_arguments(parser, cfg=cfg, weights=weights, inputs=inputs)
