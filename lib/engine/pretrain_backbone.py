@@ -71,7 +71,7 @@ def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]
 
 def train_backbone(cfg: EasyDict, prefix: Path) -> Path:
     """Trains the backbone of `cfg` for BACKBONE.steps steps -> `<prefix>-0000.params`, without the classifier."""
-    net, settings = cfg.network, cfg.BACKBONE
+    settings = cfg.BACKBONE
     loader = CropLoader(cfg)
     epochs = max(1, round(settings.steps / len(loader)))
     sizes = replace(backbone(cfg, Backbone.eps), batch_statistics=True)

@@ -1,0 +1,1 @@
+"""Parameters of other programs' networks, turned into ours."""
