@@ -1,0 +1,246 @@
+"""Writes the YAML files that train R-FCN and FGFA on a dataset of one's own, and says the commands to run.
+
+    python experiments/new_experiment.py --name mine --root data/mine
+
+Classes, image size, anchors and the number of epochs come from the dataset; all else is that of the bundled small
+network (or, with --network resnet101, of the published one).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from lib.config import load_config, make_config
+from lib.dataset.classes import ClassList
+from lib.dataset.imagenet_vid import list_path, test_videos, train_entries, training_boxes, training_index
+from lib.engine.setup import output_folder, start_logging
+from lib.errors import InputError, command
+from lib.files import replacing
+
+log = logging.getLogger(__name__)
+
+TRAIN_SET, TEST_SET = "VID_train_15frames", "VID_val_videos"
+MOTION = "motion.json"
+LEAST = 24  # pixels that all but the smallest tenth of the objects get in the small network's input
+SMALLEST, LARGEST = 192, 480  # short side of that input
+ROUND = 32  # sides are a multiple of this
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a network's settings and weights come from, by method; steps of training, and whether sizes are fitted."""
+
+    templates: dict[str, str]
+    weights: dict[str, str]
+    flow: str
+    gpus: str
+    steps: int
+    fitted: bool
+
+
+NETWORKS = {
+    "small": Network(
+        {
+            "rfcn": "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml",
+            "fgfa_rfcn": "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
+        },
+        {"rfcn": "model/minivid/rfcn-0000.params", "fgfa_rfcn": "model/minivid/fgfa-0000.params"},
+        "model/minivid/fgfa-0000.params",
+        "",
+        6000,
+        True,
+    ),
+    "resnet101": Network(
+        {
+            "rfcn": "experiments/rfcn/cfgs/resnet_v1_101_imagenet_vid_rfcn_end2end_ohem.yaml",
+            "fgfa_rfcn": "experiments/fgfa_rfcn/cfgs/resnet_v1_101_flownet_imagenet_vid_rfcn_end2end_ohem.yaml",
+        },
+        dict.fromkeys(("rfcn", "fgfa_rfcn"), "model/pretrained_model/resnet_v1_101-0000.params"),
+        "model/pretrained_model/flownet-0000.params",
+        "0",
+        20000,
+        False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the settings depend on: classes; training images that have an object; their sizes (N, 2) width, height; side
+    sqrt(width * height) of every object (M,), pixels."""
+
+    classes: int
+    images: int
+    sizes: np.ndarray
+    sides: np.ndarray
+
+
+def facts_of(root: Path, cache: Path) -> Facts:
+    """Reads the dataset. InputError: no lists, broken annotations, no object."""
+    classes = ClassList.of_dataset(root)
+    index = training_index(root, train_entries(root, TRAIN_SET), classes, cache=cache)
+    used = np.flatnonzero(np.diff(index.offsets) > 0)
+    if not len(used):
+        raise InputError(f"{list_path(root, TRAIN_SET)}: none of its images has an object; there is nothing to learn")
+    if not list_path(root, TEST_SET).is_file():
+        raise InputError(f"{list_path(root, TEST_SET)}: no videos to test on; import with some held out (--val-share)")
+    test_videos(root, TEST_SET)
+    boxes = np.concatenate([training_boxes(index, int(image))[0] for image in used]).astype(np.float64)
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1))
+    return Facts(len(classes), len(used), index.sizes[used], sides)
+
+
+def fitted_scales(facts: Facts) -> list[int]:
+    """[short, long] side of the network's input: small objects get LEAST pixels, within SMALLEST..LARGEST and without
+    enlarging pictures beyond need; the long side holds the longest pictures whole."""
+    short, long = np.sort(facts.sizes, axis=1).T
+    middle = float(np.median(short))
+    wanted = middle * LEAST / float(np.quantile(facts.sides, 0.1))
+    side = min(max(wanted, SMALLEST), max(min(middle, LARGEST), SMALLEST))
+    side = ROUND * round(side / ROUND)
+    return [side, ROUND * math.ceil(side * float((long / short).max()) / ROUND - 1e-9)]
+
+
+def fitted_anchors(facts: Facts, short: int, stride: int, usual: Sequence[float]) -> list[float]:
+    """Anchor scales in units of `stride` pixels: the usual ones where they span nine tenths of the objects in the
+    network's input, else as many, evenly spread on a logarithmic scale over those objects."""
+    scale = short / float(np.median(facts.sizes.min(axis=1)))
+    low, high = (float(side) * scale / stride for side in np.quantile(facts.sides, (0.05, 0.95)))
+    if min(usual) / math.sqrt(2) <= low and high <= max(usual) * math.sqrt(2):
+        return list(usual)
+    return [round(each, 1) for each in np.geomspace(max(low, 1.0), max(high, 1.5 * max(low, 1.0)), len(usual)).tolist()]
+
+
+def settings(
+    template: dict, method: str, name: str, root: Path, facts: Facts, network: Network, args: argparse.Namespace
+) -> dict:
+    """The YAML's content, from that of another dataset."""
+    cfg = {**template, "gpus": args.gpus if args.gpus is not None else network.gpus}
+    net, train, test = (dict(template[section]) for section in ("network", "TRAIN", "TEST"))
+    net["pretrained"], epoch = prefix_of(args.weights or network.weights[method])
+    if epoch:
+        net["pretrained_epoch"] = epoch
+    if method == "fgfa_rfcn":
+        net["pretrained_flow"], epoch = prefix_of(args.flow_weights or network.flow)
+        if epoch:
+            raise InputError(f"--flow-weights: epoch {epoch:04d}; the flow network's file must end in -0000.params")
+    if network.fitted:
+        cfg["SCALES"] = fitted_scales(facts)
+        net["ANCHOR_SCALES"] = fitted_anchors(facts, cfg["SCALES"][0], net["RPN_FEAT_STRIDE"], net["ANCHOR_SCALES"])
+    devices = max(len([each for each in cfg["gpus"].split(",") if each.strip()]), 1)
+    epoch_steps = math.ceil(2 * facts.images / devices)  # every image and its mirror image
+    epochs = max(math.ceil((args.steps or network.steps) / epoch_steps), 1)
+    train["FLIP"] = True
+    train.update(model_prefix=f"{method}_{name}", begin_epoch=0, end_epoch=epochs, lr_step=f"{0.7 * epochs:g}")
+    test["test_epoch"] = epochs
+    data = {
+        "dataset": name,
+        "dataset_path": root.as_posix(),
+        "image_set": TRAIN_SET,
+        "test_image_set": TEST_SET,
+        "NUM_CLASSES": facts.classes + 1,
+        "CLASSES": "",
+    }
+    if not (root / "classes.txt").is_file():
+        del data["CLASSES"]  # the 30 classes of ImageNet VID
+    if (root / MOTION).is_file():
+        data["motion_iou_path"] = (root / MOTION).as_posix()
+    cfg.update(network=net, dataset=data, TRAIN=train, TEST=test)
+    return {key: value for key, value in cfg.items() if key not in ("FLOW", "BACKBONE")}  # those pretrain on MiniVID
+
+
+def prefix_of(path: str) -> tuple[str, int]:
+    """("x/y", 3) of x/y-0003.params. InputError: another form."""
+    match = re.fullmatch(r"(.+)-(\d{4})\.params", path)
+    if match is None:
+        raise InputError(f"{path}: weights must be called <prefix>-<4 digits>.params, say mine-0000.params; rename it")
+    return match.group(1), int(match.group(2))
+
+
+def write(path: Path, content: dict, told: Sequence[str]) -> None:
+    """Writes a YAML file with comment lines on top."""
+    lines = [f"# {line}" for line in told]
+    for key, value in content.items():
+        if isinstance(value, dict):
+            lines += [f"{key}:", *(f"  {_line(name, each)}" for name, each in value.items())]
+        else:
+            lines.append(_line(key, value))
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _line(key: str, value: object) -> str:
+    """`key: value`, lists in brackets."""
+    return f"{key}: {yaml.safe_dump([value], default_flow_style=True, width=1000).strip()[1:-1]}"
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--name", required=True, help="name of the experiment, in file names and output folders")
+    add("--root", type=Path, required=True, help="the dataset's folder, say data/mine")
+    add("--method", choices=("rfcn", "fgfa_rfcn", "both"), default="both", help="which to write (default: both)")
+    add("--network", choices=tuple(NETWORKS), default="small", help="small: trains on a CPU (default); resnet101: GPUs")
+    add("--weights", metavar="FILE", help="weights that training starts from (default: the bundled ones)")
+    add("--flow-weights", metavar="FILE", help="FGFA: weights of the flow network to start from")
+    add("--steps", type=int, help="least number of training steps (default: 6000 small, 20000 resnet101)")
+    add("--gpus", help="GPU numbers separated by commas, '' for the CPU")
+    add("--out", type=Path, help="folder for the files (default: experiments/<method>/cfgs)")
+    args = parser.parse_args(argv)
+    start_logging()
+    if not re.fullmatch(r"\w[\w.-]*", args.name, re.ASCII):
+        raise InputError(f"--name {args.name!r}: give letters, digits, _ . and - only")
+    if args.steps is not None and args.steps < 1:
+        raise InputError(f"--steps {args.steps}: give a number from 1 on")
+    network = NETWORKS[args.network]
+    methods = ("rfcn", "fgfa_rfcn") if args.method == "both" else (args.method,)
+    paths = {each: (args.out or Path("experiments", each, "cfgs")) / f"{args.name}_{each}.yaml" for each in methods}
+    for path in paths.values():
+        if path.exists():
+            raise InputError(f"{path}: is there already and is not overwritten; remove it or choose another --name")
+    facts = facts_of(args.root, Path("output/cache"))
+    contents = {}
+    for method in methods:
+        template = Path(__file__).resolve().parents[1] / network.templates[method]
+        given = yaml.safe_load(template.read_text(encoding="utf-8"))
+        contents[method] = settings(given, method, args.name, args.root, facts, network, args)
+        make_config(contents[method])  # raises where an option makes no sense
+    for method, path in paths.items():
+        told = [
+            f"{args.name}: made by experiments/new_experiment.py from {network.templates[method]}.",
+            f"{facts.classes} classes, {facts.images} training images with {len(facts.sides)} objects in {args.root}.",
+        ]
+        write(path, contents[method], told)
+        _tell(method, path)
+
+
+def _tell(method: str, path: Path) -> None:
+    """Logs what was chosen, and the commands."""
+    cfg = load_config(path)
+    epochs, scales = cfg.TRAIN.end_epoch, cfg.SCALES
+    log.info("%s: input %d x %d, anchors %s, %d epochs", path, *scales, cfg.network.ANCHOR_SCALES, epochs)
+    start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
+    if not start.is_file():
+        log.warning("%s: not there yet; training starts from it (model/README.md)", start)
+    weights = output_folder(cfg, path, method, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
+    log.info(
+        "  train and test:  python experiments/%s/%s_end2end_train_test.py --cfg %s\n"
+        "  test again:      python experiments/%s/%s_test.py --cfg %s\n"
+        "  use it:          python %s/demo.py --cfg %s --weights %s --input my.mp4",
+        *(method, method, path, method, method, path, method, path, weights),
+    )
+
+
+if __name__ == "__main__":
+    main()
