@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from easydict import EasyDict
 
-from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
+from fgfa_rfcn.network import detection_symbol, feature_symbol, parameters, window_frames
 from lib.bbox.detections import Detections
 from lib.engine.detect import Picture, batch_detections, chunks, picture
-from lib.engine.runtime import Forward
+from lib.engine.pretrained import read_pretrained
+from lib.engine.runtime import Forward, device
 from lib.errors import InputError
+from lib.nets import params
+from lib.nets.flownet import is_flow_layer
 
 
 class Inside(NamedTuple):
@@ -35,7 +39,7 @@ class VideoDetector:
     one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
     through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
     input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. watch: called
-    with what went on inside, frame by frame.
+    with what went on inside, frame by frame. names: of the classes 1..C; detections then know theirs.
     """
 
     def __init__(
@@ -46,13 +50,48 @@ class VideoDetector:
         cfg: EasyDict,
         batch: int = 1,
         watch: Callable[[Inside], None] | None = None,
+        names: Sequence[str] = (),
     ):
         self._features = Forward(feature_symbol(cfg), context, args, auxs)
         self._detection = Forward(detection_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
-        self._cfg, self._batch, self._watch = cfg, batch, watch
+        self._cfg, self._batch, self._watch, self._names = cfg, batch, watch, names
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
         self._slots = self._before + self._after + 2 * batch - 1
+
+    @classmethod
+    def load(
+        cls,
+        cfg: EasyDict,
+        weights: str | Path,
+        worker: int = 0,
+        batch: int = 1,
+        watch: Callable[[Inside], None] | None = None,
+        names: Sequence[str] = (),
+    ) -> VideoDetector:
+        """From settings and a weights file, on the device that is the turn of `worker`.
+
+        InputError: no such weights, or weights of another network.
+        """
+        args, auxs = params.load(weights)
+        args = params.for_test(args)
+        if not cfg.TEST.WARP:  # weights with a flow network and without serve alike
+            args = {name: value for name, value in args.items() if not is_flow_layer(name)}
+        wanted_args, wanted_auxs = parameters(cfg)
+        params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
+        return cls(device(cfg.gpus, worker), args, auxs, cfg, batch, watch, names)
+
+    @classmethod
+    def from_pretrained(
+        cls, where: str | Path, *, gpu: int | None = None, batch: int = 1, settings: Sequence[str] = ()
+    ) -> VideoDetector:
+        """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
+
+        gpu: its number, None for the CPU. settings: texts such as `TEST.KEY_FRAME_INTERVAL=5`, which win over the YAML.
+        Detections know the names of their classes. InputError: a file is missing, or the files do not fit together.
+        """
+        cfg, weights, classes = read_pretrained(where, settings, gpu)
+        return cls.load(cfg, weights, batch=batch, names=classes.names)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out
@@ -111,4 +150,4 @@ class VideoDetector:
             for row, centre in enumerate(indices):
                 motion, weights = (outputs[f"{name}{row}_output"].asnumpy() for name in ("flow", "weights"))
                 self._watch(Inside(centre, windows[row], motion, weights[:, 0]))
-        return batch_detections(outputs, im_infos, self._cfg.TEST)[: len(indices)]
+        return batch_detections(outputs, im_infos, self._cfg.TEST, self._names)[: len(indices)]

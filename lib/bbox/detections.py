@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,4 +25,4 @@ class Detections:
     def above(self, threshold: float) -> Detections:
         """Those with a score of at least `threshold`."""
         keep = self.scores >= threshold
-        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
+        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], classes=self.classes[keep])

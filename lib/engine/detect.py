@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,6 +12,7 @@ from easydict import EasyDict
 from lib.bbox.detections import Detections
 from lib.bbox.transform import clip, decode
 from lib.dataset.image import prepare
+from lib.engine.pretrained import named
 from lib.engine.runtime import Forward
 from lib.nms.nms import nms_per_class
 
@@ -44,29 +45,42 @@ def detections_of(
     return Detections(boxes[rows], cls_prob[rows, classes], classes.astype(np.int32))
 
 
-def batch_detections(outputs: Mapping, im_infos: np.ndarray, test: EasyDict) -> list[Detections]:
-    """Detections of each image of a forward pass; im_infos (N, 3)."""
+def batch_detections(
+    outputs: Mapping, im_infos: np.ndarray, test: EasyDict, names: Sequence[str] = ()
+) -> list[Detections]:
+    """Detections of each image of a forward pass, with the names of their classes where given; im_infos (N, 3)."""
     cls_prob = outputs["cls_prob_reshape_output"].asnumpy()
     bbox_pred = outputs["bbox_pred_reshape_output"].asnumpy()
     rois = outputs["rois_output"].asnumpy().reshape(len(cls_prob), -1, 5)
-    return [detections_of(*arrays, test) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
+    found = [detections_of(*arrays, test) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
+    return [named(detections, names) for detections in found] if names else found
 
 
 class FrameDetector:
     """Detects objects in each frame by itself, `batch` frames of one size at a time.
 
-    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order.
+    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order. names: of the
+    classes 1..C; detections then know theirs.
     """
 
-    def __init__(self, symbol, context, args: Mapping, auxs: Mapping, cfg: EasyDict, batch: int = 1):
+    def __init__(
+        self,
+        symbol,
+        context,
+        args: Mapping,
+        auxs: Mapping,
+        cfg: EasyDict,
+        batch: int = 1,
+        names: Sequence[str] = (),
+    ):
         self._forward = Forward(symbol, context, args, auxs)
-        self._cfg, self._batch = cfg, batch
+        self._cfg, self._batch, self._names = cfg, batch, names
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         for pictures in _same_size(frames, self._batch, self._cfg):
             im_infos = np.concatenate([item.im_info for item in pictures])
             outputs = self._forward(data=np.concatenate([item.data for item in pictures]), im_info=im_infos)
-            yield from batch_detections(outputs, im_infos, self._cfg.TEST)
+            yield from batch_detections(outputs, im_infos, self._cfg.TEST, self._names)
 
 
 def _same_size(frames: Iterable[np.ndarray], limit: int, cfg: EasyDict) -> Iterator[list[Picture]]:
