@@ -264,6 +264,26 @@ def test_a_file_that_is_no_coco(tmp_path, media, capsys, text, message):
     )
 
 
+def test_a_folder_that_cannot_be_made(tmp_path, media, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    file = write(tmp_path, CONTENT)
+    for out, message in (("file/below", "cannot be made"), ("file", "is there already"), ("link", "is there already")):
+        line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", tmp_path / out)
+        assert f"{tmp_path / out}: {message}" in line
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, media, capsys, monkeypatch):
+    def full(path, text, **_):
+        raise OSError(28, "No space left on device", str(path))
+
+    file = write(tmp_path, CONTENT)
+    monkeypatch.setattr("lib.dataset.importing.write.Path.write_text", full)
+    line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", tmp_path / "out")
+    assert "No space left on device; " in line and line.endswith("out was not written")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.json", "media"]
+
+
 def test_nothing_is_overwritten(tmp_path, media, capsys):
     out = run(tmp_path, media, CONTENT)
     before = sorted(out.rglob("*"))

@@ -75,10 +75,13 @@ def write_dataset(
 @contextmanager
 def _growing(out: Path) -> Iterator[Path]:
     out = Path(os.path.abspath(out))
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is there already and is not overwritten; remove it or choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        root = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
     try:
         yield root
         umask = os.umask(0)
@@ -87,8 +90,11 @@ def _growing(out: Path) -> Iterator[Path]:
         if out.is_dir():
             out.rmdir()  # it is empty
         root.rename(out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(root, ignore_errors=True)
+        if isinstance(error, OSError):  # a full disk, say
+            what = f"{error.filename or out}: {error.strerror or error}"
+            raise InputError(f"{what}; {out} was not written") from error
         raise
 
 
