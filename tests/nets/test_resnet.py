@@ -9,7 +9,16 @@ from lib.engine.optimizers import Sgd
 from lib.engine.runtime import Forward, TrainStep
 from lib.mx import mx
 from lib.nets import params
-from lib.nets.resnet import Backbone, bottleneck, classifier, conv_bn, feature_map, resnet, unit_names
+from lib.nets.resnet import (
+    Backbone,
+    bottleneck,
+    classifier,
+    conv_bn,
+    feature_map,
+    is_backbone_layer,
+    resnet,
+    unit_names,
+)
 
 SMALL = Backbone(units=(1, 2, 2, 1), widths=(2, 3, 4, 5), strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), stem=6)
 
@@ -47,6 +56,24 @@ def test_the_stride_is_on_the_first_1x1():
         "res3b1_branch1_weight"
         not in bottleneck(mx.sym.Variable("data"), "3b1", 2, 1, 1, False, SMALL).list_arguments()
     )
+
+
+def test_the_stride_may_be_on_the_3x3_instead():
+    net = Backbone(stride_in_3x3=True)
+    inner = bottleneck(mx.sym.Variable("data"), "3a", 4, 2, 1, True, net).get_internals()
+    shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=(1, 8, 9, 9))[1]))
+    assert shapes["res3a_branch2a_output"] == (1, 4, 9, 9) and shapes["res3a_branch2b_output"] == (1, 4, 5, 5)
+    assert shapes["res3a_branch1_output"] == (1, 16, 5, 5)
+
+
+def test_layers_of_the_backbone(manifests):
+    names = manifests["fgfa_train"]["params"]
+    found = set(filter(is_backbone_layer, names))
+    assert found == set(manifests["rfcn_test"]["params"]) - {
+        f"{layer}_{kind}"
+        for layer in ("feat_conv_3x3", "rpn_cls_score", "rpn_bbox_pred", "rfcn_cls", "rfcn_bbox")
+        for kind in ("weight", "bias")
+    }
 
 
 def test_convolution_and_batch_norm_by_hand():

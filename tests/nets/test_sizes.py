@@ -31,6 +31,7 @@ def test_other_settings_reach_their_place():
         "STRIDES": [1, 2, 1, 1],
         "DILATIONS": [1, 1, 2, 4],
         "STEM": 9,
+        "STRIDE_IN_3X3": True,
         "RPN_FEAT_STRIDE": 8,
         "RCNN_FEAT_STRIDE": 8,
         "ANCHOR_SCALES": [3],
@@ -42,7 +43,7 @@ def test_other_settings_reach_their_place():
     }
     proposals = {"RPN_PRE_NMS_TOP_N": 11, "RPN_POST_NMS_TOP_N": 10, "RPN_NMS_THRESH": 0.5, "RPN_MIN_SIZE": 4}
     cfg = make_config({"network": network, "TEST": proposals})
-    expected = Backbone((1, 2, 3, 4), (5, 6, 7, 8), (1, 2, 1, 1), (1, 1, 2, 4), 9, 1e-5)
+    expected = Backbone((1, 2, 3, 4), (5, 6, 7, 8), (1, 2, 1, 1), (1, 1, 2, 4), 9, 1e-5, stride_in_3x3=True)
     assert listed(sizes.backbone(cfg, 1e-5)) == listed(expected)
     assert listed(sizes.flownet(cfg)) == listed(FlowNet((4, 5, 6, 7), (8, 9), False, True))
     assert listed(sizes.proposals(cfg, cfg.TEST)) == listed(Proposals(8, (3,), (2,), (1, 2, 3, 4), 11, 10, 0.5, 4))

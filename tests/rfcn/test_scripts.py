@@ -136,7 +136,7 @@ def test_no_settings(capsys):
 @pytest.mark.parametrize("settings, message", [
     ("TRAIN.lrr=1", "rfcn.yaml: unknown key TRAIN.lrr; did you mean TRAIN.lr?"),
     ("TRAIN.lr=fast", "TRAIN.lr must be a number, not 'fast'"),
-    ("gpus=0", "gpus: there is no GPU 0 for this MXNet"),
+    ("gpus=0", "gpus: this MXNet has no GPU 0"),
     ("MXNET_VERSION=other", "MXNET_VERSION 'other': no package"),
     ("dataset.NUM_CLASSES=31", "dataset.NUM_CLASSES is 31, but the class list has 8 classes"),
     ("dataset.dataset_path=nowhere", "nowhere/ImageSets"),
