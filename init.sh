@@ -4,12 +4,15 @@ set -u
 
 usage() {
     cat <<'TEXT'
-usage: sh init.sh [--python PROGRAM]
+usage: sh init.sh [--gpu] [--python PROGRAM]
 
 Makes this checkout ready to run: installs the pinned packages, builds the Cython modules and the
 operator library, makes the folders, and checks that all of it imports. Into the active venv or conda
 environment; without one, into ./.venv. Run it again at any time: what is done already is skipped.
 
+  --gpu             install MXNet for NVIDIA GPUs, with the CUDA 11 and cuDNN 8 libraries (2.1 GB to
+                    download; no CUDA toolkit is needed, the driver is); says if MXNet has no code
+                    for this card
   --python PROGRAM  make ./.venv with this Python (3.9 to 3.12) and look for no other
   -h, --help        show this text
 
@@ -29,6 +32,7 @@ misuse() {
 }
 
 wanted=
+gpu=
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help) usage && exit 0 ;;
@@ -38,11 +42,14 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --python=*) wanted=${1#--python=} ;;
-    --gpu) misuse "--gpu: this version installs MXNet for the processor only; run sh init.sh without it" ;;
+    --gpu) gpu=1 ;;
     *) misuse "unknown option '$1'; sh init.sh --help lists the options" ;;
     esac
     shift
 done
+
+[ -z "$gpu" ] || [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] ||
+    misuse "--gpu: MXNet for GPUs is made for Linux on x86-64 alone; run sh init.sh without it"
 
 cd "$(dirname "$0")" || die "the folder of init.sh cannot be entered"
 root=$(pwd)
@@ -202,6 +209,7 @@ def installed(name):
     except metadata.PackageNotFoundError: return False
 project = read_configuration("pyproject.toml")["project"]
 needed = project["dependencies"] + project["optional-dependencies"]["test"]
+if installed("mxnet-cu112"): needed = [line for line in needed if not line.startswith("mxnet")]
 if not installed("opencv-python-headless") and (installed("opencv-python") or installed("opencv-contrib-python")):
     try: import cv2
     except ImportError: pass
@@ -209,6 +217,23 @@ if not installed("opencv-python-headless") and (installed("opencv-python") or in
 with open("build/requirements.txt", "w") as file: file.write("\n".join(needed) + "\n")
 '
 step 4 "packages of constraints.txt"
+if [ -n "$gpu" ]; then
+    # The card first: for one that cannot be used, nothing is downloaded. Without a driver, as in building an image,
+    # all is installed, and the end says that nothing could be tried.
+    card=$("$python" -m lib.cuda --card)
+    case $? in
+    0 | 3) say "      $card" ;;
+    *) die "--gpu: ${card:-lib/cuda.py did not run}" ;;
+    esac
+    cuda=$(sum constraints.txt requirements-gpu.txt)
+    if ! stamped gpu "$cuda"; then
+        say "      MXNet for CUDA 11.2, CUDA 11 and cuDNN 8 (2.1 GB to download, 3.7 GB on the disk)"
+        # The builds for processors and for GPUs are two packages with the same files.
+        quietly "$python" -m pip uninstall --yes mxnet mxnet-cu112 || die "the MXNet that was there could not be removed: $(tail -n 1 "$log")"
+        install "MXNet for GPUs" -r requirements-gpu.txt
+        stamp gpu "$cuda"
+    fi
+fi
 packages=$(sum constraints.txt pyproject.toml)
 if stamped packages "$packages"; then
     say "      as they should be"
@@ -262,16 +287,28 @@ check='
 import importlib, sys
 name = "lib.mx"
 try:
-    from lib.mx import mx
-    versions = f"mxnet {mx.__version__}"
+    from lib import cuda
+    tried = cuda.has_driver() or not cuda.is_cuda_build(cuda.mxnet_folder())
+    versions = "no NVIDIA driver, so that MXNet and the operators could not be tried"
+    if tried:
+        from lib.mx import mx
+        versions = f"mxnet {mx.__version__}"
     for name in ("numpy", "cv2"): versions += f", {name} {importlib.import_module(name).__version__}"
     for name in ("rfcn", "fgfa_rfcn", *sys.argv[1:]): importlib.import_module(name)
     name = "lib.ops.library"
-    importlib.import_module(name).load()
+    if tried: importlib.import_module(name).load()
 except Exception as error:
     sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
-print(f"{versions}, {len(sys.argv) - 1} Cython modules, the operator library: all import")
+library = ", the operator library" if tried else ""
+print(f"{versions}, {len(sys.argv) - 1} Cython modules{library}: all import")
 '
+if [ -n "$gpu" ]; then
+    quietly "$python" -m lib.cuda
+    case $? in
+    0 | 3) say "      $(tail -n 1 "$log")" ;;
+    *) die "$(tail -n 1 "$log" | cut -c 1-300)" ;;
+    esac
+fi
 step 7 "folders output, external/mxnet, model/pretrained_model, and a check that all of it imports"
 mkdir -p output external/mxnet model/pretrained_model || die "the folders could not be made in $root"
 # shellcheck disable=SC2046,SC2086

@@ -6,6 +6,7 @@ share modules with the networks, run without it, and so that a script can `selec
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib import cuda
 from lib.errors import InputError
 
 # Names that numpy 1.24 dropped and MXNet 1.9.1 still uses when it is imported.
@@ -54,6 +56,7 @@ def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
             raise InputError(f"MXNET_VERSION {version!r}: {loaded.__file__} is imported already; start a new process")
         return
     _prepare()
+    cuda.preload(package)
     spec = importlib.util.spec_from_file_location(
         "mxnet", package / "__init__.py", submodule_search_locations=[str(package)]
     )
@@ -70,10 +73,20 @@ class _Lazy:
     """Imports MXNet at the first use of an attribute."""
 
     def __getattr__(self, name: str):
-        _prepare()
-        import mxnet
+        if "mxnet" not in sys.modules:
+            _first_import()
+        return getattr(sys.modules["mxnet"], name)
 
-        return getattr(mxnet, name)
+
+def _first_import() -> None:
+    _prepare()
+    package = cuda.mxnet_folder()
+    if package is not None:
+        cuda.preload(package)
+    try:
+        importlib.import_module("mxnet")
+    except OSError as error:
+        raise InputError(f"{package}: MXNet cannot be loaded ({error}); python -m lib.doctor says what to do") from None
 
 
 mx = _Lazy()

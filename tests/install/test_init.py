@@ -24,7 +24,7 @@ class Checkout:
         self.root, self.programs, self.home = folder / "checkout", folder / "bin", folder / "home"
         for path in (self.root, self.programs, self.home):
             path.mkdir()
-        for name in ("init.sh", "constraints.txt", "pyproject.toml", "setup.py"):
+        for name in ("init.sh", "requirements-gpu.txt", "constraints.txt", "pyproject.toml", "setup.py"):
             shutil.copy(ROOT / name, self.root)
         for name in TOOLS:
             found = shutil.which(name)
@@ -87,8 +87,10 @@ def test_unknown_option(checkout, option):
     assert f"unknown option '{option}'" in checkout.fails(option, status=2)
 
 
-def test_gpu_is_refused(checkout):
-    assert "processor only" in checkout.fails("--gpu", status=2)
+def test_gpu_needs_linux_on_x86(checkout):
+    (checkout.programs / "uname").unlink(missing_ok=True)
+    checkout.script("uname", "echo Darwin")
+    assert "for Linux on x86-64 alone" in checkout.fails("--gpu", status=2)
 
 
 def test_python_option_without_a_program(checkout):
