@@ -41,13 +41,16 @@ def _prepare() -> None:
 
 
 def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
-    """Makes `mx` the package `<root>/<version>/mxnet`; an empty `version` means the installed one.
+    """Makes `mx` the package `<root>/<version>/mxnet`; an empty `version` means the installed one, and so does `mxnet`,
+    which published YAML files say, where there is no such folder.
 
     Raises InputError where there is no such package, or another MXNet is imported already.
     """
     if not version:
         return
     package = Path(root).resolve() / version / "mxnet"
+    if version == "mxnet" and not package.parent.exists():
+        return
     if not (package / "__init__.py").is_file():
         raise InputError(f"MXNET_VERSION {version!r}: no package {package}; put MXNet there, or leave the key empty")
     loaded = sys.modules.get("mxnet")
