@@ -288,7 +288,8 @@ import importlib, sys
 name = "lib.mx"
 try:
     from lib import cuda
-    tried = cuda.has_driver() or not cuda.is_cuda_build(cuda.mxnet_folder())
+    package = cuda.mxnet_folder()
+    tried = package is None or cuda.has_driver() or not cuda.is_cuda_build(package)
     versions = "no NVIDIA driver, so that MXNet and the operators could not be tried"
     if tried:
         from lib.mx import mx

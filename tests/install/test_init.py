@@ -196,6 +196,15 @@ def test_no_network(checkout):
     assert "no network: pip could not reach its package index for setuptools and Cython" in line
 
 
+CUDA = """
+import os, sys
+def mxnet_folder(): return None
+if __name__ == "__main__":
+    print(os.environ["CARD"])
+    sys.exit(int(os.environ["STATUS"]))
+"""
+
+
 class Installed(Checkout):
     """A checkout of one Cython module and stand-ins for the rest, in an active venv whose pip only notes its calls."""
 
@@ -207,6 +216,7 @@ class Installed(Checkout):
         for name, text in {
             "lib/__init__.py": "",
             "lib/mx.py": "class mx: __version__ = '1.9.1'",
+            "lib/cuda.py": CUDA,
             "lib/ops/library.py": "def load(): pass",
             "lib/nms/fast.pyx": "",
             "lib/nms/fast/__init__.py": "",  # what is imported in the place of the module that nothing builds here
@@ -226,10 +236,10 @@ class Installed(Checkout):
             esac""",
         )
 
-    def pip_calls(self) -> list[str]:
+    def pip_calls(self, *options: str, **environment: str) -> list[str]:
         """What pip was asked for in a run that must succeed: the words after the options."""
         self.calls.write_text("")
-        done = self.run(VIRTUAL_ENV=str(self.home / "venv"))
+        done = self.run(*options, VIRTUAL_ENV=str(self.home / "venv"), **environment)
         assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
         assert "Done in" in done.stdout
         return [line.rpartition("-c constraints.txt ")[2] for line in self.calls.read_text().splitlines()]
@@ -279,3 +289,22 @@ def test_a_failed_check_says_what_and_makes_the_next_run_whole(installed):
     assert "lib.ops.library does not import: OSError: libmxnet.so: cannot open" in line
     broken.write_text("def load(): pass")
     assert len(installed.pip_calls()) == 3
+
+
+@pytest.mark.parametrize("status", ["0", "3"], ids=["a card that can be used", "no driver"])
+def test_gpu_takes_the_place_of_the_other_build_once(installed, status):
+    installed.script("uname", "case $1 in -s) echo Linux ;; -m) echo x86_64 ;; esac")
+    card = {"CARD": "what is said of the card", "STATUS": status}
+    first = installed.pip_calls("--gpu", **card)
+    assert first[0].endswith("pip uninstall --yes mxnet mxnet-cu112")
+    assert first[1:3] == ["-r requirements-gpu.txt", "setuptools cython"]
+    assert installed.pip_calls("--gpu", **card) == []
+    assert installed.pip_calls() == []
+
+
+def test_gpu_without_kernels_for_the_card_changes_nothing(installed):
+    installed.script("uname", "case $1 in -s) echo Linux ;; -m) echo x86_64 ;; esac")
+    installed.calls.write_text("")
+    settings = {"VIRTUAL_ENV": str(installed.home / "venv"), "CARD": "GPU 0: X: NO kernels for it", "STATUS": "1"}
+    assert "--gpu: GPU 0: X: NO kernels for it" in installed.fails("--gpu", **settings)
+    assert installed.calls.read_text() == ""
