@@ -89,7 +89,7 @@ def _first_import() -> None:
     try:
         importlib.import_module("mxnet")
     except OSError as error:
-        raise InputError(f"{package}: MXNet cannot be loaded ({error}); python -m lib.doctor says what to do") from None
+        raise InputError(f"{package}: MXNet does not load ({error}); python -m lib.cuda says what is missing") from None
 
 
 mx = _Lazy()

@@ -82,7 +82,7 @@ def test_a_library_that_is_nowhere_is_named(site):
     assert done.returncode == 2
     assert "cannot load libcublas.so.11, libcudart.so.11.0; run sh init.sh --gpu again" in done.stderr
     done = python(site, ["-c", "from lib.mx import mx; mx.__version__"])
-    assert "InputError" in done.stderr and "python -m lib.doctor" in done.stderr
+    assert "InputError" in done.stderr and "python -m lib.cuda" in done.stderr
 
 
 DRIVER = """
