@@ -14,7 +14,7 @@ init:
 	@sh init.sh
 
 demo: init
-	$(PYTHON) rfcn/demo.py
+	$(PYTHON) fgfa_rfcn/demo.py
 
 test: init
 	OMP_NUM_THREADS="$${OMP_NUM_THREADS:-$$($(PYTHON) -c 'from lib.mx import cores; print(cores())')}" $(PYTHON) -m pytest -q

@@ -9,6 +9,7 @@ import pytest
 from tests.tiny import ROOT, run_script
 
 RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
+FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
 
 
 def mean_ap(folder, script, cfg, weights):
@@ -30,3 +31,9 @@ def rfcn(tmp_path_factory):
 
 def test_the_bundled_baseline_is_as_good_as_it_was(rfcn):
     assert rfcn > 0.66
+
+
+def test_bundled_fgfa_is_better_than_the_baseline(rfcn, tmp_path):
+    fgfa = mean_ap(tmp_path, "experiments/fgfa_rfcn/fgfa_rfcn_test.py", FGFA, "model/minivid/fgfa-0000.params")
+    assert fgfa > 0.76
+    assert fgfa > rfcn + 0.05
