@@ -127,6 +127,7 @@ class Checkpoints:
                 for start in (_OPTIMIZER, _TOTALS)
             )
             return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)
+        _log.info("no checkpoint %s-* to go on from: training begins anew", self.prefix)
         return None
 
     def forget(self) -> None:

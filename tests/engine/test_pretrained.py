@@ -136,5 +136,5 @@ BUNDLED = {
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_the_bundled_settings_are_those_of_the_experiment(name):
-    """model/minivid/<name>.yaml is a copy, so that the pair of files can be taken elsewhere."""
+    """model/minivid/<name>.yaml is a link to the experiment's file, unless a checkout made a copy of it."""
     assert load_config(ROOT / f"model/minivid/{name}.yaml") == load_config(ROOT / BUNDLED[name])
