@@ -73,13 +73,16 @@ def prepare(
     """Network input from a picture (H, W, 3) uint8 BGR, mirrored first where `flip`.
 
     Returns data (1, 3, h, w) float32, RGB minus the mean, and im_info (1, 3) float32 = h, w, scale. Bilinear;
-    OpenCV samples by the factor, not by the ratio of the rounded sizes. Raises ValueError for another image type.
+    OpenCV samples by the factor, not by the ratio of the rounded sizes. Raises ValueError for another image type,
+    InputError for a picture too thin to be resized.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
     if flip:
         image = image[:, ::-1]
     scale = scale_of(image.shape[0], image.shape[1], short, long)
+    if np.round(scale * min(image.shape[:2])) < 1:
+        raise InputError(f"a picture of {image.shape[1]}x{image.shape[0]} is too thin: resized, no row would be left")
     resized = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     height, width = resized.shape[:2]
     data = np.empty((1, 3, height, width), dtype=np.float32)

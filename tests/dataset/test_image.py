@@ -147,3 +147,8 @@ def test_prepare_refuses_other_arrays():
     for image in (np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3), np.float32)):
         with pytest.raises(ValueError, match="expected"):
             prepare(image, 5, 5, MEANS)
+
+
+def test_a_picture_too_thin_to_be_resized():
+    with pytest.raises(InputError, match="3000x1 is too thin"):
+        prepare(np.zeros((1, 3000, 3), np.uint8), 600, 1000, (0, 0, 0))
