@@ -3,7 +3,7 @@
 PYTHON = "$$(cat .python-path)"
 
 help:
-	@echo "make demo   detect on the bundled clip; the pictures are in output/"
+	@echo "make demo   detect on the bundled clip; the pictures are in output/demo/"
 	@echo "make test   run the tests (a few minutes)"
 	@echo "make lint   check style, format and who may import whom"
 	@echo "make data   make the MiniVID dataset in data/MiniVID"

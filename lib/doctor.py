@@ -55,6 +55,10 @@ def system(root: Path) -> Iterator[Line]:
         "" if (3, 9) <= version[:2] <= (3, 12) else "MXNet 1.9.1 needs Python 3.9 to 3.12: remove .venv, run sh init.sh"
     )
     yield Line(f"Python {platform.python_version()} at {sys.executable}", why)
+    note = root / ".python-path"
+    chosen = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    if chosen and Path(chosen).parent != Path(sys.executable).parent:
+        yield Line(f"init.sh installed into {chosen}", f"this is another Python: . {Path(chosen).parent}/activate")
     libc = " ".join(platform.libc_ver())
     yield Line(f"{platform.system()} {platform.release()} {platform.machine()} {libc}".rstrip())
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -77,17 +81,7 @@ def packages(root: Path) -> Iterator[Line]:
     constraints = root / "constraints.txt"
     if constraints.is_file():
         pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", constraints.read_text(encoding="utf-8"), re.MULTILINE))
-    for name in (
-        "mxnet",
-        "numpy",
-        "opencv-python-headless",
-        "scipy",
-        "matplotlib",
-        "pillow",
-        "av",
-        "easydict",
-        "PyYAML",
-    ):
+    for name in PACKAGES:
         others = {"mxnet": ["mxnet-cu112"], "opencv-python-headless": ["opencv-python", "opencv-contrib-python"]}
         found = next((n for n in [name, *others.get(name, [])] if _version(n)), None)
         if found is None:

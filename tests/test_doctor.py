@@ -98,3 +98,8 @@ def test_too_few_threads_are_told(monkeypatch, threads, problem):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(2))
     (found,) = (line for line in doctor.system(ROOT) if "OMP_NUM_THREADS=" in line.text)
     assert bool(found.remedy) is problem
+
+
+def test_another_python_than_the_one_installed_into(tmp_path):
+    (tmp_path / ".python-path").write_text("/elsewhere/bin/python\n")
+    assert ("init.sh installed into /elsewhere/bin/python", True) in lines(doctor.system, tmp_path)
