@@ -266,7 +266,7 @@ def _pair(scales: list) -> bool:
 
 def _numbers(text: str) -> bool:
     try:
-        return all(float(part) >= 0 for part in text.split(",") if part.strip())
+        return all(epoch >= 0 for epoch in lr_steps(text))
     except ValueError:
         return False
 

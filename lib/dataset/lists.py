@@ -72,15 +72,23 @@ def read_image_ids(path: str | Path) -> list[str]:
 
     InputError: as `read_rows`.
     """
+    form = form_of_test_list(path)
+    rows = read_rows(path, form)
+    if form == VIDEOS_FORM:
+        return [f"{row.name}/{frame:06d}" for row in rows for frame in range(row.numbers[-1])]
+    return [row.name for row in rows]
+
+
+def form_of_test_list(path: str | Path) -> str:
+    """VIDEOS_FORM or FRAMES_FORM, by the columns of a test list's first line; FRAMES_FORM for a file that cannot be
+    read, of which `read_rows` says what is wrong.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             columns = next((len(line.split()) for line in file if line.strip()), 0)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: list file cannot be read ({error}); put it there or name another") from error
-    if columns == 4:
-        rows = read_rows(path, VIDEOS_FORM)
-        return [f"{row.name}/{frame:06d}" for row in rows for frame in range(row.numbers[-1])]
-    return [row.name for row in read_rows(path, FRAMES_FORM)]
+    except (OSError, UnicodeDecodeError):
+        columns = 0
+    return VIDEOS_FORM if columns == 4 else FRAMES_FORM
 
 
 def sampled_frames(count: int, frames: int = 15) -> list[int]:

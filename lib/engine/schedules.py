@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from lib.config import lr_steps
 from lib.errors import InputError
 
 Schedule = Callable[[int], float]
@@ -25,7 +26,7 @@ def step_decay(
     With `warmup` the first `warmup_step` steps have the rate `warmup_lr`. Raises InputError for another `lr_step`.
     """
     try:
-        drops = [int(float(part) * steps_per_epoch) for part in str(lr_step).split(",") if part.strip()]
+        drops = [int(epoch * steps_per_epoch) for epoch in lr_steps(str(lr_step))]
     except ValueError:
         raise InputError(
             f"TRAIN.lr_step: {lr_step!r} is not epochs separated by commas, such as '1.333' or '4,6'"

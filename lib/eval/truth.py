@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import AnnotationIndex, build_index
-from lib.dataset.lists import read_rows
+from lib.dataset.lists import form_of_test_list, read_rows
 from lib.dataset.motion import load, motion_iou
 from lib.errors import InputError
 
@@ -77,7 +77,7 @@ def read_image_set(path: Path) -> tuple[list[str], np.ndarray]:
     image_ids: list[str] = []
     frame_ids: list[int] = []
     lines: list[int] = []
-    for row in read_rows(path, _form(path)):
+    for row in read_rows(path, form_of_test_list(path)):
         if len(row.numbers) == 1:
             image_ids.append(row.name)
             frame_ids.append(row.numbers[0])
@@ -132,12 +132,3 @@ def load_truth(
                 "give the file of these annotations, or none to compute it from the track ids"
             )
     return Truth.of(index, frame_ids, np.concatenate([np.empty(0), *frames]))
-
-
-def _form(path: Path) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            columns = next((len(line.split()) for line in file if line.strip()), 0)
-    except (OSError, UnicodeDecodeError):
-        columns = 0  # read_rows says what is wrong
-    return "<video> <first_id> 0 <frames>" if columns == 4 else "<image_id> <frame_id>"
