@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from easydict import EasyDict
 
 from lib.mx import mx
 from lib.nets import params, sizes
 from lib.nets.aggregation import embedding
-from lib.nets.detection import detections, training_losses
-from lib.nets.flownet import flow
+from lib.nets.detection import detection_maps, detections, training_losses
+from lib.nets.flownet import flow, is_flow_layer
+from lib.nets.onnx_graph import Part
 from lib.nets.resnet import feature_map
 from lib.ops.builtin import cosine, weigh
 
@@ -37,16 +40,21 @@ def train_symbol(cfg: EasyDict):
     return training_losses(weigh(neighbours, similarity), cfg)
 
 
+def _embedded_features(cfg: EasyDict) -> tuple:
+    """Input data (N, 3, H, W) -> features (N, FEAT_DIM, h, w), embedding (N, E, h, w)."""
+    features = _features(mx.sym.Variable("data"), cfg)
+    embedded = embedding(features, cfg.network.EMBED_DIMS)
+    if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so that all frames weigh the same
+        embedded = mx.sym.zeros_like(embedded)
+    return features, embedded
+
+
 def feature_symbol(cfg: EasyDict):
     """Input data (N, 3, H, W); output conv_embed: features and embedding, in the layout that the ring keeps.
 
     That is (N, FGFA_FEAT_DIM, h, w) for MXNet's operators, (N, h, w, FGFA_FEAT_DIM) for the compiled ones.
     """
-    features = _features(mx.sym.Variable("data"), cfg)
-    embedded = embedding(features, cfg.network.EMBED_DIMS)
-    if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so that all frames weigh the same
-        embedded = mx.sym.zeros_like(embedded)
-    both = mx.sym.concat(features, embedded, dim=1)
+    both = mx.sym.concat(*_embedded_features(cfg), dim=1)
     return mx.sym.identity(sizes.operators(cfg).to_ring(both), name="conv_embed")
 
 
@@ -106,3 +114,36 @@ def parameters(cfg: EasyDict) -> tuple[dict[str, tuple], dict[str, tuple]]:
         order=(1, frames),
     )
     return {**args, **rest}, auxs
+
+
+def read_parameters(cfg: EasyDict, weights: str | Path) -> tuple[dict, dict]:
+    """A file's parameters to test with: (args, auxs). InputError: no such file, or weights of another network."""
+    args, auxs = params.load(weights)
+    args = params.for_test(args)
+    if not cfg.TEST.WARP:  # weights with a flow network and without serve alike
+        args = {name: value for name, value in args.items() if not is_flow_layer(name)}
+    wanted_args, wanted_auxs = parameters(cfg)
+    params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
+    return args, auxs
+
+
+def export_parts(cfg: EasyDict) -> dict[str, Part]:
+    """The networks by the name of their ONNX file: all of FGFA but aggregation, proposals and pooling. No flow network
+    where TEST.WARP is false.
+    """
+    net = cfg.network
+    maps = zip(("features", "embedding"), _embedded_features(cfg))
+    maps = mx.sym.Group([mx.sym.identity(symbol, name=name) for name, symbol in maps])
+    motion = flow(mx.sym.Variable("current"), mx.sym.Variable("other"), sizes.flownet(cfg))
+    heads = detection_maps(mx.sym.Variable("features"), cfg)
+    parts = {
+        "features": Part(maps, {"data": 3}, 1, "FGFA: pictures, RGB minus mean -> features, embedding"),
+        "flow": Part(
+            mx.sym.identity(motion, name="flow"),
+            {"current": 3, "other": 3},
+            1,
+            "FGFA: pictures, RGB minus mean -> flow in feature cells, from current to other, x then y",
+        ),
+        "heads": Part(heads, {"features": net.FEAT_DIM}, net.RCNN_FEAT_STRIDE, "FGFA: aggregated features -> maps"),
+    }
+    return parts if cfg.TEST.WARP else {name: part for name, part in parts.items() if name != "flow"}

@@ -9,14 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from easydict import EasyDict
 
-from fgfa_rfcn.network import detection_symbol, feature_symbol, parameters, window_frames
+from fgfa_rfcn.network import detection_symbol, feature_symbol, read_parameters, window_frames
 from lib.bbox.detections import Detections
 from lib.engine.detect import Picture, batch_detections, chunks, picture
 from lib.engine.pretrained import read_pretrained
 from lib.engine.runtime import Forward, device
 from lib.errors import InputError
-from lib.nets import params
-from lib.nets.flownet import is_flow_layer
 
 
 class Inside(NamedTuple):
@@ -73,12 +71,7 @@ class VideoDetector:
 
         InputError: no such weights, or weights of another network.
         """
-        args, auxs = params.load(weights)
-        args = params.for_test(args)
-        if not cfg.TEST.WARP:  # weights with a flow network and without serve alike
-            args = {name: value for name, value in args.items() if not is_flow_layer(name)}
-        wanted_args, wanted_auxs = parameters(cfg)
-        params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
+        args, auxs = read_parameters(cfg, weights)
         return cls(device(cfg.gpus, worker), args, auxs, cfg, batch, watch, names)
 
     @classmethod

@@ -10,8 +10,7 @@ from easydict import EasyDict
 from lib.engine import detect
 from lib.engine.pretrained import read_pretrained
 from lib.engine.runtime import device
-from lib.nets import params
-from rfcn.network import parameters, test_symbol
+from rfcn.network import read_parameters, test_symbol
 
 
 class FrameDetector(detect.FrameDetector):
@@ -25,10 +24,7 @@ class FrameDetector(detect.FrameDetector):
 
         InputError: no such weights, or weights of another network.
         """
-        args, auxs = params.load(weights)
-        args = params.for_test(args)
-        wanted_args, wanted_auxs = parameters(cfg)
-        params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
+        args, auxs = read_parameters(cfg, weights)
         context, batch = device(cfg.gpus, worker), batch or cfg.TEST.BATCH_IMAGES
         return cls(test_symbol(cfg), context, args, auxs, cfg, batch, names)
 

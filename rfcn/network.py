@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from easydict import EasyDict
 
 from lib.mx import mx
 from lib.nets import params, sizes
-from lib.nets.detection import detections, training_losses
+from lib.nets.detection import detection_maps, detections, training_losses
+from lib.nets.onnx_graph import Part
 from lib.nets.resnet import feature_map
 
 EPS = 1e-5  # of BatchNorm; FGFA has another
@@ -30,3 +33,24 @@ def test_symbol(cfg: EasyDict):
 def parameters(cfg: EasyDict) -> tuple[dict[str, tuple], dict[str, tuple]]:
     """Shapes by name of what the network needs to test with: (args, auxs)."""
     return params.shapes_of(test_symbol(cfg), data=(1, 3, *cfg.SCALES), im_info=(1, 3))
+
+
+def read_parameters(cfg: EasyDict, weights: str | Path) -> tuple[dict, dict]:
+    """A file's parameters to test with: (args, auxs). InputError: no such file, or weights of another network."""
+    args, auxs = params.load(weights)
+    args = params.for_test(args)
+    wanted_args, wanted_auxs = parameters(cfg)
+    params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
+    return args, auxs
+
+
+def export_parts(cfg: EasyDict) -> dict[str, Part]:
+    """The networks by the name of their ONNX file: all of R-FCN but proposals and pooling."""
+    maps = mx.sym.identity(features(mx.sym.Variable("data"), cfg), name="features")
+    heads = detection_maps(mx.sym.Variable("features"), cfg)
+    return {
+        "features": Part(maps, {"data": 3}, 1, "R-FCN: pictures, RGB minus mean -> features"),
+        "heads": Part(
+            heads, {"features": cfg.network.FEAT_DIM}, cfg.network.RCNN_FEAT_STRIDE, "R-FCN: features -> maps"
+        ),
+    }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from easydict import EasyDict
 
 from lib.mx import mx
-from lib.nets.rfcn_head import head_losses, head_outputs, rfcn_head
-from lib.nets.rpn import propose, rpn, rpn_losses
+from lib.nets.rfcn_head import head_losses, head_maps, head_outputs, rfcn_head
+from lib.nets.rpn import proposal_inputs, propose, rpn, rpn_losses
 from lib.nets.sizes import operators, proposals
 from lib.ops.ohem import ohem
 from lib.ops.proposal_target import proposal_target
@@ -74,3 +74,13 @@ def detections(features, cfg: EasyDict) -> list:
     scores, boxes = rpn(for_rpn, cfg.network.NUM_ANCHORS)
     rois = propose(scores, boxes, mx.sym.Variable("im_info"), proposals(cfg, cfg.TEST), operators(cfg))
     return [rois, *head_outputs(*_head(for_head, rois, cfg), cfg.TEST.RPN_POST_NMS_TOP_N)]
+
+
+def detection_maps(features, cfg: EasyDict):
+    """The convolutions of `detections` alone, which stand before proposals and pooling: features (N, C, h, w) -> the
+    group rpn_prob (N, 2A, h, w), background first; rpn_deltas (N, 4A, h, w); rfcn_cls and rfcn_bbox of `head_maps`.
+    """
+    for_rpn, for_head = _halves(features, cfg)
+    prob, deltas = proposal_inputs(*rpn(for_rpn, cfg.network.NUM_ANCHORS), proposals(cfg, cfg.TEST))
+    maps = head_maps(for_head, cfg.dataset.NUM_CLASSES, BOX_CLASSES, cfg.network.PSROI_SIZE)
+    return mx.sym.Group([mx.sym.identity(prob, name="rpn_prob"), mx.sym.identity(deltas, name="rpn_deltas"), *maps])

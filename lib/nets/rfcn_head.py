@@ -7,20 +7,28 @@ from types import ModuleType
 from lib.mx import mx
 
 
+def head_maps(features, classes: int, box_classes: int, group: int):
+    """What is pooled: features (N, C, h, w) -> rfcn_cls (N, group^2 * classes, h, w) and
+    rfcn_bbox (N, group^2 * 4 * box_classes, h, w).
+    """
+    return tuple(
+        mx.sym.Convolution(features, name=name, num_filter=group * group * dim, kernel=(1, 1))
+        for name, dim in (("rfcn_cls", classes), ("rfcn_bbox", 4 * box_classes))
+    )
+
+
 def rfcn_head(features, rois, classes: int, box_classes: int, group: int, stride: int, ops: ModuleType):
     """Scores and boxes of every roi by position-sensitive pooling, averaged over the bins.
 
     features (N, C, h, w); rois (R, 5) -> cls_score (R, classes), background first; bbox_pred (R, 4 * box_classes),
     normalised by BBOX_STDS.
     """
-    outputs = []
-    for name, dim in (("rfcn_cls", classes), ("rfcn_bbox", 4 * box_classes)):
-        maps = mx.sym.Convolution(features, name=name, num_filter=group * group * dim, kernel=(1, 1))
-        pooled = ops.psroi_mean(
-            maps, rois, output_dim=dim, group_size=group, spatial_scale=1.0 / stride, name=f"{name}_rois"
+    return tuple(
+        ops.psroi_mean(
+            maps, rois, output_dim=dim, group_size=group, spatial_scale=1.0 / stride, name=f"{maps.name}_rois"
         )
-        outputs.append(pooled)
-    return tuple(outputs)
+        for maps, dim in zip(head_maps(features, classes, box_classes, group), (classes, 4 * box_classes))
+    )
 
 
 def head_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, images: int, batch_size: int):

@@ -53,14 +53,18 @@ def rpn_losses(scores, boxes, batch_size: int, sigma: float = 1.0):
     return cls_prob, mx.sym.MakeLoss(loss, grad_scale=1.0 / batch_size, name="rpn_bbox_loss")
 
 
-def propose(scores, boxes, im_info, net: Proposals, ops: ModuleType):
-    """Boxes worth a second look: -> rois (N post_nms, 5): image index, x1 y1 x2 y2 in pixels of the resized image."""
+def proposal_inputs(scores, boxes, net: Proposals):
+    """What proposals are made of: probabilities (N, 2A, h, w), background first; box deltas (N, 4A, h, w)."""
     prob = mx.sym.softmax(mx.sym.reshape(scores, (0, 2, -1, 0)), axis=1)
     stds = list(net.anchor_stds) * net.anchors
     deltas = mx.sym.broadcast_mul(boxes, mx.sym.reshape(_constant(stds), (1, -1, 1, 1)))
+    return mx.sym.reshape(prob, (0, 2 * net.anchors, -1, 0)), deltas
+
+
+def propose(scores, boxes, im_info, net: Proposals, ops: ModuleType):
+    """Boxes worth a second look: -> rois (N post_nms, 5): image index, x1 y1 x2 y2 in pixels of the resized image."""
     return ops.multi_proposal(
-        mx.sym.reshape(prob, (0, 2 * net.anchors, -1, 0)),
-        deltas,
+        *proposal_inputs(scores, boxes, net),
         im_info,
         feature_stride=net.stride,
         scales=net.scales,
