@@ -51,7 +51,7 @@ def _pair(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 class PairLoader:
-    """Steps of flow pre-training: batches of made-up pairs from a pool, mirrored at random.
+    """Steps of flow pre-training: batches of made-up pairs from a pool, mirrored and recoloured at random.
 
     What step p of epoch e shows follows from (seed, e, p).
     """
@@ -76,7 +76,7 @@ class PairLoader:
             yield [self._batch(rows, np.random.default_rng((self._cfg.TRAIN.SEED, epoch, step)))]
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        shown = [self._mirrored(self._pool[row], rng) for row in rows]
+        shown = [self._varied(self._pool[row], rng) for row in rows]
         images = np.stack([item[0] for item in shown]).astype(np.float32) - self._means
         batch = {"current": images[:, 0], "other": images[:, 1]}
         cells = np.stack([item[1] for item in shown]).astype(np.float32) / self._strides[0]
@@ -88,9 +88,10 @@ class PairLoader:
         return batch
 
     @staticmethod
-    def _mirrored(pair: tuple, rng: np.random.Generator) -> tuple:
-        """The pair flipped left to right, top to bottom, both or not; the flow's signs follow."""
+    def _varied(pair: tuple, rng: np.random.Generator) -> tuple:
+        """The pair, its colours exchanged, flipped left to right, top to bottom, both or not; the flow follows."""
         images, field, moving = pair
+        images = images[:, rng.permutation(3)]
         for axis, channel in ((-1, 0), (-2, 1)):
             if rng.random() < 0.5:
                 images, field, moving = (np.flip(array, axis) for array in (images, field, moving))
