@@ -162,7 +162,7 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
     else:
         right = isinstance(value, type(default))
     if not right:
-        raise InputError(f"{path} must be {_kind(default)}, not {value!r}")
+        raise InputError(f"{path} must be {kind(default)}, not {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{path} must be a finite number, not {value!r}")
     if key.choices and value not in key.choices:
@@ -182,7 +182,8 @@ def _whole(default: list) -> bool:
     return all(isinstance(item, int) for item in default)
 
 
-def _kind(default: Any) -> str:
+def kind(default: Any) -> str:
+    """What a value must be, in words, by its default."""
     if isinstance(default, list):
         if not default or isinstance(default[0], str):
             return "a list of texts"

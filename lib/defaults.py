@@ -29,7 +29,7 @@ TREE: dict[str, Any] = {
     "SCALES": Key([600, 1000], "Images are resized to this short side, unless the long side then exceeds the second."),
     "default": {
         "frequent": Key(100, "Training losses go to the log every so many steps."),
-        "kvstore": Key("device", "Gradients are summed over the devices of this machine.", ("device", "local")),
+        "kvstore": Key("device", "No effect: gradients are summed over this machine's devices.", ("device", "local")),
     },
     "network": {
         "pretrained": Key(
