@@ -22,7 +22,20 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def where(self, keep: np.ndarray) -> Detections:
+        """Those that keep (N,) bool says."""
+        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], classes=self.classes[keep])
+
     def above(self, threshold: float) -> Detections:
         """Those with a score of at least `threshold`."""
-        keep = self.scores >= threshold
-        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], classes=self.classes[keep])
+        return self.where(self.scores >= threshold)
+
+
+@dataclass(frozen=True)
+class Tracked(Detections):
+    """Detections that know which object each is. tracks (N,) int32 from 1, each once in a frame."""
+
+    tracks: np.ndarray
+
+    def where(self, keep: np.ndarray) -> Tracked:
+        return replace(super().where(keep), tracks=self.tracks[keep])

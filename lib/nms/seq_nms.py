@@ -8,11 +8,13 @@ import numpy as np
 
 from lib.nms import _seq_nms
 
+LINK_IOU = 0.5  # boxes of neighbouring frames that overlap so much are taken for one object
+
 
 def seq_nms(
     dets: Sequence[Sequence[np.ndarray]],
     *,
-    link_iou: float = 0.5,
+    link_iou: float = LINK_IOU,
     suppress_iou: float = 0.3,
     min_sum: float = 0.01,
     nms_iou: float | None = None,
