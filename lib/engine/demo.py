@@ -8,7 +8,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from easydict import EasyDict
@@ -50,8 +50,10 @@ def main_of(
 
     Returns the settings.
     """
+    if args.live and batch > 1:
+        raise InputError("--live: frames shall not wait for each other; use demo.py instead of demo_batch.py")
     start_logging()
-    settings = load_config(args.cfg, args.set)
+    settings = load_config(args.cfg, [*args.set, *["TEST.causal=true"] * args.live])
     mx.select(settings.MXNET_VERSION)
     run(
         lambda: make_detector(settings, args.weights, 0, batch),
@@ -87,8 +89,14 @@ def add_arguments(
         "(default: %(default)s)")  # fmt: skip
     add("--classes", nargs="+", metavar="NAME", help="these classes only, by name, id or number")
     add("--frames", metavar="START:STOP:STEP", help="these frames only, counted from 0, as in 100:200:2; or one, as 7")
+    add("--track", action="store_true", help="number the objects, the same object with the same number in each frame")
+    add(
+        "--live", action="store_true",
+        help="tell of each frame as soon as it comes, by the frames before it alone, and drop frames to keep up; "
+        "pictures and video files are played at their rate, as if from a camera",
+    )  # fmt: skip
     add("--max-size", type=int, metavar="PIXELS", help="shrink frames whose longer side is longer than this")
-    add("--labels", action=argparse.BooleanOptionalAction, default=True, help="class and score at each box")
+    add("--labels", action=argparse.BooleanOptionalAction, default=True, help="class, track and score at each box")
     add("--zoom", type=int, default=1, help="enlarge drawn pictures this many times, for small frames")
     add("--animation", choices=("gif", "webp", "none"), default="gif", help="kind of animated picture in the folder")
     add("--fps", type=float, help=f"frames a second of what is written (default: the source's, else {DEFAULT_FPS:g})")
@@ -122,13 +130,15 @@ def run(
     for clip, output in zip(clips, outputs):
         if args.resume:
             output.check_settings(_settings(args, clip))
+    if args.live:
+        clips = [clip if clip.live else replace(clip, pace=output.fps) for clip, output in zip(clips, outputs)]
     detector = make_detector()
     paint = functools.partial(draw, names=classes.names, colours=classes.colours, labels=args.labels, zoom=args.zoom)
     summaries = []
     for clip, output in zip(clips, outputs):
         summary = run_clip(
             detector, clip, output.sinks, paint, threshold=args.threshold, only=only, context=context, warmup=warmup,
-            resume=args.resume, before=functools.partial(output.note_settings, _settings(args, clip)),
+            resume=args.resume, track=args.track, before=functools.partial(output.note_settings, _settings(args, clip)),
             progress=progress,
         )  # fmt: skip
         output.finish(clip, summary)
@@ -136,6 +146,8 @@ def run(
         logger.info("written: %s", ", ".join(str(place) for place in output.places()))
         warmup = 0
         summaries.append(summary)
+        if summary.stopped:
+            break
     return summaries
 
 
@@ -199,7 +211,7 @@ def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str,
     sinks += films
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
         sinks += [kind(_own(Path(text), clip, several))] if text else []
-    sinks += [Csv(_own(Path(args.csv), clip, several), classes)] if args.csv else []
+    sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
     # The last that is written, since it tells --resume which frames are finished.
     if args.json:
         sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
@@ -262,6 +274,7 @@ def _settings(args: argparse.Namespace, clip: Clip) -> dict:
         "weights": args.weights,
         "weights sha256": sha256(weights) if weights is not None and weights.is_file() else None,
         "threshold": args.threshold,
+        "track": args.track,
         "classes": args.classes,
         "frames": args.frames,
         "max-size": args.max_size,

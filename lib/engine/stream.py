@@ -8,14 +8,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from tqdm import tqdm
 
 from lib.bbox.detections import Detections
+from lib.engine.tracks import Tracker
 from lib.engine.video.clips import Clip
-from lib.engine.video.records import Result
+from lib.engine.video.records import JsonLines, Result
 from lib.engine.video.sources import Frame
 from lib.errors import InputError
 
@@ -25,13 +26,19 @@ Detector = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 
 @dataclass
 class Summary:
-    """A clip's run. finished: frames that are written, those of an earlier run included."""
+    """A clip's run. finished: frames that are written, those of an earlier run included.
+
+    dropped: frames of a live clip that came while the detector was at others, None of a clip that waits; stopped: a
+    live clip was ended by Ctrl-C.
+    """
 
     clip: str
     finished: int
     worked: int = 0  # frames that went through the detector in this run
     seconds: float = 0.0  # in the detector, without waiting for frames, without warm-up
     warmup_seconds: float = 0.0
+    dropped: int | None = None
+    stopped: bool = False
 
     @property
     def seconds_per_frame(self) -> float:
@@ -42,10 +49,13 @@ class Summary:
         if not self.worked:
             return f"{self.clip}: all {self.finished} frames were finished before"
         each = self.seconds_per_frame
-        return (
+        text = (
             f"{self.clip}: {self.finished} frames, {each:.4f} s a frame ({1 / max(each, 1e-9):.1f} frames a second) "
             f"without loading and warm-up ({self.warmup_seconds:.2f} s)"
         )
+        if self.dropped is not None:
+            text += f"; {self.dropped} of {self.finished + self.dropped} dropped to keep up"
+        return text + "; stopped by Ctrl-C" * self.stopped
 
 
 def run_clip(
@@ -59,27 +69,33 @@ def run_clip(
     context: int = 0,
     warmup: int = 1,
     resume: bool = False,
+    track: bool = False,
     before: Callable[[], None] = lambda: None,
     progress: bool = True,
 ) -> Summary:
     """Passes the clip's frames through the detector and every frame's detections to each sink (see `video.records`).
 
     The detector may look ahead: frames wait until it has spoken about them, no longer. paint(image, detections)
-    draws; threshold and only (class numbers, None for all) choose what sinks see; `before` is called when the first
-    frame is read and the detector is warm, before anything is written.
+    draws; threshold and only (class numbers, None for all) choose what sinks see, and track numbers its objects;
+    `before` is called when the first frame is read and the detector is warm, before anything is written.
 
     resume: goes on behind the last frame that all sinks of an earlier run hold, `context` frames of which pass
-    through the detector again, unwritten, since the next frame's detections depend on them.
+    through the detector again, unwritten, since the next frame's detections depend on them. Tracks go on from what
+    the JSON lines tell.
 
     Raises InputError, with where it stopped, for a broken frame or an output that cannot be written, and
-    SystemExit(130) for Ctrl-C; sinks are closed first, and what is finished stays.
+    SystemExit(130) for Ctrl-C, which is but the end of a live clip; sinks are closed first, and what is finished stays.
     """
     done = _finished(clip, sinks) if resume else 0
-    summary = Summary(clip.name, finished=done)
+    summary = Summary(clip.name, finished=done, dropped=0 if clip.live else None)
     if done and done == clip.length:
         return summary
+    tracker = Tracker() if track else None
+    if tracker and done:
+        _catch_up(tracker, sinks, done)
     lead, last = min(context, done), clip.name_at(done - 1) if done else None
-    frames = iter(clip.skip(done - lead))
+    rest = clip.skip(done - lead)
+    frames, expected = iter(rest), rest.start
     try:
         first = next(frames, None)
         if first is None:
@@ -92,11 +108,17 @@ def run_clip(
             for sink in sinks:
                 sink.start([(clip.numbers[position], clip.name_at(position)) for position in range(done)])
         results = _detect(detector, chain([first], frames), summary)
-        with tqdm(total=clip.length, initial=done, unit="frame", desc=clip.name, disable=not progress) as bar:
+        total = None if clip.live else clip.length  # how many will be dropped nobody knows
+        with tqdm(total=total, initial=done, unit="frame", desc=clip.name, disable=not progress) as bar:
             for position, (frame, detections) in enumerate(results, done - lead):
+                dropped, expected = (frame.index - expected) // clip.step, frame.index + clip.step
+                if clip.live:
+                    summary.dropped += dropped
+                    bar.set_postfix(dropped=summary.dropped, refresh=False)
                 if position >= done:
                     found = _chosen(detections, threshold, only)
-                    result = Result(frame.index, frame.name, frame.image, found, paint)
+                    found = tracker(found) if tracker else found
+                    result = Result(frame.index, frame.name, frame.image, found, paint, dropped)
                     with _writing(clip):
                         for sink in sinks:
                             sink.write(result)
@@ -107,8 +129,13 @@ def run_clip(
                 sink.close()
     except BaseException as error:
         _close_all(sinks)
+        if clip.live and summary.finished and isinstance(error, KeyboardInterrupt):
+            summary.stopped = True
+            return summary
         if not summary.finished:
             where = "no frame is finished"
+        elif clip.live:
+            where = f"{summary.finished} frames are finished, the last is {last}"
         else:
             of = f" of {clip.length}" if clip.length else ""
             where = f"{summary.finished}{of} frames are finished, the last is {last}; --resume goes on there"
@@ -177,10 +204,7 @@ def _warm_up(detector: Detector, frame: Frame, count: int) -> float:
 
 def _chosen(detections: Detections, threshold: float, only: frozenset[int] | None) -> Detections:
     chosen = detections.above(threshold)
-    if only is None:
-        return chosen
-    keep = np.isin(chosen.classes, sorted(only))
-    return Detections(chosen.boxes[keep], chosen.scores[keep], chosen.classes[keep])
+    return chosen if only is None else chosen.where(np.isin(chosen.classes, sorted(only)))
 
 
 def _finished(clip: Clip, sinks: Sequence) -> int:
@@ -193,6 +217,15 @@ def _finished(clip: Clip, sinks: Sequence) -> int:
     if clip.length is not None and min(counts) > clip.length:
         raise InputError(f"--resume: the earlier run has {min(counts)} frames, {clip.source.where} only {clip.length}")
     return min(counts)
+
+
+def _catch_up(tracker: Tracker, sinks: Sequence, done: int) -> None:
+    """Shows the tracker the frames that an earlier run finished."""
+    files = [sink for sink in sinks if isinstance(sink, JsonLines)]
+    if not files:
+        raise InputError("--resume: --track goes on from the JSON lines of the earlier run alone, so it needs --json")
+    for tracked in islice(files[0].tracked(), done):
+        tracker.follow(tracked)
 
 
 def _close_all(sinks: Sequence) -> None:

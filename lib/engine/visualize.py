@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lib.bbox.detections import Detections
+from lib.bbox.detections import Detections, Tracked
 from lib.dataset.classes import default_colour
 
 _GAP = 4  # pixels between pictures that stand side by side
@@ -29,7 +29,8 @@ def draw(
     labels: bool = True,
     zoom: int = 1,
 ) -> np.ndarray:
-    """The image with a box and a label "name 0.98" for every detection of at least `threshold`.
+    """The image with a box and a label "name 0.98", "name #7 0.98" if tracked, for every detection of at least
+    `threshold`.
 
     names and colours are of classes 1..C in order; without colours `default_colour` gives them. `zoom` enlarges the
     picture that many times before drawing. Labels stand above their box, or where that has no room in or under it,
@@ -51,7 +52,8 @@ def draw(
         taken: list[tuple[int, int, int, int]] = []
         plates = []
         for i in ascending[::-1]:
-            text = f"{names[detections.classes[i] - 1]} {detections.scores[i]:.2f}"
+            track = f" #{detections.tracks[i]}" if isinstance(detections, Tracked) else ""
+            text = f"{names[detections.classes[i] - 1]}{track} {detections.scores[i]:.2f}"
             plate = _plate(text, paint[i], _letter_size(height, width), width)
             place = _place(plate.shape, corners[i], (height, width), line, taken)
             plates.append((place, plate))
@@ -151,7 +153,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # a plate is 30 kB in a film of 1080 lines
 def _plate(text: str, colour: tuple[int, int, int], size: int, room: int) -> np.ndarray:
     """The text on a plate of the colour, BGR, in black or white by contrast; smaller letters if wider than `room`."""
     font, margin = _font(size), max(2, size // 5)

@@ -107,6 +107,48 @@ def test_several_clips_get_a_place_each(folder, tmp_path):
     assert (tmp_path / "d-clip.csv").exists() and (tmp_path / "d-other.csv").exists()
 
 
+def test_tracks_begin_anew_in_each_clip_and_are_told_everywhere(folder, tmp_path):
+    other = write_clip(tmp_path / "other", [f"{i}.png" for i in range(3)])
+    places = [tmp_path / name for name in ("d.jsonl", "d.csv", "d.json")]
+    run(
+        "--input", folder, other, "--output", tmp_path / "o", "--threshold", "0.2", "--track",
+        "--json", places[0], "--csv", places[1], "--coco", places[2],
+    )  # fmt: skip
+    for clip, frames in (("clip", 12), ("other", 3)):
+        lines, table, coco = (place.with_name(f"{place.stem}-{clip}{place.suffix}") for place in places)
+        told = [[found["track"] for found in row["detections"]] for row in records(lines)]
+        assert told == [[1, 2]] * frames
+        assert [row.split(",")[-1] for row in table.read_text().splitlines()] == ["track"] + ["1", "2"] * frames
+        assert [row["track_id"] for row in json.loads(coco.read_text())] == [1, 2] * frames
+    with pytest.raises(InputError, match="track was True, now it is False"):
+        run("--input", folder, other, "--output", tmp_path / "o", "--threshold", "0.2", "--resume")
+
+
+def test_pictures_play_as_if_live(folder, tmp_path, caplog):
+    options = ("--input", folder, "--output", tmp_path / "o", "--live", "--fps", "200")
+    with caplog.at_level(logging.INFO):
+        (summary,) = run(*options)
+    assert summary.dropped is not None and summary.finished + summary.dropped == 12
+    assert f"{summary.dropped} of 12 dropped to keep up" in caplog.text
+    assert not (tmp_path / "o" / "animation.gif").exists()
+    with pytest.raises(InputError, match="is live"):
+        run(*options, "--resume")
+
+
+def test_interrupt_of_a_live_clip_leaves_the_others_alone(folder, tmp_path):
+    def interrupted(frames):
+        for number, found in enumerate(moving_box(frames)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield found
+
+    other = write_clip(tmp_path / "other", ["a.png"])
+    options = ("--input", folder, other, "--output", tmp_path / "o", "--live", "--fps", "50")
+    (summary,) = run(*options, make=lambda: interrupted)
+    assert (summary.clip, summary.finished, summary.stopped) == ("clip", 2, True)
+    assert len(records(tmp_path / "o" / "clip" / "detections.jsonl")) == 2 and not (tmp_path / "o" / "other").exists()
+
+
 def test_resume_needs_the_same_settings(folder, tmp_path):
     broken = (folder / "000007.JPEG").read_bytes()
     (folder / "000007.JPEG").write_bytes(broken[:-50])

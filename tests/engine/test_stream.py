@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import tracemalloc
 from collections import deque
@@ -145,6 +146,34 @@ def test_resume_goes_on_behind_what_every_sink_holds(folder, tmp_path):
     assert sinks[0].finished() == sinks[1].finished() == 20
 
 
+def drifting(frames):
+    """An object that moves, and one that goes and comes back too late. The picture's grey tells the frame's number."""
+    for frame in frames:
+        i = int(frame[0, 0, 0]) * 173 % 256  # 37 * 173 is 1 modulo 256
+        boxes = np.array([[i, 5.005, 20 + i, 24], [30 - i, 40, 60 - i, 80.333]], np.float32)[: 1 if 4 < i < 17 else 2]
+        yield Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.ones(len(boxes), np.int32))
+
+
+@pytest.mark.parametrize("stop", [1, 5, 10, 16, 18])
+def test_tracks_go_on_in_a_resumed_run(folder, tmp_path, stop):
+    whole, parts = (JsonLines(tmp_path / name, CLASSES) for name in ("whole", "parts"))
+    run_clip(drifting, open_clip(str(folder)), [whole], plain, track=True, progress=False)
+    tracks = [[found["track"] for found in row["detections"]] for row in records(whole.path)]
+    assert tracks == [[1, 2]] * 5 + [[1]] * 12 + [[1, 3]] * 3
+    parts.path.write_text("".join(whole.path.read_text().splitlines(True)[:stop]))
+    options = {"track": True, "context": 2, "warmup": 0, "resume": True, "progress": False}
+    run_clip(drifting, open_clip(str(folder)), [parts], plain, **options)
+    assert parts.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_tracks_cannot_go_on_from_a_film_alone(folder, tmp_path):
+    film = Film(tmp_path / "a.mp4", 25)
+    run_clip(drifting, open_clip(str(folder), frames="0:12"), [film], plain, track=True, progress=False)
+    with pytest.raises(InputError, match="needs --json"):
+        run_clip(drifting, open_clip(str(folder)), [film], plain, track=True, resume=True, progress=False)
+    assert film.finished() == 12
+
+
 def test_resume_without_anything_to_tell_where(folder, tmp_path):
     with pytest.raises(InputError, match="--resume"):
         run_clip(Window(), open_clip(str(folder)), [PictureFolder(tmp_path / "o")], plain, resume=True, progress=False)
@@ -196,6 +225,100 @@ def test_interrupt_closes_sinks_and_says_where(folder, tmp_path, caplog):
     sinks.pop(1)
     run_clip(Window(0), open_clip(str(folder)), sinks, plain, resume=True, progress=False)
     assert len(records(sinks[1].path)) == sinks[0].finished() == 20
+
+
+class Camera:
+    """A live source, and its sink. It gives a frame when the one before is written, but those of `soon` at once."""
+
+    fps, size, length, live, where, path = 25.0, None, None, True, "camera", "sink"
+
+    def __init__(self, total, soon=()):
+        self.total, self.soon = total, soon
+        self.written, self.given, self.changed = [], 0, threading.Condition()
+
+    def name_of(self, index):
+        return f"{index:06d}.jpg"
+
+    def read(self, wanted):
+        for index in range(self.total):
+            if index and index not in self.soon:
+                self.wait(lambda: index - 1 in self.written)  # noqa: B023
+            yield Frame(index, self.name_of(index), np.full((24, 32, 3), index, np.uint8))
+            with self.changed:
+                self.given = index + 1
+                self.changed.notify_all()
+
+    def wait(self, until):
+        with self.changed:
+            assert self.changed.wait_for(until, timeout=10)
+
+    def start(self, kept):
+        pass
+
+    def write(self, result):
+        with self.changed:
+            self.written.append(result.index)
+            self.changed.notify_all()
+
+    def close(self):
+        pass
+
+
+def test_live_frame_is_told_of_before_the_next_one_comes():
+    camera = Camera(12)
+    summary = run_clip(Window(0), Clip("x", camera), [camera], plain, progress=False)
+    assert camera.written == list(range(12))
+    assert (summary.finished, summary.dropped) == (12, 0)
+
+
+def test_live_clip_drops_frames_and_tells_which(tmp_path, capsys):
+    """While the detector is at frame 3, frames 4 to 13 come; the last 2 of them wait for it."""
+
+    def detector(frames):
+        for frame in frames:
+            if frame[0, 0, 0] == 3:
+                camera.wait(lambda: camera.given == 14)
+            yield from Window(0)([frame])
+
+    camera, sink = Camera(16, soon=range(4, 14)), JsonLines(tmp_path / "d.jsonl", CLASSES)
+    summary = run_clip(detector, Clip("x", camera, prefetch=2), [sink, camera], plain)
+    assert camera.written == [row["index"] for row in records(sink.path)] == [0, 1, 2, 3, 12, 13, 14, 15]
+    assert records(sink.path)[4]["frame"] == "000012.jpg"
+    assert (summary.finished, summary.dropped) == (8, 8)
+    assert "8 frames" in str(summary) and "8 of 16 dropped to keep up" in str(summary)
+    assert "dropped=8" in capsys.readouterr().err
+
+
+def test_clip_that_waits_tells_of_no_dropped_frames(folder, capsys):
+    summary = run_clip(Window(0), open_clip(str(folder), frames="2:20:3"), [], plain)
+    assert summary.dropped is None and "dropped" not in str(summary) + capsys.readouterr().err
+
+
+def test_interrupt_is_the_end_of_a_live_clip(tmp_path):
+    class Interrupted(Camera):
+        def write(self, result):
+            if result.index == 5:
+                raise KeyboardInterrupt
+            super().write(result)
+
+    camera = Interrupted(10)
+    sinks = [Film(tmp_path / "a.mp4", 25), JsonLines(tmp_path / "d", CLASSES), camera]
+    summary = run_clip(Window(0), Clip("x", camera), sinks, plain, progress=False)
+    assert summary.stopped and "5 frames" in str(summary) and "stopped by Ctrl-C" in str(summary)
+    assert sinks[0].finished() == len(records(sinks[1].path)) == 6  # they come before the one that was interrupted
+    with pytest.raises(InputError, match="live, its earlier frames are gone"):
+        run_clip(Window(0), Clip("x", camera), sinks, plain, resume=True, progress=False)
+
+
+def test_live_clip_that_breaks_off_offers_no_resume():
+    class Broken(Camera):
+        def read(self, wanted):
+            yield from super().read(wanted)
+            raise InputError("camera: gives no more frames after 4")
+
+    camera = Broken(4)
+    with pytest.raises(InputError, match=r"4 frames are finished, the last is 000003\.jpg$"):
+        run_clip(Window(0), Clip("x", camera), [camera], plain, progress=False)
 
 
 def test_output_that_cannot_be_written(folder, tmp_path):

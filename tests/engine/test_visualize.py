@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.bbox.detections import Detections
+from lib.bbox.detections import Detections, Tracked
 from lib.dataset.classes import ClassList, default_colour
+from lib.engine import visualize
 from lib.engine.visualize import draw, flow_to_colour, heat_map, side_by_side
 
 NAMES = ["cat", "a rather long name of a class"]
@@ -55,6 +56,15 @@ def test_a_class_has_one_colour_whatever_else_is_in_the_frame():
     assert alone[90, 10].tolist() == among[90, 10].tolist() == list(colours[6][::-1])
     plain = draw(grey(), found((10, 20, 60, 90, 0.9, 2)), NAMES, labels=False)
     assert plain[90, 10].tolist() == list(default_colour(2)[::-1])
+
+
+def test_label_tells_the_track(monkeypatch):
+    texts = []
+    monkeypatch.setattr(visualize, "_plate", lambda text, *_: texts.append(text) or np.zeros((5, 9, 3), np.uint8))
+    boxes = found((10, 20, 60, 90, 0.9, 1), (100, 20, 150, 90, 0.8, 2))
+    draw(grey(), boxes, ["cat", "dog"])
+    draw(grey(), Tracked(boxes.boxes, boxes.scores, boxes.classes, np.array([4, 17])), ["cat", "dog"])
+    assert texts == ["cat 0.90", "dog 0.80", "cat #4 0.90", "dog #17 0.80"]
 
 
 def test_zoom_enlarges_and_moves_boxes_with_it():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-import logging
 import re
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +20,15 @@ from lib.dataset.media import PICTURES, VIDEOS, natural_key
 from lib.engine.video.sources import Camera, Frame, PictureFiles, VideoStream
 from lib.errors import InputError
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Clip:
     """Frames of one video; every iteration starts anew.
 
     name: for output folders. start, stop, step: as in a slice of the source's frames. max_size: longer sides than
-    this many pixels are shrunk to it on reading, None keeps all. A live source does not wait: frames that come while
-    `prefetch` others are still waiting are dropped, oldest first, and counted in the log.
+    this many pixels are shrunk to it on reading, None keeps all. A live source does not wait: when `prefetch` frames
+    are waiting and another comes, the oldest is dropped; the numbers of those that are left tell. pace: plays pictures
+    or a video file at so many frames a second as if it were a live source.
     """
 
     name: str
@@ -39,10 +38,11 @@ class Clip:
     step: int = 1
     max_size: int | None = None
     prefetch: int = 4
+    pace: float | None = None
 
     @property
     def live(self) -> bool:
-        return self.source.live
+        return self.source.live or self.pace is not None
 
     @property
     def fps(self) -> float | None:
@@ -69,10 +69,13 @@ class Clip:
         return replace(self, start=self.start + frames * self.step)
 
     def __iter__(self) -> Iterator[Frame]:
-        return _read_ahead(self._frames(), self.prefetch, self.source.where if self.live else None)
+        return _read_ahead(self._frames(), self.prefetch, self.live)
 
     def _frames(self) -> Iterator[Frame]:
-        for frame in self.source.read(self.numbers):
+        start = time.monotonic()
+        for position, frame in enumerate(self.source.read(self.numbers)):
+            if self.pace is not None:
+                time.sleep(max(0.0, start + position / self.pace - time.monotonic()))
             high, wide = frame.image.shape[:2]
             if self.max_size is not None and max(high, wide) > self.max_size:
                 scale = self.max_size / max(high, wide)
@@ -195,23 +198,22 @@ def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
     return Path(source.where).stem
 
 
-def _read_ahead(frames: Iterator[Frame], depth: int, live: str | None) -> Iterator[Frame]:
+def _read_ahead(frames: Iterator[Frame], depth: int, live: bool) -> Iterator[Frame]:
     """The frames, read by a thread that is at most `depth` of them ahead; an error comes in its frame's place.
 
-    `live`: name of a source that must not wait. When `depth` frames wait already, the oldest makes room.
+    live: the source must not wait. When `depth` frames wait already, the oldest makes room.
     """
     ready: deque[Frame] = deque()
     changed = threading.Condition()
-    ended, stopped, dropped, failure = False, False, 0, None
+    ended, stopped, failure = False, False, None
 
     def work() -> None:
-        nonlocal ended, dropped, failure
+        nonlocal ended, failure
         try:
             for frame in frames:
                 with changed:
                     if live and len(ready) >= depth:
                         ready.popleft()
-                        dropped += 1
                     while len(ready) >= depth and not stopped:
                         changed.wait()
                     if stopped:
@@ -245,5 +247,3 @@ def _read_ahead(frames: Iterator[Frame], depth: int, live: str | None) -> Iterat
             stopped = True
             changed.notify_all()
         worker.join(timeout=5)
-        if dropped:
-            logger.warning("%s: %d frames dropped, since they came faster than they could be worked on", live, dropped)

@@ -58,6 +58,7 @@ class Film:
 
     def write(self, result: Result) -> None:
         with self._as_os_error():
+            self._next += result.dropped  # what is left keeps the clip's pace
             self._write(result.picture)
 
     def close(self) -> None:

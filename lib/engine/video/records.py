@@ -10,26 +10,31 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from lib.bbox.detections import Detections
+from lib.bbox.detections import Detections, Tracked
 from lib.dataset.classes import ClassList
+from lib.errors import InputError
 from lib.files import replacing
 
 
 @dataclass
 class Result:
-    """A frame and what was found in it. `index` is its number in the source; `picture` draws it, once."""
+    """A frame and what was found in it. `index` is its number in the source; `picture` draws it, once.
+
+    dropped: frames of a live clip that came just before it and were not worked on.
+    """
 
     index: int
     name: str
     image: np.ndarray
     detections: Detections
     draw: Callable[[np.ndarray, Detections], np.ndarray]
+    dropped: int = 0
     _picture: np.ndarray | None = field(default=None, init=False, repr=False)
 
     @property
@@ -38,11 +43,12 @@ class Result:
             self._picture = self.draw(self.image, self.detections)
         return self._picture
 
-    def rows(self) -> Iterable[tuple[int, float, list[float]]]:
-        """(class number, score, [x1, y1, x2, y2]) of each detection, rounded to what the files hold."""
+    def rows(self) -> Iterable[tuple[int, float, list[float], list[int]]]:
+        """(class number, score, [x1, y1, x2, y2], [track] or []) of each detection, rounded to what the files hold."""
         found = self.detections
         scores, boxes = found.scores.astype(float).round(4).tolist(), found.boxes.astype(float).round(2).tolist()
-        return zip(found.classes.tolist(), scores, boxes)
+        tracks = found.tracks[:, None].tolist() if isinstance(found, Tracked) else [[]] * len(found)
+        return zip(found.classes.tolist(), scores, boxes, tracks)
 
 
 def _bytes(text: str) -> bytes:
@@ -83,7 +89,8 @@ class _RowFile:
         if not self.path.exists():
             return
         with open(self.path, encoding="utf-8", errors="surrogateescape", newline="") as old:
-            old.seek(len(_bytes(self.head)))
+            if old.read(len(self.head)) != self.head:
+                raise InputError(f"{self.path}: has other columns than this run would write; run without --resume")
             for line in old:
                 row = line.removesuffix("\n").removesuffix(",")
                 if line.endswith("\n") and row not in ("", "]"):
@@ -125,7 +132,9 @@ class _RowFile:
 
 
 class JsonLines(_RowFile):
-    """One object a frame: frame, index, width, height, detections (class, class_id, score, box x1 y1 x2 y2)."""
+    """One object a frame: frame, index, width, height, detections (class, class_id, score, box x1 y1 x2 y2, track)."""
+
+    _keys = ("class", "class_id", "score", "box", "track")
 
     def __init__(self, path: str | os.PathLike, classes: ClassList) -> None:
         super().__init__(path)
@@ -143,21 +152,34 @@ class JsonLines(_RowFile):
     def rows_of(self, result: Result) -> list[str]:
         height, width = result.image.shape[:2]
         found = [
-            {"class": self.classes.names[c - 1], "class_id": c, "score": score, "box": box}
-            for c, score, box in result.rows()
+            dict(zip(self._keys, (self.classes.names[c - 1], c, score, box, *track)))
+            for c, score, box, track in result.rows()
         ]
         frame = {"frame": result.name, "index": result.index, "width": width, "height": height, "detections": found}
         return [json.dumps(frame, ensure_ascii=False)]
 
+    def tracked(self) -> Iterator[Tracked]:
+        """What the file holds, frame by frame. InputError: it was written without tracks."""
+        with open(self.path, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                found = json.loads(line)["detections"]
+                if not all("track" in each for each in found):
+                    raise InputError(f"{self.path}: was written without --track; run without --resume")
+                yield Tracked(
+                    np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
+                    np.array([each["score"] for each in found], np.float32),
+                    np.array([each["class_id"] for each in found], np.int32),
+                    np.array([each["track"] for each in found], np.int32),
+                )
+
 
 class Csv(_RowFile):
-    """One row a detection: frame, index, class, class_id, score, x1, y1, x2, y2."""
+    """One row a detection: frame, index, class, class_id, score, x1, y1, x2, y2; with `tracks` also track."""
 
-    head = "frame,index,class,class_id,score,x1,y1,x2,y2\n"
-
-    def __init__(self, path: str | os.PathLike, classes: ClassList) -> None:
+    def __init__(self, path: str | os.PathLike, classes: ClassList, tracks: bool = False) -> None:
         super().__init__(path)
         self.classes = classes
+        self.head = f"frame,index,class,class_id,score,x1,y1,x2,y2{',track' if tracks else ''}\n"
 
     def index_of(self, row: str) -> int:
         return int(next(csv.reader([row]))[1])
@@ -165,8 +187,8 @@ class Csv(_RowFile):
     def rows_of(self, result: Result) -> list[str]:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        for c, score, box in result.rows():
-            writer.writerow([result.name, result.index, self.classes.names[c - 1], c, score, *box])
+        for c, score, box, track in result.rows():
+            writer.writerow([result.name, result.index, self.classes.names[c - 1], c, score, *box, *track])
         return text.getvalue().splitlines()
 
 
@@ -179,27 +201,25 @@ class ImageNetFile(_RowFile):
     def rows_of(self, result: Result) -> list[str]:
         return [
             f"{result.index + 1} {c} {score:.4f} " + " ".join(f"{value:.2f}" for value in box)
-            for c, score, box in result.rows()
+            for c, score, box, _ in result.rows()
         ]
 
 
 class CocoResults(_RowFile):
-    """COCO's results file: a JSON array of image_id (frame number from 1), category_id, bbox x y w h, score."""
+    """COCO's results file: a JSON array of image_id (frames from 1), category_id, bbox x y w h, score, track_id."""
 
     head, joint, tail, tail_without_rows = "[\n", ",\n", "\n]\n", "]\n"
+    _keys = ("image_id", "category_id", "bbox", "score", "track_id")
 
     def index_of(self, row: str) -> int:
         return json.loads(row)["image_id"] - 1
 
     def rows_of(self, result: Result) -> list[str]:
         return [
-            json.dumps(
-                {
-                    "image_id": result.index + 1,
-                    "category_id": c,
-                    "bbox": [box[0], box[1], round(box[2] - box[0] + 1, 2), round(box[3] - box[1] + 1, 2)],
-                    "score": score,
-                }
-            )
-            for c, score, box in result.rows()
+            json.dumps(dict(zip(self._keys, (result.index + 1, c, _x_y_w_h(box), score, *track))))
+            for c, score, box, track in result.rows()
         ]
+
+
+def _x_y_w_h(box: Sequence[float]) -> list[float]:
+    return [box[0], box[1], round(box[2] - box[0] + 1, 2), round(box[3] - box[1] + 1, 2)]

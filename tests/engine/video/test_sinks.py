@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import cv2
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.bbox.detections import Detections
+from lib.bbox.detections import Detections, Tracked
 from lib.dataset.classes import ClassList
 from lib.engine.video.film import Film
 from lib.engine.video.pictures import PictureFolder, animate, write_picture
@@ -30,6 +31,13 @@ def result(index, count=2, size=(48, 64), name=None):
     found = Detections(boxes, np.array([0.98771, 0.5], np.float32)[:count], np.array([1, 2], np.int32)[:count])
     image = np.full((*size, 3), 4 * index, np.uint8)
     return Result(index, name or f"{index:06d}.jpg", image, found, lambda image, detections: image)
+
+
+def tracked_result(index, count=2):
+    plain = result(index, count)
+    found = plain.detections
+    numbers = np.array([7, 3], np.int32)[:count]
+    return replace(plain, detections=Tracked(found.boxes, found.scores, found.classes, numbers))
 
 
 def kept(count):
@@ -87,6 +95,37 @@ def test_coco_results_are_json_after_every_frame(tmp_path):
     first = json.loads(sink.path.read_text())[0]
     assert first == {"image_id": 2, "category_id": 1, "bbox": [1.12, 2.0, 30.38, 39.0], "score": 0.9877}
     sink.close()
+
+
+def test_tracks_are_told_where_they_are_known(tmp_path):
+    lines, table = JsonLines(tmp_path / "l", CLASSES), Csv(tmp_path / "c", CLASSES, tracks=True)
+    coco = CocoResults(tmp_path / "o")
+    for sink in (lines, table, coco):
+        sink.start([])
+        for index, count in enumerate((2, 0, 1)):
+            sink.write(tracked_result(index, count))
+        sink.close()
+    first = json.loads(lines.path.read_text().splitlines()[0])["detections"][0]
+    assert first == {"class": "cat", "class_id": 1, "score": 0.9877, "box": [1.12, 2.0, 30.5, 40.0], "track": 7}
+    with open(table.path, newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][-1] == "track" and [row[-1] for row in rows[1:]] == ["7", "3", "7"]
+    assert [row["track_id"] for row in json.loads(coco.path.read_text())] == [7, 3, 7]
+    back = list(lines.tracked())
+    assert [each.tracks.tolist() for each in back] == [[7, 3], [], [7]]
+    assert back[0].classes.tolist() == [1, 2] and np.allclose(back[0].boxes[0], [1.12, 2, 30.5, 40])
+
+
+def test_files_with_and_without_tracks_are_not_mixed(tmp_path):
+    for tracks in (False, True):
+        run(Csv(tmp_path / "d.csv", CLASSES, tracks), range(3))
+        before = (tmp_path / "d.csv").read_bytes()
+        with pytest.raises(InputError, match="other columns"):
+            Csv(tmp_path / "d.csv", CLASSES, not tracks).start(kept(2))
+        assert (tmp_path / "d.csv").read_bytes() == before
+    run(JsonLines(tmp_path / "d.jsonl", CLASSES), range(3))
+    with pytest.raises(InputError, match="without --track"):
+        list(JsonLines(tmp_path / "d.jsonl", CLASSES).tracked())
 
 
 SINKS = [lambda p: JsonLines(p, CLASSES), lambda p: Csv(p, CLASSES), ImageNetFile, CocoResults]
@@ -187,6 +226,17 @@ def test_film_of_frames_of_odd_and_changing_sizes(tmp_path):
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 4
     assert abs(int(frames[1][47, 63, 1]) - 120) <= 3  # the edge that was added repeats its neighbour
     assert frames[3][10, 60, 1] < 5 and abs(int(frames[3][10, 2, 1]) - 120) <= 6  # narrow picture, black beside
+
+
+def test_film_of_a_live_clip_keeps_its_pace(tmp_path):
+    sink = Film(tmp_path / "a.mp4", 10)
+    sink.start([])
+    for index, dropped in ((3, 3), (4, 0), (9, 4), (10, 0)):
+        sink.write(replace(result(index), dropped=dropped))
+    sink.close()
+    _, frames, times = film_frames(sink.path)
+    assert np.allclose(times, [0, 0.1, 0.6, 0.7], atol=1e-3)
+    assert all(abs(int(frame[20, 20, 1]) - 4 * i) <= 3 for i, frame in zip((3, 4, 9, 10), frames))
 
 
 @pytest.mark.parametrize("done", [1, 13, 40])
