@@ -97,8 +97,9 @@ def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
     """The greatest difference as a share of the largest expected value; not a number where either is not finite."""
     if found.shape != expected.shape:
         return float("inf")
-    difference = np.abs(found - expected, dtype=np.float64).max()
-    return float(difference / (np.abs(expected).max() or 1.0))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - expected, dtype=np.float64).max()
+        return float(difference / (np.abs(expected).max() or 1.0))
 
 
 def _session(file: Path):

@@ -50,7 +50,7 @@ def require(package: str):
 
 
 def to_onnx(part: Part, args: Mapping, auxs: Mapping):
-    """-> onnx.ModelProto with these parameters (NDArrays by name), batch, height and width left open.
+    """-> onnx.ModelProto with these parameters (numpy or NDArray by name), batch, height and width left open.
 
     InputError: onnx is not installed. NotImplementedError: an operator, or a use of one, that has no counterpart here.
     """
@@ -70,7 +70,8 @@ def to_onnx(part: Part, args: Mapping, auxs: Mapping):
                 raise NotImplementedError(f"{name}: no ONNX form of MXNet's operator {op}")
             _OPERATORS[op](graph, name, sources, **{key: _read(text) for key, text in node.get("attrs", {}).items()})
         elif name not in part.inputs:
-            graph.values[name] = (args[name] if name in args else auxs[name]).asnumpy()
+            value = args[name] if name in args else auxs[name]
+            graph.values[name] = value.asnumpy() if isinstance(value, mx.nd.NDArray) else np.asarray(value)
     assert not heads & constants, "an output that no input has a part in"
     return _model(onnx, graph, part)
 
