@@ -58,29 +58,20 @@ def feature_symbol(cfg: EasyDict):
     return mx.sym.identity(sizes.operators(cfg).to_ring(both), name="conv_embed")
 
 
-def detection_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
-    """Detections of `windows` frames, each from the frames around it.
+def _flow(data, images, order, cfg: EasyDict):
+    current = mx.sym.repeat(data, repeats=window_frames(cfg), axis=0)
+    return flow(current, mx.sym.take(images, mx.sym.reshape(order, (-1,))), sizes.flownet(cfg))
 
-    `explain` adds the outputs flow<i> (F, 2, h, w) and weights<i> (F, 1, h, w) of window i.
 
-    Inputs: data (windows, 3, H, W), the frames themselves; data_cache (S, 3, H, W) and feat_cache (S, …), the ring of
-    images and of what `feature_symbol` gives; order (windows, F), the ring's slots of each window's frames; im_info
-    (windows, 3). Every frame of a window is warped by the flow from the frame itself, which is among them.
-    """
-    data, images, ring, order = (mx.sym.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
+def _detections(ring, motion, order, cfg: EasyDict, windows: int, explain: bool = False):
     ops, frames = sizes.operators(cfg), window_frames(cfg)
     slots = mx.sym.reshape(order, (-1,))
-    if cfg.TEST.WARP:
-        motion = flow(mx.sym.repeat(data, repeats=frames, axis=0), mx.sym.take(images, slots), sizes.flownet(cfg))
-    else:
-        motion = ops.zero_flow(ring, slots)
-    aggregated, inside = [], []
+    aggregated, weights = [], []
     for index in range(windows):
         span = (0, index * frames, (index + 1) * frames)
-        own_motion = mx.sym.slice_axis(motion, *span)
         found = ops.aggregate(
             ring,
-            own_motion,
+            mx.sym.slice_axis(motion, *span),
             mx.sym.slice_axis(slots, *span),
             feature_channels=cfg.network.FEAT_DIM,
             current=cfg.TEST.KEY_FRAME_INTERVAL,
@@ -89,9 +80,39 @@ def detection_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
         )
         aggregated.append(found[0])
         if explain:
-            inside.append(mx.sym.identity(own_motion, name=f"flow{index}"))
-            inside.append(mx.sym.identity(found[1], name=f"weights{index}"))
-    return mx.sym.Group(detections(mx.sym.concat(*aggregated, dim=0), cfg) + inside)
+            weights.append(mx.sym.identity(found[1], name=f"weights{index}"))
+    return mx.sym.Group(detections(mx.sym.concat(*aggregated, dim=0), cfg) + weights)
+
+
+def flow_symbol(cfg: EasyDict):
+    """Output flow (windows * F, 2, h, w) in feature cells, from each window's own frame to every frame of the window.
+
+    Inputs: data (windows, 3, H, W), the frames themselves; data_cache (S, 3, H, W), the ring of images; order
+    (windows, F), the ring's slots of each window's frames. The frame itself is among them.
+    """
+    return mx.sym.identity(_flow(*_variables("data", "data_cache", "order"), cfg), name="flow")
+
+
+def aggregation_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
+    """Detections of `windows` frames, each from the frames around it; `explain` adds the outputs weights<i>
+    (F, 1, h, w) of window i.
+
+    Inputs: feat_cache (S, ...), the ring of what `feature_symbol` gives; flow, as `flow_symbol` gives it; order
+    (windows, F), the ring's slots of each window's frames; im_info (windows, 3).
+    """
+    return _detections(*_variables("feat_cache", "flow", "order"), cfg, windows, explain)
+
+
+def detection_symbol(cfg: EasyDict):
+    """Flow, aggregation and heads in one, the published test network, for one window: inputs of `flow_symbol` and of
+    `aggregation_symbol`, but flow.
+    """
+    data, images, ring, order = _variables("data", "data_cache", "feat_cache", "order")
+    return _detections(ring, _flow(data, images, order, cfg), order, cfg, windows=1)
+
+
+def _variables(*names: str):
+    return map(mx.sym.Variable, names)
 
 
 def window_frames(cfg: EasyDict) -> int:
@@ -102,18 +123,16 @@ def window_frames(cfg: EasyDict) -> int:
 def parameters(cfg: EasyDict) -> tuple[dict[str, tuple], dict[str, tuple]]:
     """Shapes by name of what the networks need to test with: (args, auxs)."""
     data, frames = (1, 3, *cfg.SCALES), window_frames(cfg)
-    features, detection = feature_symbol(cfg), detection_symbol(cfg)
+    ring, order = {"data_cache": (frames, *data[1:])}, (1, frames)
+    features, motion = feature_symbol(cfg), flow_symbol(cfg)
     _, (cells,), _ = features.infer_shape(data=data)
+    _, (field,), _ = motion.infer_shape(data=data, order=order, **ring)
     args, auxs = params.shapes_of(features, data=data)
-    rest, _ = params.shapes_of(
-        detection,
-        data=data,
-        im_info=(1, 3),
-        data_cache=(frames, *data[1:]),
-        feat_cache=(frames, *cells[1:]),
-        order=(1, frames),
-    )
-    return {**args, **rest}, auxs
+    if cfg.TEST.WARP:
+        args.update(params.shapes_of(motion, data=data, order=order, **ring)[0])
+    aggregation = {"feat_cache": (frames, *cells[1:]), "order": order, "im_info": (1, 3), "flow": field}
+    args.update(params.shapes_of(aggregation_symbol(cfg), **aggregation)[0])
+    return args, auxs
 
 
 def read_parameters(cfg: EasyDict, weights: str | Path) -> tuple[dict, dict]:

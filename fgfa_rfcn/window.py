@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from easydict import EasyDict
 
-from fgfa_rfcn.network import detection_symbol, feature_symbol, read_parameters, window_frames
+from fgfa_rfcn.network import aggregation_symbol, feature_symbol, flow_symbol, read_parameters, window_frames
 from lib.bbox.detections import Detections
 from lib.engine.detect import Picture, batch_detections, chunks, picture
+from lib.engine.precision import Precision, precision_of
 from lib.engine.pretrained import read_pretrained
 from lib.engine.runtime import Forward, device
 from lib.errors import InputError
@@ -37,7 +38,8 @@ class VideoDetector:
     one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
     through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
     input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. watch: called
-    with what went on inside, frame by frame. names: of the classes 1..C; detections then know theirs.
+    with what went on inside, frame by frame. names: of the classes 1..C; detections then know theirs. precision: of
+    the feature and the flow network; float32 if None.
     """
 
     def __init__(
@@ -49,9 +51,12 @@ class VideoDetector:
         batch: int = 1,
         watch: Callable[[Inside], None] | None = None,
         names: Sequence[str] = (),
+        precision: Precision | None = None,
     ):
-        self._features = Forward(feature_symbol(cfg), context, args, auxs)
-        self._detection = Forward(detection_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
+        make = (precision or Precision()).network
+        self._features = make("features", feature_symbol(cfg), context, args, auxs)
+        self._flow = make("flow", flow_symbol(cfg), context, args, auxs) if cfg.TEST.WARP else None
+        self._aggregation = Forward(aggregation_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
         self._cfg, self._batch, self._watch, self._names = cfg, batch, watch, names
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
@@ -66,13 +71,16 @@ class VideoDetector:
         batch: int = 1,
         watch: Callable[[Inside], None] | None = None,
         names: Sequence[str] = (),
+        precision: Precision | None = None,
     ) -> VideoDetector:
         """From settings and a weights file, on the device that is the turn of `worker`.
 
-        InputError: no such weights, or weights of another network.
+        precision: what TEST.PRECISION says if None. InputError: no such weights, weights of another network, or a
+        precision that cannot be had.
         """
         args, auxs = read_parameters(cfg, weights)
-        return cls(device(cfg.gpus, worker), args, auxs, cfg, batch, watch, names)
+        precision = precision or precision_of(cfg.TEST.PRECISION, weights)
+        return cls(device(cfg.gpus, worker), args, auxs, cfg, batch, watch, names, precision)
 
     @classmethod
     def from_pretrained(
@@ -88,15 +96,17 @@ class VideoDetector:
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out
-        ring = None
+        size = ring = None
         pictures = (picture(frame, self._cfg) for frame in frames)
         for chunk in chunks(pictures, self._batch):
-            features = self._embed(chunk, count, ring)
+            size = size or chunk[0].data.shape
+            features = self._embed(chunk, count, size)
             if ring is None:
-                ring = self._ring(chunk[0], features.shape)
+                ring = self._ring(size, features.shape)
             for row, item in enumerate(chunk):
                 slot = (count + row) % self._slots
-                ring["data_cache"][slot] = item.data[0]
+                if self._flow:
+                    ring["data_cache"][slot] = item.data[0]
                 ring["feat_cache"][slot] = features[row]
             im_info = chunk[0].im_info
             count += len(chunk)
@@ -108,39 +118,49 @@ class VideoDetector:
             yield from self._detect(ring, indices, count, im_info)
             done = indices.stop
 
-    def _embed(self, chunk: list[Picture], count: int, ring: dict | None):
-        """Features and embedding of new frames, as an array of the device."""
-        shape = ring["data_cache"].shape[1:] if ring else chunk[0].data.shape[1:]
+    def _embed(self, chunk: list[Picture], count: int, size: tuple):
+        """Features and embedding of new frames, as an array of the device. size: of every frame of the clip."""
         for row, item in enumerate(chunk):
-            if item.data.shape[1:] != shape:
+            if item.data.shape != size:
                 raise InputError(
                     f"frame {count + row} of the clip is {item.data.shape[2:]} after resizing, those before it are "
-                    f"{shape[1:]} (height, width); run clips of different sizes one by one"
+                    f"{size[2:]} (height, width); run clips of different sizes one by one"
                 )
-        return self._features(data=np.concatenate([item.data for item in chunk]))["conv_embed_output"]
+        (features,) = self._features(data=np.concatenate([item.data for item in chunk])).values()
+        return features
 
-    def _ring(self, first: Picture, features: tuple) -> dict:
-        """The caches that the detection network reads, to be written slot by slot."""
-        frames = window_frames(self._cfg)
-        return self._detection.inputs(
-            data=(self._batch, *first.data.shape[1:]),
+    def _ring(self, size: tuple, features: tuple) -> dict:
+        """The caches that the networks read, to be written slot by slot."""
+        frames, stride = window_frames(self._cfg), self._cfg.network.RCNN_FEAT_STRIDE
+        cells = [-(-side // stride) for side in size[2:]]
+        order = (self._batch, frames)
+        ring = self._aggregation.inputs(
             im_info=(self._batch, 3),
-            order=(self._batch, frames),
-            data_cache=(self._slots, *first.data.shape[1:]),
+            order=order,
+            flow=(self._batch * frames, 2, *cells),
             feat_cache=(self._slots, *features[1:]),
         )
+        ring["flow"][:] = 0  # and stays so without a flow network
+        if self._flow:
+            ring.update(
+                self._flow.inputs(data=(self._batch, *size[1:]), order=order, data_cache=(self._slots, *size[1:]))
+            )
+        return ring
 
     def _detect(self, ring: dict, indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
         """Detections of the frames `indices`; a short batch at the end of a clip is filled up with its last frame."""
         centres = [*indices, *[indices[-1]] * (self._batch - len(indices))]
         offsets = np.arange(-self._before, self._after + 1)
         windows = np.clip(np.add.outer(centres, offsets), 0, count - 1)
-        for row, centre in enumerate(centres):
-            ring["data"][row] = ring["data_cache"][centre % self._slots]
+        order = (windows % self._slots).astype(np.float32)
+        if self._flow:
+            for row, centre in enumerate(centres):
+                ring["data"][row] = ring["data_cache"][centre % self._slots]
+            (ring["flow"][:],) = self._flow(order=order).values()
         im_infos = np.repeat(im_info, self._batch, axis=0)
-        outputs = self._detection(order=(windows % self._slots).astype(np.float32), im_info=im_infos)
+        outputs = self._aggregation(order=order, im_info=im_infos)
         if self._watch:
+            motion = ring["flow"].asnumpy().reshape(*windows.shape, *ring["flow"].shape[1:])
             for row, centre in enumerate(indices):
-                motion, weights = (outputs[f"{name}{row}_output"].asnumpy() for name in ("flow", "weights"))
-                self._watch(Inside(centre, windows[row], motion, weights[:, 0]))
+                self._watch(Inside(centre, windows[row], motion[row], outputs[f"weights{row}_output"].asnumpy()[:, 0]))
         return batch_detections(outputs, im_infos, self._cfg.TEST, self._names)[: len(indices)]

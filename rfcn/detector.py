@@ -8,9 +8,10 @@ from pathlib import Path
 from easydict import EasyDict
 
 from lib.engine import detect
+from lib.engine.precision import Precision, precision_of
 from lib.engine.pretrained import read_pretrained
-from lib.engine.runtime import device
-from rfcn.network import read_parameters, test_symbol
+from lib.engine.runtime import Forward, device
+from rfcn.network import feature_symbol, head_symbol, read_parameters
 
 
 class FrameDetector(detect.FrameDetector):
@@ -18,15 +19,29 @@ class FrameDetector(detect.FrameDetector):
 
     @classmethod
     def load(
-        cls, cfg: EasyDict, weights: str | Path, worker: int = 0, batch: int | None = None, names: Sequence[str] = ()
+        cls,
+        cfg: EasyDict,
+        weights: str | Path,
+        worker: int = 0,
+        batch: int | None = None,
+        names: Sequence[str] = (),
+        precision: Precision | None = None,
     ) -> FrameDetector:
         """From settings and a weights file, on the device that is the turn of `worker`.
 
-        InputError: no such weights, or weights of another network.
+        precision: of the feature network; what TEST.PRECISION says if None. InputError: no such weights, weights of
+        another network, or a precision that cannot be had.
         """
         args, auxs = read_parameters(cfg, weights)
-        context, batch = device(cfg.gpus, worker), batch or cfg.TEST.BATCH_IMAGES
-        return cls(test_symbol(cfg), context, args, auxs, cfg, batch, names)
+        context, precision = device(cfg.gpus, worker), precision or precision_of(cfg.TEST.PRECISION, weights)
+        features = precision.network("features", feature_symbol(cfg), context, args, auxs)
+        heads = Forward(head_symbol(cfg), context, args, auxs)
+
+        def forward(data, im_info):
+            (maps,) = features(data=data).values()
+            return heads(features=maps, im_info=im_info)
+
+        return cls(forward, cfg, batch or cfg.TEST.BATCH_IMAGES, names)
 
     @classmethod
     def from_pretrained(

@@ -25,8 +25,20 @@ def train_symbol(cfg: EasyDict):
     return training_losses(features(mx.sym.Variable("data"), cfg), cfg)
 
 
+def feature_symbol(cfg: EasyDict):
+    """Input data (N, 3, H, W); output features (N, FEAT_DIM, h, w)."""
+    return mx.sym.identity(features(mx.sym.Variable("data"), cfg), name="features")
+
+
+def head_symbol(cfg: EasyDict):
+    """Inputs features (N, FEAT_DIM, h, w), im_info (N, 3); outputs as `test_symbol`."""
+    return mx.sym.Group(detections(mx.sym.Variable("features"), cfg))
+
+
 def test_symbol(cfg: EasyDict):
-    """Inputs data (N, 3, H, W), im_info (N, 3); outputs rois, cls_prob_reshape, bbox_pred_reshape."""
+    """Both in one, the published test network: inputs data (N, 3, H, W), im_info (N, 3); outputs rois,
+    cls_prob_reshape, bbox_pred_reshape.
+    """
     return mx.sym.Group(detections(features(mx.sym.Variable("data"), cfg), cfg))
 
 
@@ -46,10 +58,9 @@ def read_parameters(cfg: EasyDict, weights: str | Path) -> tuple[dict, dict]:
 
 def export_parts(cfg: EasyDict) -> dict[str, Part]:
     """The networks by the name of their ONNX file: all of R-FCN but proposals and pooling."""
-    maps = mx.sym.identity(features(mx.sym.Variable("data"), cfg), name="features")
     heads = detection_maps(mx.sym.Variable("features"), cfg)
     return {
-        "features": Part(maps, {"data": 3}, 1, "R-FCN: pictures, RGB minus mean -> features"),
+        "features": Part(feature_symbol(cfg), {"data": 3}, 1, "R-FCN: pictures, RGB minus mean -> features"),
         "heads": Part(
             heads, {"features": cfg.network.FEAT_DIM}, cfg.network.RCNN_FEAT_STRIDE, "R-FCN: features -> maps"
         ),

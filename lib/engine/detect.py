@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +13,6 @@ from lib.bbox.detections import Detections
 from lib.bbox.transform import clip, decode
 from lib.dataset.image import prepare
 from lib.engine.pretrained import named
-from lib.engine.runtime import Forward
 from lib.nms.nms import nms_per_class
 
 
@@ -59,21 +58,13 @@ def batch_detections(
 class FrameDetector:
     """Detects objects in each frame by itself, `batch` frames of one size at a time.
 
-    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order. names: of the
-    classes 1..C; detections then know theirs.
+    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order. forward: the
+    network, from data (N, 3, h, w) and im_info (N, 3) to its outputs by name. names: of the classes 1..C; detections
+    then know theirs.
     """
 
-    def __init__(
-        self,
-        symbol,
-        context,
-        args: Mapping,
-        auxs: Mapping,
-        cfg: EasyDict,
-        batch: int = 1,
-        names: Sequence[str] = (),
-    ):
-        self._forward = Forward(symbol, context, args, auxs)
+    def __init__(self, forward: Callable[..., Mapping], cfg: EasyDict, batch: int = 1, names: Sequence[str] = ()):
+        self._forward = forward
         self._cfg, self._batch, self._names = cfg, batch, names
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:

@@ -6,7 +6,7 @@ so another engine for the same symbols replaces this file alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -73,35 +73,30 @@ class Forward:
     """Inference: `Forward(symbol, context, args, auxs)(data=…) -> {output name: NDArray}`.
 
     args, auxs: parameters by name; those that the symbol does not use are left out. The arrays returned are valid
-    until the next call.
+    until the next call. watch: called with the name and the handle of every array inside, at each call.
     """
 
-    def __init__(self, symbol, context, args: Mapping, auxs: Mapping):
+    def __init__(self, symbol, context, args: Mapping, auxs: Mapping, watch: Callable | None = None):
         self.outputs = symbol.list_outputs()
-        self._arguments, kept = set(symbol.list_arguments()), set(symbol.list_auxiliary_states())
-        self._context = context
+        arguments, kept = set(symbol.list_arguments()), set(symbol.list_auxiliary_states())
         self._bound = _Bound(
             symbol,
             context,
-            _as_arrays({name: value for name, value in args.items() if name in self._arguments}),
+            _as_arrays({name: value for name, value in args.items() if name in arguments}),
             _as_arrays({name: value for name, value in auxs.items() if name in kept}),
             "null",
         )
+        self._watch = watch
 
     def inputs(self, **shapes: tuple) -> dict:
-        """Binds for these shapes and gives the input arrays themselves, to be written in place between calls.
-
-        One that the symbol does not use is an array of its own.
-        """
-        used = {name: shape for name, shape in shapes.items() if name in self._arguments}
-        executor = self._bound.executor(used)
-        return {
-            name: executor.arg_dict[name] if name in used else mx.nd.zeros(shape, self._context)
-            for name, shape in shapes.items()
-        }
+        """Binds for these shapes and gives the input arrays themselves, to be written in place between calls."""
+        executor = self._bound.executor(shapes)
+        return {name: executor.arg_dict[name] for name in shapes}
 
     def __call__(self, **inputs) -> dict:
         executor = self._bound.fill(inputs)
+        if self._watch:
+            executor.set_monitor_callback(self._watch, monitor_all=True)
         return dict(zip(self.outputs, executor.forward(is_train=False)))
 
 

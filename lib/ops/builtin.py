@@ -18,11 +18,6 @@ def to_ring(features):
     return features
 
 
-def zero_flow(ring, order):
-    """Flow (F, 2, h, w) of nothing moving, for a window of the ring."""
-    return mx.sym.zeros_like(mx.sym.take(mx.sym.slice_axis(ring, 1, 0, 2), order))
-
-
 def aggregate(
     ring, flow, order, feature_channels: int, current: int, name: str | None = None, with_weights: bool = False
 ):

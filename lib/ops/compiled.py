@@ -45,11 +45,6 @@ def to_ring(features):
     return kind.transpose(features, axes=(0, 2, 3, 1))
 
 
-def zero_flow(ring, order):
-    """Flow (F, 2, H, W) of nothing moving, for a window of the ring (S, H, W, C)."""
-    return mx.sym.zeros_like(mx.sym.take(mx.sym.transpose(mx.sym.slice_axis(ring, 3, 0, 2), (0, 3, 1, 2)), order))
-
-
 def aggregate(
     features, flow, order, feature_channels: int, current: int, name: str | None = None, with_weights: bool = False
 ):

@@ -78,7 +78,7 @@ def frames():
 
 
 def detector(batch=1):
-    return FrameDetector(build_symbol(CFG), mx.cpu(), ARGS, AUXS, CFG, batch)
+    return FrameDetector(Forward(build_symbol(CFG), mx.cpu(), ARGS, AUXS), CFG, batch)
 
 
 def test_batch_equals_single_while_sizes_change(frames):

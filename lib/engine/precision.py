@@ -1,0 +1,152 @@
+"""Networks of convolutions in less precision, for testing on a CPU: bfloat16, or int8 with calibrated ranges.
+
+MXNet's own passes over oneDNN do the work. They know nothing of the compiled operators, so that a detector's feature
+and flow networks are symbols of their own, which a `Precision` turns into something to run; the rest stays in float32.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lib.engine.runtime import Forward
+from lib.errors import InputError
+from lib.files import replacing, sha256
+from lib.mx import mx
+
+_AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
+_FUSED = "MKLDNN_QUANTIZE"  # oneDNN's grouping of a convolution with what follows it
+
+Ranges = Sequence[Sequence[float]]  # [low, high] of every layer that int8 must know, in the order of the graph
+
+
+class Precision:
+    """Float32."""
+
+    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+        """The detector's network `name`: a symbol of MXNet's own operators, of one output, with float32 parameters."""
+        return Forward(symbol, context, args, auxs)
+
+
+class Bfloat16(Precision):
+    """Convolutions in bfloat16, sums in float32. InputError: this processor cannot."""
+
+    def __init__(self) -> None:
+        if not _AVX512 <= _processor_flags():
+            raise InputError(
+                "TEST.PRECISION: bfloat16 needs a processor with AVX-512, which this one has not; take int8 or float32"
+            )
+
+    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+        symbol, args, auxs = in_bfloat16(symbol, args, auxs)
+        return Forward(symbol, context, args, auxs)
+
+
+class Int8(Precision):
+    """Convolutions of 8-bit numbers. ranges: what calibration saw, by the network's name."""
+
+    def __init__(self, ranges: Mapping[str, Ranges]):
+        self._ranges = ranges
+
+    @classmethod
+    def beside(cls, weights: str | Path) -> Int8:
+        """With the ranges saved beside a weights file. InputError: there are none, or they are of other weights."""
+        path = ranges_path(weights)
+        advice = "run calibrate.py of the method with the same --cfg and --weights"
+        if not path.is_file():
+            raise InputError(f"{path}: TEST.PRECISION int8 needs this file; {advice}")
+        try:
+            stored = json.loads(path.read_text())
+            made_for, ranges = stored["weights_sha256"], stored["ranges"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: not a file of ranges, or cut short; {advice}") from None
+        if made_for != sha256(weights):
+            raise InputError(f"{path}: of other weights than those in {weights}; {advice}")
+        return cls(ranges)
+
+    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+        symbol, args, auxs = _Quantized(symbol, args, auxs).with_ranges(self._ranges[name])
+        return Forward(symbol, context, args, auxs)
+
+
+class Calibration(Precision):
+    """Float32, watching the ranges of all layers that int8 must know."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Quantized] = {}
+
+    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+        self._seen[name] = quantized = _Quantized(symbol, args, auxs)
+        return Forward(quantized.fused, context, args, auxs, watch=quantized.collector.collect)
+
+    def save(self, weights: str | Path) -> Path:
+        """Writes the ranges beside the weights -> the file."""
+        path = ranges_path(weights)
+        ranges = {name: quantized.ranges() for name, quantized in self._seen.items()}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps({"weights_sha256": sha256(weights), "ranges": ranges}) + "\n")
+        return path
+
+
+def precision_of(kind: str, weights: str | Path) -> Precision:
+    """What `TEST.PRECISION` says, for these weights. InputError: see `Bfloat16` and `Int8.beside`."""
+    return {"float32": Precision, "bfloat16": Bfloat16, "int8": lambda: Int8.beside(weights)}[kind]()
+
+
+def ranges_path(weights: str | Path) -> Path:
+    """fgfa-0000.params -> fgfa-0000.int8.json."""
+    return Path(weights).with_suffix(".int8.json")
+
+
+def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
+    """(symbol, args, auxs) with convolutions and their weights in bfloat16; inputs and outputs stay in float32."""
+    amp = importlib.import_module(f"{mx.__name__}.contrib.amp")
+    symbol, args, auxs = amp.convert_model(
+        symbol,
+        _used(args, symbol.list_arguments()),
+        _used(auxs, symbol.list_auxiliary_states()),
+        target_dtype="bfloat16",
+        # Deconvolutions are in float32, and Concat takes inputs of one type only.
+        fp32_ops=[*amp.lists.symbol_bf16.FP32_FUNCS, "Concat"],
+        cast_optional_params=True,
+    )
+    outputs = [mx.sym.amp_cast(output, dtype="float32", name=output.name) for output in symbol]
+    return mx.sym.Group(outputs), args, auxs
+
+
+class _Quantized:
+    """A network on its way to int8.
+
+    fused: the float32 network with oneDNN's groups of operators, as the quantized one will have them; collector: to
+    be called with the arrays inside it.
+    """
+
+    def __init__(self, symbol, args: Mapping, auxs: Mapping):
+        self.fused = symbol.get_backend_symbol(_FUSED)
+        self._args, self._auxs = _used(args, self.fused.list_arguments()), auxs
+        self._symbol, _, _, self.collector = mx.contrib.quantization.quantize_graph(
+            self.fused, self._args, auxs, calib_mode="naive", quantized_dtype="auto", quantize_mode="smart"
+        )
+
+    def ranges(self) -> Ranges:
+        """[low, high] of every layer that the collector was asked for."""
+        return [[float(end) for end in self.collector.min_max_dict[layer]] for layer in self.collector.include_layer]
+
+    def with_ranges(self, ranges: Ranges) -> tuple:
+        """(symbol, args, auxs) in int8. By place, for names are counted from wherever the process has got to."""
+        self.collector.min_max_dict = dict(zip(self.collector.include_layer, ranges))
+        symbol, args, auxs = mx.contrib.quantization.calib_graph(
+            self._symbol, self._args, self._auxs, self.collector, calib_mode="naive", logger=None
+        )
+        return symbol.get_backend_symbol(_FUSED), args, auxs
+
+
+def _used(values: Mapping, names: Sequence[str]) -> dict:
+    return {name: values[name] for name in names if name in values}
+
+
+def _processor_flags() -> set[str]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    return {flag for line in lines if line.startswith("flags") for flag in line.split()}

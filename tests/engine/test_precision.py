@@ -1,0 +1,154 @@
+"""Feature and flow networks in int8 and bfloat16."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+from fgfa_rfcn.network import feature_symbol, flow_symbol
+from fgfa_rfcn.window import VideoDetector
+from lib.engine import precision
+from lib.engine.checkpoints import save_params
+from lib.engine.precision import Bfloat16, Calibration, Int8, Precision, in_bfloat16, precision_of, ranges_path
+from lib.engine.pretrained import read_pretrained
+from lib.errors import InputError
+from lib.mx import mx
+from lib.nets.params import load
+from tests import tiny
+from tests.golden import rows, same_share
+
+CFG = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 1})
+ARGS, AUXS = tiny.weights(CFG)
+SYMBOLS = {"features": feature_symbol, "flow": flow_symbol}
+
+
+def inputs(name, height=48, width=64):
+    data = np.stack([frame.transpose(2, 0, 1) - np.float32(110) for frame in tiny.clip(3, height, width)])
+    order = np.arange(3, dtype=np.float32)[None]
+    return {"features": {"data": data}, "flow": {"data": data[1:2], "data_cache": data, "order": order}}[name]
+
+
+def run(kind: Precision, name: str) -> np.ndarray:
+    network = kind.network(name, SYMBOLS[name](CFG), mx.cpu(), ARGS, AUXS)
+    (output,) = network(**inputs(name)).values()
+    return output.asnumpy()
+
+
+def distance(found, expected):
+    assert found.shape == expected.shape and found.dtype == np.float32
+    return np.abs(found - expected).mean() / np.abs(expected).mean()
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "fgfa-0000.params"
+    save_params(path, ARGS, AUXS)
+    return path
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_int8_is_near_float32_on_trained_weights(name):
+    """Those of a made-up network may well cancel out, and then nothing of 8 bits is left."""
+    cfg, path, _ = read_pretrained(tiny.ROOT / "model/minivid/fgfa", ["TEST.KEY_FRAME_INTERVAL=1"])
+    trained = load(path)
+
+    def output(kind):
+        (found,) = kind.network(name, SYMBOLS[name](cfg), mx.cpu(), *trained)(**inputs(name, 96, 128)).values()
+        return found.asnumpy()
+
+    calibration = Calibration()
+    expected = output(Precision())
+    assert distance(output(calibration), expected) < 1e-4
+    found = output(Int8({name: calibration._seen[name].ranges()}))
+    assert 1e-3 < distance(found, expected) < 0.15  # so it is not float32 under another name
+
+
+def test_ranges_are_kept_beside_the_weights(weights):
+    calibration = Calibration()
+    run(calibration, "flow")
+    assert calibration.save(weights) == ranges_path(weights) == weights.parent / "fgfa-0000.int8.json"
+    assert Int8.beside(weights)._ranges == {"flow": calibration._seen["flow"].ranges()}
+
+
+def test_int8_does_not_depend_on_how_many_networks_the_process_has_made(weights):
+    """MXNet counts up the names of nameless operators; ranges must not get lost for it."""
+    calibration = Calibration()
+    run(calibration, "features")
+    calibration.save(weights)
+    first = run(Int8.beside(weights), "features")
+    mx.sym.Variable("x") + 1
+    run(Precision(), "flow")
+    np.testing.assert_array_equal(run(Int8.beside(weights), "features"), first)
+
+
+def test_ranges_that_are_too_narrow_are_felt(weights):
+    calibration = Calibration()
+    run(calibration, "features")
+    calibration.save(weights)
+    narrow = {"features": [[low / 20, high / 20] for low, high in Int8.beside(weights)._ranges["features"]]}
+    assert distance(run(Int8(narrow), "features"), run(Precision(), "features")) > 0.3
+
+
+def test_a_detector_in_int8_finds_what_it_finds_in_float32(weights):
+    frames = tiny.clip(4)
+    calibration = Calibration()
+    expected = list(VideoDetector.load(CFG, weights, precision=calibration)(frames))
+    with pytest.raises(InputError, match=r"fgfa-0000.int8.json: TEST.PRECISION int8 needs this file; run calibrate.py"):
+        precision_of("int8", weights)
+    calibration.save(weights)
+    cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 1, "PRECISION": "int8"})
+    for one, other in zip(expected, VideoDetector.load(cfg, weights)(frames)):
+        assert len(one) == len(other)
+        assert np.abs(np.sort(one.scores) - np.sort(other.scores)).mean() < 0.1
+        assert same_share(rows(one), rows(other)) < 1
+
+
+def test_ranges_of_other_weights_or_broken_are_refused(weights):
+    calibration = Calibration()
+    run(calibration, "features")
+    path = calibration.save(weights)
+    save_params(weights, {**ARGS, "em_conv3_bias": ARGS["em_conv3_bias"] + 1}, AUXS)
+    with pytest.raises(InputError, match="of other weights than those in"):
+        Int8.beside(weights)
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(InputError, match="not a file of ranges, or cut short"):
+        Int8.beside(weights)
+
+
+def test_bfloat16_without_avx512_is_refused(monkeypatch):
+    monkeypatch.setattr(precision, "_processor_flags", lambda: {"avx2"})
+    with pytest.raises(InputError, match=r"bfloat16 needs a processor with AVX-512.*int8 or float32"):
+        precision_of("bfloat16", "any")
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_types_fit_together_in_bfloat16(name):
+    """Also where the processor cannot run it."""
+    symbol, args, _ = in_bfloat16(SYMBOLS[name](CFG), *weights_as_arrays())
+    executor = symbol.simple_bind(mx.cpu(), grad_req="null", **{k: v.shape for k, v in inputs(name).items()})
+    assert executor.outputs[0].dtype == np.float32
+    convolution = {"features": "conv1_weight", "flow": "flow_conv1_weight"}[name]
+    assert args[convolution].dtype == executor.arg_dict[convolution].dtype != np.float32
+
+
+def weights_as_arrays():
+    return [{name: mx.nd.array(value) for name, value in part.items()} for part in (ARGS, AUXS)]
+
+
+@pytest.mark.skipif(
+    not precision._AVX512 <= precision._processor_flags(), reason="this processor has no AVX-512 for bfloat16"
+)
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_bfloat16_is_near_float32(name):
+    assert 1e-5 < distance(run(Bfloat16(), name), run(Precision(), name)) < 0.03
+
+
+def test_calibrate_command(tmp_path, weights, capsys):
+    cfg = tmp_path / "tiny.yaml"
+    cfg.write_text(yaml.safe_dump(tiny.nested(TEST={"KEY_FRAME_INTERVAL": 1})))
+    frames = tiny.ROOT / "data/minivid_val/Data/VID/val/MiniVID_val_0010"
+    options = ["--cfg", cfg, "--weights", weights, "--input", frames]
+    tiny.run_script("fgfa_rfcn/calibrate.py", *options, "--frames", 2)
+    assert set(Int8.beside(weights)._ranges) == {"features", "flow"}
+    assert "--frames 0: must be 1 or more" in tiny.refused(capsys, "fgfa_rfcn/calibrate.py", *options, "--frames", 0)
