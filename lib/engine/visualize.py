@@ -29,7 +29,7 @@ def draw(
     labels: bool = True,
     zoom: int = 1,
 ) -> np.ndarray:
-    """The image with a box and a label "name 0.98", "name #7 0.98" if tracked, for every detection of at least
+    """The image with a box and a label "name 0.98", "#7 name 0.98" if tracked, for every detection of at least
     `threshold`.
 
     names and colours are of classes 1..C in order; without colours `default_colour` gives them. `zoom` enlarges the
@@ -52,8 +52,8 @@ def draw(
         taken: list[tuple[int, int, int, int]] = []
         plates = []
         for i in ascending[::-1]:
-            track = f" #{detections.tracks[i]}" if isinstance(detections, Tracked) else ""
-            text = f"{names[detections.classes[i] - 1]}{track} {detections.scores[i]:.2f}"
+            track = f"#{detections.tracks[i]} " if isinstance(detections, Tracked) else ""
+            text = f"{track}{names[detections.classes[i] - 1]} {detections.scores[i]:.2f}"
             plate = _plate(text, paint[i], _letter_size(height, width), width)
             place = _place(plate.shape, corners[i], (height, width), line, taken)
             plates.append((place, plate))

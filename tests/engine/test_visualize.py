@@ -64,7 +64,7 @@ def test_label_tells_the_track(monkeypatch):
     boxes = found((10, 20, 60, 90, 0.9, 1), (100, 20, 150, 90, 0.8, 2))
     draw(grey(), boxes, ["cat", "dog"])
     draw(grey(), Tracked(boxes.boxes, boxes.scores, boxes.classes, np.array([4, 17])), ["cat", "dog"])
-    assert texts == ["cat 0.90", "dog 0.80", "cat #4 0.90", "dog #17 0.80"]
+    assert texts == ["cat 0.90", "dog 0.80", "#4 cat 0.90", "#17 dog 0.80"]
 
 
 def test_zoom_enlarges_and_moves_boxes_with_it():
