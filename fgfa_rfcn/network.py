@@ -10,7 +10,7 @@ from lib.mx import mx
 from lib.nets import params, sizes
 from lib.nets.aggregation import embedding
 from lib.nets.detection import detection_maps, detections, training_losses
-from lib.nets.flownet import flow, is_flow_layer
+from lib.nets.flownet import flow, flow_of_prepared, is_flow_layer, prepare
 from lib.nets.onnx_graph import Part
 from lib.nets.resnet import feature_map
 from lib.ops.builtin import cosine, weigh
@@ -59,8 +59,10 @@ def feature_symbol(cfg: EasyDict):
 
 
 def _flow(data, images, order, cfg: EasyDict):
-    current = mx.sym.repeat(data, repeats=window_frames(cfg), axis=0)
-    return flow(current, mx.sym.take(images, mx.sym.reshape(order, (-1,))), sizes.flownet(cfg))
+    net = sizes.flownet(cfg)
+    current = mx.sym.repeat(prepare(data, net), repeats=window_frames(cfg), axis=0)
+    other = mx.sym.take(prepare(images, net), mx.sym.reshape(order, (-1,)))
+    return flow_of_prepared(current, other, net)
 
 
 def _detections(ring, motion, order, cfg: EasyDict, windows: int, explain: bool = False):

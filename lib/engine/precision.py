@@ -81,12 +81,15 @@ class Calibration(Precision):
         self._seen[name] = quantized = _Quantized(symbol, args, auxs)
         return Forward(quantized.fused, context, args, auxs, watch=quantized.collector.collect)
 
+    def ranges(self) -> dict[str, Ranges]:
+        """What was seen, by the network's name."""
+        return {name: quantized.ranges() for name, quantized in self._seen.items()}
+
     def save(self, weights: str | Path) -> Path:
         """Writes the ranges beside the weights -> the file."""
         path = ranges_path(weights)
-        ranges = {name: quantized.ranges() for name, quantized in self._seen.items()}
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"weights_sha256": sha256(weights), "ranges": ranges}) + "\n")
+            temporary.write_text(json.dumps({"weights_sha256": sha256(weights), "ranges": self.ranges()}) + "\n")
         return path
 
 

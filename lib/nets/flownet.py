@@ -48,9 +48,15 @@ def _double(x, like, name: str, filters: int):
     return mx.sym.Crop(x, like, offset=(1, 1))
 
 
-def _halve(x, name: str):
+def _halve(x):
     """2x2 average, sizes rounded up: windows at the border divide by the cells that exist."""
-    return mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full", name=name)
+    return mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full")
+
+
+def prepare(images, net: FlowNet):
+    """images (N, 3, H, W), RGB minus mean -> as `flow_of_prepared` takes them, half the size if net.pool_input."""
+    images = images / 255.0
+    return _halve(images) if net.pool_input else images
 
 
 def encode(x, net: FlowNet) -> list:
@@ -73,10 +79,12 @@ def flow(current, other, net: FlowNet, every_scale: bool = False):
     every_scale: -> list of flows from the finest to the coarsest, for pre-training; all but the first are the raw
     predictions of the decoder's levels.
     """
-    x = mx.sym.concat(current / 255.0, other / 255.0, dim=1)
-    if net.pool_input:
-        x = _halve(x, "flow_pool")
-    levels = encode(x, net)
+    return flow_of_prepared(prepare(current, net), prepare(other, net), net, every_scale)
+
+
+def flow_of_prepared(current, other, net: FlowNet, every_scale: bool = False):
+    """As `flow`, for images that are through `prepare`."""
+    levels = encode(mx.sym.concat(current, other, dim=1), net)
     x = levels[-1]
     predictions = []
     for index, (level, filters) in enumerate(zip(range(len(levels), 2, -1), net.decoder), start=1):
@@ -87,7 +95,7 @@ def flow(current, other, net: FlowNet, every_scale: bool = False):
         upsampled = _double(coarse, below, f"upsample_flow{level}to{level - 1}", 2)
         x = mx.sym.concat(below, detail, upsampled, dim=1)
     if net.pool_output:
-        x = _halve(x, "flow_out_pool")
+        x = _halve(x)
     finest = _conv(x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
     return [finest, *predictions] if every_scale else finest
 

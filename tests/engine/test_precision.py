@@ -60,7 +60,7 @@ def test_int8_is_near_float32_on_trained_weights(name):
     calibration = Calibration()
     expected = output(Precision())
     assert distance(output(calibration), expected) < 1e-4
-    found = output(Int8({name: calibration._seen[name].ranges()}))
+    found = output(Int8(calibration.ranges()))
     assert 1e-3 < distance(found, expected) < 0.15  # so it is not float32 under another name
 
 
@@ -68,7 +68,7 @@ def test_ranges_are_kept_beside_the_weights(weights):
     calibration = Calibration()
     run(calibration, "flow")
     assert calibration.save(weights) == ranges_path(weights) == weights.parent / "fgfa-0000.int8.json"
-    assert Int8.beside(weights)._ranges == {"flow": calibration._seen["flow"].ranges()}
+    assert Int8.beside(weights)._ranges == calibration.ranges()
 
 
 def test_int8_does_not_depend_on_how_many_networks_the_process_has_made(weights):

@@ -38,7 +38,7 @@ def test_fewer_levels():
 
 def test_halving_rounds_up_and_divides_by_the_cells_that_exist():
     x = np.float32([[[[1, 3, 5], [2, 4, 7], [10, 20, 40]]]])
-    (out,) = Forward(_halve(mx.sym.Variable("x"), "half"), mx.cpu(), {}, {})(x=x).values()
+    (out,) = Forward(_halve(mx.sym.Variable("x")), mx.cpu(), {}, {})(x=x).values()
     np.testing.assert_allclose(out.asnumpy()[0, 0], [[2.5, 6], [15, 40]])
 
 
