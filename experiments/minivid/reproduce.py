@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.config import load_config
+from lib.engine.evaluate import already_done
 from lib.engine.setup import start_logging
 from lib.errors import InputError, command
 
@@ -22,23 +24,40 @@ log = logging.getLogger(__name__)
 RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
 FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
 RESULTS = Path("output/minivid/results")
-WINDOWS = (0, 1, 2, 5, 9)
+WINDOWS = (5, 2, 1, 0)  # K to test with beside 9, which training ends with
+
+
+class Test(NamedTuple):
+    """What results of a test come from: a YAML file, settings over it, weights."""
+
+    cfg: str
+    settings: list[str]
+    weights: Path
 
 
 class Step(NamedTuple):
-    """A command, and the file that it leaves when it ends well."""
+    """A command, and the file that it leaves when it ends well; if results of a test, what they must come from."""
 
     name: str
     arguments: list[str]
     leaves: Path
+    test: Test | None = None
+
+    def done(self) -> bool:
+        """Whether the file is there, and not of other settings or weights."""
+        if self.test is None or not self.leaves.is_file():
+            return self.leaves.is_file()
+        cfg = load_config(self.test.cfg, self.test.settings)
+        return already_done(self.leaves.parent, cfg, self.test.weights)
 
 
-def _weights(name: str) -> Path:
-    return Path("output/fgfa_rfcn/MiniVID", name, "VID_train_15frames/fgfa_minivid-0001.params")
+def _weights(method: str, name: str) -> Path:
+    prefix = {"rfcn": "rfcn", "fgfa_rfcn": "fgfa"}[method]
+    return Path("output", method, "MiniVID", name, f"VID_train_15frames/{prefix}_minivid-0001.params")
 
 
-FGFA_WEIGHTS = _weights(Path(FGFA).stem)
-UNWARPED_WEIGHTS = _weights("no_warp")
+FGFA_WEIGHTS = _weights("fgfa_rfcn", Path(FGFA).stem)
+UNWARPED_WEIGHTS = _weights("fgfa_rfcn", "no_warp")
 
 
 def steps() -> list[Step]:
@@ -52,7 +71,7 @@ def steps() -> list[Step]:
         _train("fgfa_rfcn", FGFA, RESULTS / "fgfa_k9"),
         _train("fgfa_rfcn", FGFA, RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
     ]
-    for reach in reversed(WINDOWS):
+    for reach in WINDOWS:
         plan.append(_test(f"fgfa_k{reach}", FGFA_WEIGHTS, reach))
         plan.append(_test(f"nowarp_k{reach}", UNWARPED_WEIGHTS, reach, "TEST.WARP=false"))
     plan.append(_test("mean_k9", FGFA_WEIGHTS, 9, "TEST.WEIGHTS=mean"))
@@ -77,15 +96,18 @@ def _flow_error(when: str, weights: Path) -> Step:
 def _train(method: str, cfg: str, results: Path, name: str = "", *settings: str) -> Step:
     script = f"experiments/{method}/{method}_end2end_train_test.py"
     arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
+    changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
     if name:
-        arguments += ["--name", name, "--set", *settings, *(each.replace("TRAIN", "TEST") for each in settings)]
-    return Step(f"train {name or method}", arguments, results / "results.json")
+        arguments += ["--name", name, "--set", *changed]
+    test = Test(cfg, [*changed, "TRAIN.RESUME=true"], _weights(method, name or Path(cfg).stem))
+    return Step(f"train {name or method}", arguments, results / "results.json", test)
 
 
 def _test(name: str, weights: Path, reach: int, *settings: str) -> Step:
     arguments = ["experiments/fgfa_rfcn/fgfa_rfcn_test.py", "--cfg", FGFA, "--weights", str(weights)]
-    arguments += ["--output", str(RESULTS / name), "--set", f"TEST.KEY_FRAME_INTERVAL={reach}", *settings]
-    return Step(f"test {name}", arguments, RESULTS / name / "results.json")
+    changed = [f"TEST.KEY_FRAME_INTERVAL={reach}", *settings]
+    arguments += ["--output", str(RESULTS / name), "--set", *changed]
+    return Step(f"test {name}", arguments, RESULTS / name / "results.json", Test(FGFA, changed, weights))
 
 
 def _seq_nms(name: str) -> Step:
@@ -107,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
         shown = f"python {' '.join(step.arguments)}"
         if args.list:
             log.info(shown)
-        elif step.leaves.is_file():
+        elif step.done():
             log.info("%s: done before (%s)", step.name, step.leaves)
         else:
             begun = time.monotonic()
