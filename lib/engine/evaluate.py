@@ -58,13 +58,14 @@ def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path
 
 
 def truth_of(cfg: EasyDict) -> Truth:
-    """The objects of the test list, and their motion."""
+    """The objects of the test list, and their motion where the evaluation asks for it."""
     root = Path(cfg.dataset.dataset_path)
     return load_truth(
         root / "Annotations" / "VID",
         list_path(root, cfg.dataset.test_image_set),
         classes_of(cfg),
         motion_file=Path(cfg.dataset.motion_iou_path) if cfg.dataset.motion_iou_path else None,
+        motion=cfg.dataset.enable_detailed_eval or bool(cfg.TEST.MOTION_RANGES),
         cache=Path(cfg.output_path) / "cache",
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,3 +93,15 @@ def test_what_is_wrong_is_told_before_a_detector_is_made(cfg, tmp_path, change, 
     with pytest.raises(InputError, match="slow"):
         evaluate.test(cfg, fails, tmp_path / "x.params", tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_annotations_without_tracks_are_enough_where_motion_is_not_asked_for(cfg, minivid, tmp_path):
+    root = tmp_path / "dataset"
+    shutil.copytree(minivid, root)
+    for path in root.glob("Annotations/VID/val/*/*.xml"):
+        path.write_text(re.sub("<trackid>.*?</trackid>", "", path.read_text()))
+    cfg.dataset.dataset_path = str(root)
+    with pytest.raises(InputError, match="trackid"):
+        evaluate.truth_of(cfg)
+    cfg.dataset.enable_detailed_eval = False
+    assert len(evaluate.truth_of(cfg).boxes) > 0
