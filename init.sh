@@ -242,7 +242,7 @@ else
     install "setuptools and Cython" setuptools cython
     quietly "$python" -c "$requirements" || die "pyproject.toml could not be read: $(tail -n 1 "$log")"
     grep -q opencv-python-headless build/requirements.txt || say "      opencv-python is there and imports: it stays"
-    say "      MXNet, OpenCV, PyAV, SciPy and more, and the test tools (some 250 MB to download, a minute or two)"
+    say "      MXNet, OpenCV, PyAV, SciPy and more, and the test tools (some 300 MB to download, a minute or two)"
     install "the packages" -r build/requirements.txt
     stamp packages "$packages"
 fi
