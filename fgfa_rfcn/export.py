@@ -5,7 +5,7 @@ flow.onnx:     current, other (N, 3, H, W) -> flow (N, 2, h, w) in feature cells
 heads.onnx:    features (N, C, h, w), aggregated -> rpn_prob (N, 2A, h, w), rpn_deltas (N, 4A, h, w),
                rfcn_cls (N, group^2 * classes, h, w), rfcn_bbox (N, group^2 * 8, h, w)
 
-N, H and W are free. Not in the files: the aggregation along the flow, proposals, position-sensitive pooling (ONNX has no
+N, H and W are free. Not in the files: aggregation along the flow, proposals, position-sensitive pooling (ONNX has no
 operators for these two) and NMS. They remain for the caller; docs/weights.md shows a frame's whole way.
 """
 
