@@ -37,9 +37,10 @@ class VideoDetector:
     Calling it with the frames of one clip (BGR uint8, any number from 1 up, one size) gives an iterator of Detections,
     one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
     through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
-    input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. watch: called
-    with what went on inside, frame by frame. names: of the classes 1..C; detections then know theirs. precision: of
-    the feature and the flow network; float32 if None.
+    input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. Clips come one
+    after another: RuntimeError where one goes on after the next has begun. watch: called with what went on inside,
+    frame by frame. names: of the classes 1..C; detections then know theirs. precision: of the feature and the flow
+    network; float32 if None.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class VideoDetector:
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out
         size = ring = None
+        self._clip = clip = object()
         pictures = (picture(frame, self._cfg) for frame in frames)
         for chunk in chunks(pictures, self._batch):
+            self._check_turn(clip)
             size = size or chunk[0].data.shape
             features = self._embed(chunk, count, size)
             if ring is None:
@@ -114,9 +117,15 @@ class VideoDetector:
                 yield from self._detect(ring, range(done, done + self._batch), count, im_info)
                 done += self._batch
         while done < count:
+            self._check_turn(clip)
             indices = range(done, min(done + self._batch, count))
             yield from self._detect(ring, indices, count, im_info)
             done = indices.stop
+
+    def _check_turn(self, clip: object) -> None:
+        """The ring is one clip's."""
+        if self._clip is not clip:
+            raise RuntimeError("another clip was begun before this one ended; end it first, or take two detectors")
 
     def _embed(self, chunk: list[Picture], count: int, size: tuple):
         """Features and embedding of new frames, as an array of the device. size: of every frame of the clip."""

@@ -101,6 +101,16 @@ def test_a_large_batch_of_builtin_operators():
     same_clip(detector(settings(1, "builtin"), 9)(frames), list(detector(settings(1))(frames)))
 
 
+def test_a_clip_that_goes_on_after_another_has_begun_is_refused():
+    detect = detector(settings(1))
+    first, second = detect(iter(tiny.clip(6))), detect(iter(tiny.clip(3)))
+    next(first)
+    next(second)
+    with pytest.raises(RuntimeError, match="another clip was begun"):
+        next(first)
+    assert len(list(second)) == 2
+
+
 def test_clips_of_different_sizes_one_after_another():
     cfg = settings()
     run = detector(cfg, 2)
