@@ -58,13 +58,6 @@ def feature_symbol(cfg: EasyDict):
     return mx.sym.identity(sizes.operators(cfg).to_ring(both), name="conv_embed")
 
 
-def _flow(data, images, order, cfg: EasyDict):
-    net = sizes.flownet(cfg)
-    current = mx.sym.repeat(prepare(data, net), repeats=window_frames(cfg), axis=0)
-    other = mx.sym.take(prepare(images, net), mx.sym.reshape(order, (-1,)))
-    return flow_of_prepared(current, other, net)
-
-
 def _detections(ring, motion, order, cfg: EasyDict, windows: int, explain: bool = False):
     ops, frames = sizes.operators(cfg), window_frames(cfg)
     slots = mx.sym.reshape(order, (-1,))
@@ -86,31 +79,42 @@ def _detections(ring, motion, order, cfg: EasyDict, windows: int, explain: bool 
     return mx.sym.Group(detections(mx.sym.concat(*aggregated, dim=0), cfg) + weights)
 
 
-def flow_symbol(cfg: EasyDict):
-    """Output flow (windows * F, 2, h, w) in feature cells, from each window's own frame to every frame of the window.
+def image_symbol(cfg: EasyDict):
+    """Input data (N, 3, H, W); output what the flow network takes of it, (N, 3, H / 2, W / 2), sizes rounded up."""
+    return mx.sym.identity(prepare(mx.sym.Variable("data"), sizes.flownet(cfg)), name="image")
 
-    Inputs: data (windows, 3, H, W), the frames themselves; data_cache (S, 3, H, W), the ring of images; order
-    (windows, F), the ring's slots of each window's frames. The frame itself is among them.
+
+def flow_symbol(cfg: EasyDict):
+    """Output flow (P, 2, h, w) in feature cells, from one image to another.
+
+    Inputs: image_cache (S, ...), a ring of what `image_symbol` gives; current, other (P,), slots of it.
     """
-    return mx.sym.identity(_flow(*_variables("data", "data_cache", "order"), cfg), name="flow")
+    images, current, other = _variables("image_cache", "current", "other")
+    pairs = (mx.sym.take(images, slots) for slots in (current, other))
+    return mx.sym.identity(flow_of_prepared(*pairs, sizes.flownet(cfg)), name="flow")
 
 
 def aggregation_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
     """Detections of `windows` frames, each from the frames around it; `explain` adds the outputs weights<i>
     (F, 1, h, w) of window i.
 
-    Inputs: feat_cache (S, ...), the ring of what `feature_symbol` gives; flow, as `flow_symbol` gives it; order
-    (windows, F), the ring's slots of each window's frames; im_info (windows, 3).
+    Inputs: feat_cache (S, ...), a ring of what `feature_symbol` gives; order (windows, F), its slots of each window's
+    frames; flow (windows * F, 2, h, w), to each of them from the window's own frame; im_info (windows, 3).
     """
     return _detections(*_variables("feat_cache", "flow", "order"), cfg, windows, explain)
 
 
 def detection_symbol(cfg: EasyDict):
-    """Flow, aggregation and heads in one, the published test network, for one window: inputs of `flow_symbol` and of
-    `aggregation_symbol`, but flow.
+    """Flow, aggregation and heads in one, the published test network, for one window.
+
+    Inputs: data (1, 3, H, W), the frame itself; data_cache (S, 3, H, W), a ring of images; feat_cache, order (1, F) and
+    im_info (1, 3), as for `aggregation_symbol`. Every frame of the window is warped by the flow from the frame itself,
+    which is among them.
     """
     data, images, ring, order = _variables("data", "data_cache", "feat_cache", "order")
-    return _detections(ring, _flow(data, images, order, cfg), order, cfg, windows=1)
+    current = mx.sym.repeat(data, repeats=window_frames(cfg), axis=0)
+    motion = flow(current, mx.sym.take(images, mx.sym.reshape(order, (-1,))), sizes.flownet(cfg))
+    return _detections(ring, motion, order, cfg, windows=1)
 
 
 def _variables(*names: str):
@@ -125,14 +129,15 @@ def window_frames(cfg: EasyDict) -> int:
 def parameters(cfg: EasyDict) -> tuple[dict[str, tuple], dict[str, tuple]]:
     """Shapes by name of what the networks need to test with: (args, auxs)."""
     data, frames = (1, 3, *cfg.SCALES), window_frames(cfg)
-    ring, order = {"data_cache": (frames, *data[1:])}, (1, frames)
-    features, motion = feature_symbol(cfg), flow_symbol(cfg)
+    features, images, motion = feature_symbol(cfg), image_symbol(cfg), flow_symbol(cfg)
     _, (cells,), _ = features.infer_shape(data=data)
-    _, (field,), _ = motion.infer_shape(data=data, order=order, **ring)
+    _, (image,), _ = images.infer_shape(data=data)
+    pairs = {"image_cache": (frames, *image[1:]), "current": (frames,), "other": (frames,)}
+    _, (field,), _ = motion.infer_shape(**pairs)
     args, auxs = params.shapes_of(features, data=data)
     if cfg.TEST.WARP:
-        args.update(params.shapes_of(motion, data=data, order=order, **ring)[0])
-    aggregation = {"feat_cache": (frames, *cells[1:]), "order": order, "im_info": (1, 3), "flow": field}
+        args.update(params.shapes_of(motion, **pairs)[0])
+    aggregation = {"feat_cache": (frames, *cells[1:]), "order": (1, frames), "im_info": (1, 3), "flow": field}
     args.update(params.shapes_of(aggregation_symbol(cfg), **aggregation)[0])
     return args, auxs
 

@@ -9,7 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from easydict import EasyDict
 
-from fgfa_rfcn.network import aggregation_symbol, feature_symbol, flow_symbol, read_parameters, window_frames
+from fgfa_rfcn.network import (
+    aggregation_symbol,
+    feature_symbol,
+    flow_symbol,
+    image_symbol,
+    read_parameters,
+    window_frames,
+)
 from lib.bbox.detections import Detections
 from lib.engine.detect import Picture, batch_detections, chunks, picture
 from lib.engine.precision import Precision, precision_of
@@ -56,6 +63,7 @@ class VideoDetector:
     ):
         make = (precision or Precision()).network
         self._features = make("features", feature_symbol(cfg), context, args, auxs)
+        self._image = Forward(image_symbol(cfg), context, {}, {})
         self._flow = make("flow", flow_symbol(cfg), context, args, auxs) if cfg.TEST.WARP else None
         self._aggregation = Forward(aggregation_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
         self._cfg, self._batch, self._watch, self._names = cfg, batch, watch, names
@@ -103,14 +111,12 @@ class VideoDetector:
         for chunk in chunks(pictures, self._batch):
             self._check_turn(clip)
             size = size or chunk[0].data.shape
-            features = self._embed(chunk, count, size)
+            kept = self._kept(chunk, count, size)
             if ring is None:
-                ring = self._ring(size, features.shape)
-            for row, item in enumerate(chunk):
-                slot = (count + row) % self._slots
-                if self._flow:
-                    ring["data_cache"][slot] = item.data[0]
-                ring["feat_cache"][slot] = features[row]
+                ring = self._ring(size, kept)
+            for name, values in kept.items():
+                for row in range(len(chunk)):
+                    ring[name][(count + row) % self._slots] = values[row]
             im_info = chunk[0].im_info
             count += len(chunk)
             while count - self._after - done >= self._batch:
@@ -127,45 +133,43 @@ class VideoDetector:
         if self._clip is not clip:
             raise RuntimeError("another clip was begun before this one ended; end it first, or take two detectors")
 
-    def _embed(self, chunk: list[Picture], count: int, size: tuple):
-        """Features and embedding of new frames, as an array of the device. size: of every frame of the clip."""
+    def _kept(self, chunk: list[Picture], count: int, size: tuple) -> dict:
+        """What the ring keeps of new frames, as arrays of the device. size: of every frame of the clip."""
         for row, item in enumerate(chunk):
             if item.data.shape != size:
                 raise InputError(
                     f"frame {count + row} of the clip is {item.data.shape[2:]} after resizing, those before it are "
                     f"{size[2:]} (height, width); run clips of different sizes one by one"
                 )
-        (features,) = self._features(data=np.concatenate([item.data for item in chunk])).values()
-        return features
+        data = np.concatenate([item.data for item in chunk])
+        networks = {"feat_cache": self._features, **({"image_cache": self._image} if self._flow else {})}
+        return {name: next(iter(network(data=data).values())) for name, network in networks.items()}
 
-    def _ring(self, size: tuple, features: tuple) -> dict:
+    def _ring(self, size: tuple, kept: Mapping) -> dict:
         """The caches that the networks read, to be written slot by slot."""
+        caches = {name: (self._slots, *values.shape[1:]) for name, values in kept.items()}
         frames, stride = window_frames(self._cfg), self._cfg.network.RCNN_FEAT_STRIDE
         cells = [-(-side // stride) for side in size[2:]]
-        order = (self._batch, frames)
         ring = self._aggregation.inputs(
             im_info=(self._batch, 3),
-            order=order,
+            order=(self._batch, frames),
             flow=(self._batch * frames, 2, *cells),
-            feat_cache=(self._slots, *features[1:]),
+            feat_cache=caches["feat_cache"],
         )
         ring["flow"][:] = 0  # and stays so without a flow network
         if self._flow:
-            ring.update(
-                self._flow.inputs(data=(self._batch, *size[1:]), order=order, data_cache=(self._slots, *size[1:]))
-            )
+            pairs = (pairs_at_once(self._batch * frames),)
+            ring.update(self._flow.inputs(image_cache=caches["image_cache"], current=pairs, other=pairs))
         return ring
 
     def _detect(self, ring: dict, indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
         """Detections of the frames `indices`; a short batch at the end of a clip is filled up with its last frame."""
-        centres = [*indices, *[indices[-1]] * (self._batch - len(indices))]
+        centres = np.array([*indices, *[indices[-1]] * (self._batch - len(indices))])
         offsets = np.arange(-self._before, self._after + 1)
         windows = np.clip(np.add.outer(centres, offsets), 0, count - 1)
         order = (windows % self._slots).astype(np.float32)
         if self._flow:
-            for row, centre in enumerate(centres):
-                ring["data"][row] = ring["data_cache"][centre % self._slots]
-            (ring["flow"][:],) = self._flow(order=order).values()
+            self._flow_into(ring["flow"], np.repeat(centres % self._slots, len(offsets)), order.ravel())
         im_infos = np.repeat(im_info, self._batch, axis=0)
         outputs = self._aggregation(order=order, im_info=im_infos)
         if self._watch:
@@ -173,3 +177,17 @@ class VideoDetector:
             for row, centre in enumerate(indices):
                 self._watch(Inside(centre, windows[row], motion[row], outputs[f"weights{row}_output"].asnumpy()[:, 0]))
         return batch_detections(outputs, im_infos, self._cfg.TEST, self._names)[: len(indices)]
+
+    def _flow_into(self, field, current: np.ndarray, other: np.ndarray) -> None:
+        """Flow (P, 2, h, w) between slots (P,) of the ring, some pairs at a time so that little memory is enough."""
+        step = pairs_at_once(len(other))
+        for start in range(0, len(other), step):
+            # The last step looks back at pairs that are done, to be as long as the others.
+            span = slice(max(0, min(start, len(other) - step)), start + step)
+            (found,) = self._flow(current=current[span], other=other[span]).values()
+            field[span] = found
+
+
+def pairs_at_once(pairs: int) -> int:
+    """Of up to 8 pairs that go through the flow network together, the number that has the fewest done twice."""
+    return pairs if pairs <= 8 else min(range(8, 3, -1), key=lambda step: -pairs % step)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fgfa_rfcn.network
 import rfcn.network
 from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
-from fgfa_rfcn.window import VideoDetector
+from fgfa_rfcn.window import VideoDetector, pairs_at_once
 from lib.engine.detect import batch_detections, picture
 from lib.engine.runtime import Forward
 from lib.errors import InputError
@@ -99,6 +101,13 @@ def test_a_large_batch_of_builtin_operators():
     """MXNet 1.9.1 fails to bind some graphs of 8 or more like terms; not this one."""
     frames = tiny.clip(10)
     same_clip(detector(settings(1, "builtin"), 9)(frames), list(detector(settings(1))(frames)))
+
+
+@given(st.integers(1, 500))
+def test_few_pairs_go_through_the_flow_network_twice(pairs):
+    step = pairs_at_once(pairs)
+    assert 1 <= step <= 8 and -pairs % step <= 3
+    assert step == pairs or pairs > 8
 
 
 def test_a_clip_that_goes_on_after_another_has_begun_is_refused():
