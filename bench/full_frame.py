@@ -167,13 +167,15 @@ def seconds(frame: Frame) -> float:
 
 
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
-    """Run in a process of its own: median seconds, those of the parts, peak memory in GB."""
+    """Run in a process of its own: mean seconds, those of the parts, peak memory in GB."""
     timed = Timed(precision(name, short))
-    parts = name not in ("published", "pytorch")
-    frame = detector(name, reach, short, timed) if parts else contestant(name, reach, short)
+    ours = name not in ("published", "pytorch")
+    frame = detector(name, reach, short, timed) if ours else contestant(name, reach, short)
     frame()
-    result = {"frame": statistics.median(seconds(frame) for _ in range(runs))}
-    result.update({part: statistics.median(times[-runs:]) for part, times in timed.seconds.items()} if parts else {})
+    for times in timed.seconds.values():
+        times.clear()
+    result = {"frame": statistics.mean(seconds(frame) for _ in range(runs))}
+    result.update({part: sum(times) / runs for part, times in timed.seconds.items()})
     result["gigabytes"] = peak_memory() / 1e9
     return result
 

@@ -10,7 +10,7 @@ from lib.mx import mx
 from lib.nets import params, sizes
 from lib.nets.aggregation import embedding
 from lib.nets.detection import detection_maps, detections, training_losses
-from lib.nets.flownet import flow, flow_of_prepared, is_flow_layer, prepare
+from lib.nets.flownet import double_by_convolution, flow, flow_of_prepared, is_flow_layer, prepare
 from lib.nets.onnx_graph import Part
 from lib.nets.resnet import feature_map
 from lib.ops.builtin import cosine, weigh
@@ -85,13 +85,14 @@ def image_symbol(cfg: EasyDict):
 
 
 def flow_symbol(cfg: EasyDict):
-    """Output flow (P, 2, h, w) in feature cells, from one image to another.
+    """Output flow (P, 2, h, w) in feature cells, from one image to another, with parameters `for_convolutions`.
 
     Inputs: image_cache (S, ...), a ring of what `image_symbol` gives; current, other (P,), slots of it.
     """
     images, current, other = _variables("image_cache", "current", "other")
     pairs = (mx.sym.take(images, slots) for slots in (current, other))
-    return mx.sym.identity(flow_of_prepared(*pairs, sizes.flownet(cfg)), name="flow")
+    motion = flow_of_prepared(*pairs, sizes.flownet(cfg), double=double_by_convolution)
+    return mx.sym.identity(motion, name="flow")
 
 
 def aggregation_symbol(cfg: EasyDict, windows: int = 1, explain: bool = False):
@@ -129,17 +130,18 @@ def window_frames(cfg: EasyDict) -> int:
 def parameters(cfg: EasyDict) -> tuple[dict[str, tuple], dict[str, tuple]]:
     """Shapes by name of what the networks need to test with: (args, auxs)."""
     data, frames = (1, 3, *cfg.SCALES), window_frames(cfg)
-    features, images, motion = feature_symbol(cfg), image_symbol(cfg), flow_symbol(cfg)
+    features = feature_symbol(cfg)
     _, (cells,), _ = features.infer_shape(data=data)
-    _, (image,), _ = images.infer_shape(data=data)
-    pairs = {"image_cache": (frames, *image[1:]), "current": (frames,), "other": (frames,)}
-    _, (field,), _ = motion.infer_shape(**pairs)
     args, auxs = params.shapes_of(features, data=data)
-    if cfg.TEST.WARP:
-        args.update(params.shapes_of(motion, **pairs)[0])
-    aggregation = {"feat_cache": (frames, *cells[1:]), "order": (1, frames), "im_info": (1, 3), "flow": field}
-    args.update(params.shapes_of(aggregation_symbol(cfg), **aggregation)[0])
-    return args, auxs
+    rest, _ = params.shapes_of(
+        detection_symbol(cfg),
+        data=data,
+        im_info=(1, 3),
+        data_cache=(frames, *data[1:]),
+        feat_cache=(frames, *cells[1:]),
+        order=(1, frames),
+    )
+    return {**args, **{name: shape for name, shape in rest.items() if cfg.TEST.WARP or not is_flow_layer(name)}}, auxs
 
 
 def read_parameters(cfg: EasyDict, weights: str | Path) -> tuple[dict, dict]:

@@ -23,6 +23,7 @@ from lib.engine.precision import Precision, precision_of
 from lib.engine.pretrained import read_pretrained
 from lib.engine.runtime import Forward, device
 from lib.errors import InputError
+from lib.nets.flownet import for_convolutions
 
 
 class Inside(NamedTuple):
@@ -64,7 +65,9 @@ class VideoDetector:
         make = (precision or Precision()).network
         self._features = make("features", feature_symbol(cfg), context, args, auxs)
         self._image = Forward(image_symbol(cfg), context, {}, {})
-        self._flow = make("flow", flow_symbol(cfg), context, args, auxs) if cfg.TEST.WARP else None
+        self._flow = None
+        if cfg.TEST.WARP:
+            self._flow = make("flow", flow_symbol(cfg), context, for_convolutions(args), auxs)
         self._aggregation = Forward(aggregation_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
         self._cfg, self._batch, self._watch, self._names = cfg, batch, watch, names
         self._before = cfg.TEST.KEY_FRAME_INTERVAL

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from lib.mx import mx
 
@@ -48,6 +50,31 @@ def _double(x, like, name: str, filters: int):
     return mx.sym.Crop(x, like, offset=(1, 1))
 
 
+def double_by_convolution(x, like, name: str, filters: int):
+    """`_double` by a convolution 2x2 to four times the channels, whose output is spread out, for int8, which has no
+    deconvolution; in float32 it is as fast. The weights come from `for_convolutions`.
+    """
+    x = mx.sym.Convolution(x, name=name, num_filter=4 * filters, kernel=(2, 2), pad=(1, 1))
+    return mx.sym.Crop(mx.sym.depth_to_space(x, block_size=2), like, offset=(1, 1))
+
+
+def for_convolutions(args: Mapping) -> dict:
+    """Parameters of a flow network for `double_by_convolution`: deconv<i>_weight (C, F, 4, 4) -> (4F, C, 2, 2).
+
+    Row 2 y + s of the output is the sum over k of row y - k of the input times row 2 k + s of the kernel, k = 0, 1.
+    """
+    changed = dict(args)
+    for name in [name for name in args if name.startswith("deconv")]:
+        value = np.asarray(args[name].asnumpy() if hasattr(args[name], "asnumpy") else args[name])
+        if name.endswith("_weight"):
+            channels, filters = value.shape[:2]
+            taps = value.reshape(channels, filters, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]  # C, F, k, s of rows, of columns
+            changed[name] = taps.transpose(3, 5, 1, 0, 2, 4).reshape(4 * filters, channels, 2, 2)
+        else:
+            changed[name] = np.tile(value, 4)
+    return changed
+
+
 def _halve(x):
     """2x2 average, sizes rounded up: windows at the border divide by the cells that exist."""
     return mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full")
@@ -82,8 +109,10 @@ def flow(current, other, net: FlowNet, every_scale: bool = False):
     return flow_of_prepared(prepare(current, net), prepare(other, net), net, every_scale)
 
 
-def flow_of_prepared(current, other, net: FlowNet, every_scale: bool = False):
-    """As `flow`, for images that are through `prepare`."""
+def flow_of_prepared(current, other, net: FlowNet, every_scale: bool = False, double=_double):
+    """As `flow`, for images that are through `prepare`; double: `_double`, or `double_by_convolution` of parameters
+    that are through `for_convolutions`.
+    """
     levels = encode(mx.sym.concat(current, other, dim=1), net)
     x = levels[-1]
     predictions = []
@@ -91,7 +120,7 @@ def flow_of_prepared(current, other, net: FlowNet, every_scale: bool = False):
         below = levels[level - 2]
         coarse = _conv(x, f"Convolution{index}", 2)
         predictions.insert(0, coarse)
-        detail = _leaky(_double(x, below, f"deconv{level - 1}", filters))
+        detail = _leaky(double(x, below, f"deconv{level - 1}", filters))
         upsampled = _double(coarse, below, f"upsample_flow{level}to{level - 1}", 2)
         x = mx.sym.concat(below, detail, upsampled, dim=1)
     if net.pool_output:

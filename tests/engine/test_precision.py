@@ -14,6 +14,7 @@ from lib.engine.precision import Bfloat16, Calibration, Int8, Precision, in_bflo
 from lib.engine.pretrained import read_pretrained
 from lib.errors import InputError
 from lib.mx import mx
+from lib.nets.flownet import for_convolutions
 from lib.nets.params import load
 from tests import tiny
 from tests.golden import rows, same_share
@@ -30,7 +31,7 @@ def inputs(name, height=48, width=64):
 
 
 def run(kind: Precision, name: str) -> np.ndarray:
-    network = kind.network(name, SYMBOLS[name](CFG), mx.cpu(), ARGS, AUXS)
+    network = kind.network(name, SYMBOLS[name](CFG), mx.cpu(), for_convolutions(ARGS), AUXS)
     (output,) = network(**inputs(name)).values()
     return output.asnumpy()
 
@@ -51,10 +52,12 @@ def weights(tmp_path):
 def test_int8_is_near_float32_on_trained_weights(name):
     """Those of a made-up network may well cancel out, and then nothing of 8 bits is left."""
     cfg, path, _ = read_pretrained(tiny.ROOT / "model/minivid/fgfa", ["TEST.KEY_FRAME_INTERVAL=1"])
-    trained = load(path)
+    args, auxs = load(path)
 
     def output(kind):
-        (found,) = kind.network(name, SYMBOLS[name](cfg), mx.cpu(), *trained)(**inputs(name, 96, 128)).values()
+        (found,) = kind.network(name, SYMBOLS[name](cfg), mx.cpu(), for_convolutions(args), auxs)(
+            **inputs(name, 96, 128)
+        ).values()
         return found.asnumpy()
 
     calibration = Calibration()
@@ -133,7 +136,7 @@ def test_types_fit_together_in_bfloat16(name):
 
 
 def weights_as_arrays():
-    return [{name: mx.nd.array(value) for name, value in part.items()} for part in (ARGS, AUXS)]
+    return [{name: mx.nd.array(value) for name, value in part.items()} for part in (for_convolutions(ARGS), AUXS)]
 
 
 @pytest.mark.skipif(

@@ -8,7 +8,15 @@ import pytest
 from lib.engine.runtime import Forward
 from lib.mx import mx
 from lib.nets import params
-from lib.nets.flownet import FlowNet, _halve, flow, pretraining_losses
+from lib.nets.flownet import (
+    FlowNet,
+    _halve,
+    double_by_convolution,
+    flow,
+    flow_of_prepared,
+    for_convolutions,
+    pretraining_losses,
+)
 
 SMALL = {"encoder": (4, 4, 6, 6, 8, 8), "decoder": (6, 6, 4, 4)}
 INPUTS = ("current", "other")
@@ -62,6 +70,23 @@ def test_each_pair_of_a_batch_is_by_itself_and_the_order_of_a_pair_matters():
         one = slice(row, row + 1)
         np.testing.assert_allclose(run(current[one], other[one]), together[one], atol=1e-6 * np.abs(together).max())
     assert np.abs(run(other, current) - together).max() > 0.1 * np.abs(together).max()
+
+
+@pytest.mark.parametrize("height, width", [(40, 56), (33, 71)])
+def test_convolutions_in_place_of_deconvolutions_give_the_same(height, width):
+    net = FlowNet(encoder=(4, 5, 6, 7, 8), decoder=(7, 6, 5))
+    symbols = [
+        flow_of_prepared(*map(mx.sym.Variable, INPUTS), net, **options)
+        for options in ({}, {"double": double_by_convolution})
+    ]
+    images = {name: np.random.default_rng(4).normal(size=(2, 3, height, width)).astype(np.float32) for name in INPUTS}
+    args = initialised(symbols[0], **{name: value.shape for name, value in images.items()})
+    args = {name: np.random.default_rng(5).normal(0, 0.3, np.shape(value)) for name, value in args.items()}
+    expected, found = (
+        next(iter(Forward(symbol, mx.cpu(), each, {})(**images).values())).asnumpy()
+        for symbol, each in zip(symbols, (args, for_convolutions(args)))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_pretraining_losses_by_hand():
