@@ -30,6 +30,8 @@ CLAIMS = (
     ("Seq-NMS on FGFA", "fgfa_k9", "fgfa_k9_seqnms"),
     ("flow: FGFA - trained without warp, K = 9", "nowarp_k9", "fgfa_k9"),
     ("weights: cosine - plain mean, K = 9", "mean_k9", "fgfa_k9"),
+    ("R-FCN in int8 - in float32", "rfcn", "rfcn_int8"),
+    ("FGFA in int8 - in float32", "fgfa_k9", "fgfa_int8"),
 )
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
 WINDOWS = (0, 1, 2, 5, 9)
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     names = {
         *METHODS.values(),
         "rfcn_seqnms",
-        "mean_k9",
+        *(name for _, *pair in CLAIMS for name in pair),
         *(f"{variant}_k{reach}" for variant in VARIANTS for reach in WINDOWS),
     }
     results = {name: load_result(args.results / name / "results.json") for name in sorted(names)}

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from lib.config import load_config
 from lib.engine.evaluate import already_done
+from lib.engine.precision import ranges_path
 from lib.engine.setup import start_logging
 from lib.errors import InputError, command
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
 FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
+CFGS = {"rfcn": RFCN, "fgfa_rfcn": FGFA}
 RESULTS = Path("output/minivid/results")
 WINDOWS = (5, 2, 1, 0)  # K to test with beside 9, which training ends with
 
@@ -56,7 +58,7 @@ def _weights(method: str, name: str) -> Path:
     return Path("output", method, "MiniVID", name, f"VID_train_15frames/{prefix}_minivid-0001.params")
 
 
-FGFA_WEIGHTS = _weights("fgfa_rfcn", Path(FGFA).stem)
+WEIGHTS = {method: _weights(method, Path(cfg).stem) for method, cfg in CFGS.items()}
 UNWARPED_WEIGHTS = _weights("fgfa_rfcn", "no_warp")
 
 
@@ -67,17 +69,22 @@ def steps() -> list[Step]:
         _pretrain("backbone", RFCN),
         _pretrain("flow", FGFA),
         _flow_error("before", Path("output/minivid/flow/flow-0000.params")),
-        _train("rfcn", RFCN, RESULTS / "rfcn"),
-        _train("fgfa_rfcn", FGFA, RESULTS / "fgfa_k9"),
-        _train("fgfa_rfcn", FGFA, RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
+        _train("rfcn", RESULTS / "rfcn"),
+        _train("fgfa_rfcn", RESULTS / "fgfa_k9"),
+        _train("fgfa_rfcn", RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
     ]
+    fgfa, unwarped = WEIGHTS["fgfa_rfcn"], UNWARPED_WEIGHTS
     for reach in WINDOWS:
-        plan.append(_test(f"fgfa_k{reach}", FGFA_WEIGHTS, reach))
-        plan.append(_test(f"nowarp_k{reach}", UNWARPED_WEIGHTS, reach, "TEST.WARP=false"))
-    plan.append(_test("mean_k9", FGFA_WEIGHTS, 9, "TEST.WEIGHTS=mean"))
+        window = f"TEST.KEY_FRAME_INTERVAL={reach}"
+        plan.append(_test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
+        plan.append(_test("fgfa_rfcn", f"nowarp_k{reach}", unwarped, window, "TEST.WARP=false"))
+    plan.append(_test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
+    for method, results in (("rfcn", "rfcn_int8"), ("fgfa_rfcn", "fgfa_int8")):
+        plan.append(_calibrate(method))
+        plan.append(_test(method, results, WEIGHTS[method], "TEST.PRECISION=int8"))
     for name in ("rfcn", "fgfa_k9"):
         plan.append(_seq_nms(name))
-    plan.append(_flow_error("after", FGFA_WEIGHTS))
+    plan.append(_flow_error("after", fgfa))
     plan.append(Step("tables", ["experiments/minivid/report.py", str(RESULTS)], Path()))
     return plan
 
@@ -93,7 +100,8 @@ def _flow_error(when: str, weights: Path) -> Step:
     return Step(f"flow {when} end-to-end training", arguments, out)
 
 
-def _train(method: str, cfg: str, results: Path, name: str = "", *settings: str) -> Step:
+def _train(method: str, results: Path, name: str = "", *settings: str) -> Step:
+    cfg = CFGS[method]
     script = f"experiments/{method}/{method}_end2end_train_test.py"
     arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
     changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
@@ -103,11 +111,17 @@ def _train(method: str, cfg: str, results: Path, name: str = "", *settings: str)
     return Step(f"train {name or method}", arguments, results / "results.json", test)
 
 
-def _test(name: str, weights: Path, reach: int, *settings: str) -> Step:
-    arguments = ["experiments/fgfa_rfcn/fgfa_rfcn_test.py", "--cfg", FGFA, "--weights", str(weights)]
-    changed = [f"TEST.KEY_FRAME_INTERVAL={reach}", *settings]
-    arguments += ["--output", str(RESULTS / name), "--set", *changed]
-    return Step(f"test {name}", arguments, RESULTS / name / "results.json", Test(FGFA, changed, weights))
+def _test(method: str, name: str, weights: Path, *settings: str) -> Step:
+    arguments = [f"experiments/{method}/{method}_test.py", "--cfg", CFGS[method], "--weights", str(weights)]
+    arguments += ["--output", str(RESULTS / name), "--set", *settings]
+    test = Test(CFGS[method], list(settings), weights)
+    return Step(f"test {name}", arguments, RESULTS / name / "results.json", test)
+
+
+def _calibrate(method: str) -> Step:
+    weights = WEIGHTS[method]
+    arguments = [f"{method}/calibrate.py", "--cfg", CFGS[method], "--weights", str(weights)]
+    return Step(f"calibrate {method}", arguments, ranges_path(weights))
 
 
 def _seq_nms(name: str) -> Step:
