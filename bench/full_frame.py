@@ -2,6 +2,7 @@
 
     python -m bench.full_frame                              # all that can run here, in turns, as ratios
     python -m bench.full_frame --sweep docs/images/cost.png # by window, image size and threads, with a plot
+    python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory along a clip
 
 The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the
 detector at each TEST.PRECISION; `pytorch`, the same networks there (bench/torch_fgfa.py). Weights are made up, which
@@ -167,22 +168,25 @@ def seconds(frame: Frame) -> float:
 
 
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
-    """Run in a process of its own: mean seconds, those of the parts, peak memory in GB."""
+    """Run in a process of its own: mean seconds, those of the parts, peak memory, its growth after ten frames."""
     timed = Timed(precision(name, short))
     ours = name not in ("published", "pytorch")
     frame = detector(name, reach, short, timed) if ours else contestant(name, reach, short)
     frame()
     for times in timed.seconds.values():
         times.clear()
-    result = {"frame": statistics.mean(seconds(frame) for _ in range(runs))}
+    taken = [seconds(frame) for _ in range(min(runs, 10))]
+    before = memory("VmRSS")
+    taken += [seconds(frame) for _ in range(runs - len(taken))]
+    result = {"frame": statistics.mean(taken), "grown_megabytes": (memory("VmRSS") - before) / 1e6}
     result.update({part: sum(times) / runs for part, times in timed.seconds.items()})
-    result["gigabytes"] = peak_memory() / 1e9
+    result["gigabytes"] = memory("VmHWM") / 1e9
     return result
 
 
-def peak_memory() -> int:
-    """Bytes; not getrusage's, which begins with those of the process that started this one."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+def memory(which: str) -> int:
+    """Bytes: VmRSS now, VmHWM at most. (getrusage's begin with those of the process that started this one.)"""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
     return int(line.split()[1]) * 1024
 
 
