@@ -2,11 +2,12 @@
 
     python -m lib.dataset.import_cvat --xml task1.xml task2.xml --media films --out data/mine
 
-Each file is one task; its frames are a film or a folder of pictures in --media, called as the XML's <source>, the task,
-or the file itself. Frames between two keyframes of a track are interpolated where the file leaves them out (and marked
-as generated); `outside` ends a track until its next keyframe; the last keyframe holds to the end of the task. Edges
-xtl, ytl, xbr, ybr are continuous pixels (x1 = xtl, x2 = xbr - 1 here). Of a rotated box its upright hull is taken;
-shapes that are no boxes are left out.
+Each file is one task: the XML, or the ZIP archive that CVAT packs it into. Its frames are a film or a folder of
+pictures in --media, called as the XML's <source>, the task, or the file itself. The video gets the file's name, but the
+task's where CVAT named the file (an archive, annotations.xml). Frames between two keyframes of a track are interpolated
+where the file leaves them out (and marked as generated); `outside` ends a track until its next keyframe; the last
+keyframe holds to the end of the task. Edges xtl, ytl, xbr, ybr are continuous pixels (x1 = xtl, x2 = xbr - 1 here). Of a
+rotated box its upright hull is taken; shapes that are no boxes are left out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from xml.parsers import expat
 
+from lib.dataset.importing.archive import named_by_cvat, opened_xml
 from lib.dataset.importing.clips import Edges, Found, Thing, Video
 from lib.dataset.importing.frames import Film, Pictures, find_media, pictures_in
 from lib.dataset.importing.options import add_arguments, run
@@ -92,7 +94,7 @@ def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
         if task.other:
             dropped[NO_BOXES] += task.other
         wanted = task.frames()
-        video = Video(path.stem, _frames(task, wanted, media, alone=len(paths) == 1, order=order))
+        video = Video(_name(task), _frames(task, wanted, media, alone=len(paths) == 1, order=order))
         places = {frame: place for place, frame in enumerate(wanted)}
         for track in task.tracks:
             for frame, key in filled(track, wanted):
@@ -123,6 +125,13 @@ def filled(track: Track, frames: range) -> Iterator[tuple[int, Key]]:
                 share = (frame - before) / (after - before)
                 box = tuple(one + share * (other - one) for one, other in zip(key.edges, track.keys[after].edges))
             yield frame, Key(box, False, key.occluded, True, key.where)
+
+
+def _name(task: Task) -> str:
+    """What the video is called here."""
+    if not named_by_cvat(task.path):
+        return task.path.stem
+    return task.meta.get("name") or PureWindowsPath(task.meta.get("source") or "").stem or task.path.stem
 
 
 def _frames(task: Task, wanted: range, media: Path, alone: bool, order: str | None) -> Pictures | Film:
@@ -161,10 +170,8 @@ def parse(path: Path) -> Task:
     """One XML file. InputError with the line: broken, or not a task of CVAT for video."""
     reader = _Reader(path)
     try:
-        with open(path, "rb") as file:
+        with opened_xml(path, WHAT) as file:
             reader.parser.ParseFile(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give {WHAT}") from error
     except (LookupError, ValueError) as error:  # an encoding that there is not
         raise InputError(f"{path}:1: broken XML ({error}); export it anew") from error
     except expat.ExpatError as error:
@@ -265,13 +272,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--xml", type=Path, nargs="+", required=True, metavar="FILE", help="exported tasks, one a file")
+    add("--xml", type=Path, nargs="+", required=True, metavar="FILE", help="exported tasks, one a file: .xml or .zip")
     add("--media", type=Path, required=True, help="folder of the films or picture folders, or the one itself")
     add("--order", choices=("name", "natural"), help="order of picture files, where names leave it open")
     add_arguments(parser)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run(args, read(args.xml, args.media, args.order), ", ".join(map(str, args.xml)))
+    more = f" and {len(args.xml) - 3} more" if len(args.xml) > 3 else ""
+    run(args, read(args.xml, args.media, args.order), ", ".join(map(str, args.xml[:3])) + more)
 
 
 if __name__ == "__main__":

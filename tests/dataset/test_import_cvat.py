@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from lib.dataset import import_cvat
@@ -156,3 +158,69 @@ def test_a_film_that_is_shorter_than_its_task(tmp_path, film, capsys):
     )  # fmt: skip
     assert "a.mp4: has 6 frames, but the annotations go on to frame 8 (from 0)" in line
     assert not list(tmp_path.glob("*out*"))
+
+
+def archive(path, text, member="annotations.xml"):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("images/000000.png", b"")
+        file.writestr(member, text)
+    return path
+
+
+def test_an_archive_as_cvat_gives_it_out_is_called_as_its_task(tmp_path, film):
+    text = xml((5, "car", [box(0, 0), box(2, 4, outside=1)]))
+    path = archive(tmp_path / "task_3_annotations_2026_11_20_18_02_11_cvat for video 1.1.zip", text)
+    found = import_cvat.read([path], tmp_path / "media")
+    assert found.videos[0].name == "task"
+    assert things(found) == {0: [("car", 0, 5, False, False)], 1: [("car", 0, 5, False, True)]}
+
+
+def test_files_that_cvat_called_alike_are_told_apart_by_task_or_film(tmp_path, film):
+    put_film(tmp_path / "media" / "b.mp4", 6)
+    paths = [tmp_path / folder / "annotations.xml" for folder in ("one", "two")]
+    for path, name, source in zip(paths, ("<name>task</name>", ""), ("a.mp4", "b.mp4")):
+        path.parent.mkdir()
+        path.write_text(xml((1, "car", [box(0, 0)]), source=source).replace("<name>task</name>", name))
+    found = import_cvat.read(paths, tmp_path / "media")
+    assert [video.name for video in found.videos] == ["task", "b"]
+
+
+def test_archives_that_do_not_hold_a_task_are_refused(tmp_path, film):
+    none = archive(tmp_path / "none.zip", "", member="obj_train_data/a.txt")
+    with pytest.raises(import_cvat.InputError, match=r"none\.zip: 0 files annotations\.xml in it; give a task"):
+        import_cvat.read([none], tmp_path / "media")
+    bad = archive(tmp_path / "bad.zip", "<annotations>\n<track")
+    with pytest.raises(import_cvat.InputError, match=r"bad\.zip:2: broken XML"):
+        import_cvat.read([bad], tmp_path / "media")
+    whole = archive(tmp_path / "cut.zip", xml((1, "car", [box(0, 0)])))
+    data = bytearray(whole.read_bytes())
+    data[len(data) // 3] ^= 255  # inside the packed XML
+    whole.write_bytes(data)
+    with pytest.raises(import_cvat.InputError, match=r"cut\.zip: broken archive"):
+        import_cvat.read([whole], tmp_path / "media")
+
+
+def test_a_class_that_looks_misspelt_is_named(tmp_path, film, caplog):
+    paths = [tmp_path / f"{name}.xml" for name in ("one", "two", "three")]
+    for path, label in zip(paths, ("ball", "Bal", "tree")):
+        path.write_text(xml((1, label, [box(0, 0)]), labels=(label,)))
+    common = ["--xml", *map(str, paths), "--media", str(tmp_path / "media"), "--val-share", "0", "--out"]
+    with caplog.at_level("INFO"):
+        import_cvat.main([*common, str(tmp_path / "all")])
+    assert "classes ball and Bal: two, or one misspelt?" in caplog.text and caplog.text.count("misspelt") == 1
+    (tmp_path / "classes.txt").write_text("ball ball\n")
+    with caplog.at_level("INFO"):
+        import_cvat.main([*common, str(tmp_path / "one"), "--classes", str(tmp_path / "classes.txt")])
+    assert "not in --classes: Bal (did you mean ball?), tree" in caplog.text
+    assert "left out: 12 objects of classes that the list leaves out" in caplog.text
+
+
+def test_numbered_classes_do_not_look_misspelt(tmp_path, film, caplog):
+    for number in (1, 2):
+        (tmp_path / f"{number}.xml").write_text(xml((1, f"ball{number}", [box(0, 0)]), labels=()))
+    with caplog.at_level("INFO"):
+        import_cvat.main([
+            *("--xml", str(tmp_path / "1.xml"), str(tmp_path / "2.xml"), "--media", str(tmp_path / "media")),
+            *("--val-share", "0", "--out", str(tmp_path / "out")),
+        ])  # fmt: skip
+    assert "class ball2: 6 objects" in caplog.text and "misspelt" not in caplog.text
