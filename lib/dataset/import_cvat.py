@@ -6,8 +6,8 @@ Each file is one task: the XML, or the ZIP archive that CVAT packs it into. Its 
 pictures in --media, called as the XML's <source>, the task, or the file itself. The video gets the file's name, but the
 task's where CVAT named the file (an archive, annotations.xml). Frames between two keyframes of a track are interpolated
 where the file leaves them out (and marked as generated); `outside` ends a track until its next keyframe; the last
-keyframe holds to the end of the task. Edges xtl, ytl, xbr, ybr are continuous pixels (x1 = xtl, x2 = xbr - 1 here). Of a
-rotated box its upright hull is taken; shapes that are no boxes are left out.
+keyframe holds to the end of the task. Edges xtl, ytl, xbr, ybr are continuous pixels (x1 = xtl, x2 = xbr - 1 here).
+Of a rotated box its upright hull is taken; shapes that are no boxes are left out.
 """
 
 from __future__ import annotations
