@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     results = {name: load_result(args.results / name / "results.json") for name in sorted(names)}
     intervals = {name: bootstrap(result, args.draws) for name, result in results.items()}
     claims = [(what, paired_bootstrap(results[a], results[b], args.draws).mean) for what, a, b in CLAIMS]
-    flow = {when: _flow_errors(args.results / f"flow_{when}.json") for when in ("before", "after")}
+    flow = {when: _flow_errors(args.results / f"flow_{when}.json") for when in ("before", "after", "sharp")}
 
     main_table = side_by_side({TITLES[key]: (results[name], intervals[name]) for key, name in METHODS.items()}, RANGES)
     tables = [main_table, _claims_table(claims), _windows_table(results), _flow_table(flow)]
@@ -101,7 +101,7 @@ def _flow_table(flow: dict[str, dict]) -> Table:
         + [f"{flow[when][distance]['epe']:.2f} ({100 * flow[when][distance]['ratio']:.0f} %)" for when in flow]
         for distance in flow["before"]
     ]
-    columns = ["", "zero flow", "before end-to-end training", "after"]
+    columns = ["", "zero flow", "before end-to-end training", "after", "after, on sharp frames"]
     return Table("End-point error on moving objects of val, feature cells (share of zero flow's)", columns, rows)
 
 

@@ -85,6 +85,7 @@ def steps() -> list[Step]:
     for name in ("rfcn", "fgfa_k9"):
         plan.append(_seq_nms(name))
     plan.append(_flow_error("after", fgfa))
+    plan.append(_flow_error("sharp", fgfa, "--sharp"))
     plan.append(Step("tables", ["experiments/minivid/report.py", str(RESULTS)], Path()))
     return plan
 
@@ -94,10 +95,10 @@ def _pretrain(stage: str, cfg: str) -> Step:
     return Step(stage, arguments, Path(f"output/minivid/{stage}/{stage}-0000.params"))
 
 
-def _flow_error(when: str, weights: Path) -> Step:
+def _flow_error(when: str, weights: Path, *options: str) -> Step:
     out = RESULTS / f"flow_{when}.json"
     arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
-    return Step(f"flow {when} end-to-end training", arguments, out)
+    return Step(f"flow error, {when}", [*arguments, *options], out)
 
 
 def _train(method: str, results: Path, name: str = "", *settings: str) -> Step:

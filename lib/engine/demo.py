@@ -143,6 +143,11 @@ def run(
         )  # fmt: skip
         output.finish(clip, summary)
         logger.info("%s", summary)
+        if summary.worked and not summary.boxes:
+            logger.warning(
+                "no box of at least %g: lower --threshold, or give weights that know what is there; these know %s",
+                args.threshold, ", ".join(classes.names[:8]) + (", ..." if len(classes) > 8 else ""),
+            )  # fmt: skip
         logger.info("written: %s", ", ".join(str(place) for place in output.places()))
         warmup = 0
         summaries.append(summary)

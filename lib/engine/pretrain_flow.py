@@ -142,10 +142,13 @@ def train_flow(cfg: EasyDict, prefix: Path) -> Path:
     return path
 
 
-def flow_errors(cfg: EasyDict, args: Mapping, clips: int = 60, pairs: int = 4) -> dict[str, dict[str, float]]:
+def flow_errors(
+    cfg: EasyDict, args: Mapping, clips: int = 60, pairs: int = 4, degraded: bool = True
+) -> dict[str, dict[str, float]]:
     """End-point error in cells on moving objects of validation clips, and that of zero flow, by frames apart.
 
-    -> {"1": {"epe": …, "zero": …, "ratio": …}, "4": …, "9": …}. Every clip gives `pairs` pairs a distance.
+    -> {"1": {"epe": …, "zero": …, "ratio": …}, "4": …, "9": …}. Every clip gives `pairs` pairs a distance, as they are
+    or, unless `degraded`, sharp and clean.
     """
     net, settings = flownet(cfg), Settings.load(Path(cfg.dataset.dataset_path))
     stride = _strides(net)[0]
@@ -158,7 +161,7 @@ def flow_errors(cfg: EasyDict, args: Mapping, clips: int = 60, pairs: int = 4) -
         rng = np.random.default_rng(clip)
         for distance in DISTANCES:
             for first in rng.integers(0, settings.frames - distance, pairs):
-                pair = frame_pair(scene, int(first), int(first) + distance)
+                pair = frame_pair(scene, int(first), int(first) + distance, degraded)
                 images = [
                     (image - means)[:, :, ::-1].transpose(2, 0, 1)[None] for image in (pair.image_i, pair.image_j)
                 ]

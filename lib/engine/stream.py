@@ -35,6 +35,7 @@ class Summary:
     clip: str
     finished: int
     worked: int = 0  # frames that went through the detector in this run
+    boxes: int = 0  # that this run wrote
     seconds: float = 0.0  # in the detector, without waiting for frames, without warm-up
     warmup_seconds: float = 0.0
     dropped: int | None = None
@@ -50,8 +51,8 @@ class Summary:
             return f"{self.clip}: all {self.finished} frames were finished before"
         each = self.seconds_per_frame
         text = (
-            f"{self.clip}: {self.finished} frames, {each:.4f} s a frame ({1 / max(each, 1e-9):.1f} frames a second) "
-            f"without loading and warm-up ({self.warmup_seconds:.2f} s)"
+            f"{self.clip}: {self.finished} frames, {self.boxes} boxes, {each:.4f} s a frame "
+            f"({1 / max(each, 1e-9):.1f} frames a second) without loading and warm-up ({self.warmup_seconds:.2f} s)"
         )
         if self.dropped is not None:
             text += f"; {self.dropped} of {self.finished + self.dropped} dropped to keep up"
@@ -118,6 +119,7 @@ def run_clip(
                 if position >= done:
                     found = _chosen(detections, threshold, only)
                     found = tracker(found) if tracker else found
+                    summary.boxes += len(found)
                     result = Result(frame.index, frame.name, frame.image, found, paint, dropped)
                     with _writing(clip):
                         for sink in sinks:

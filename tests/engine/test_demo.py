@@ -72,6 +72,17 @@ def test_everything_lands_in_the_default_folder(folder, tmp_path, monkeypatch, c
     )
 
 
+def test_a_run_that_finds_nothing_says_so_and_what_the_weights_know(folder, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        run("--input", folder, "--output", tmp_path / "a.mp4", "--threshold", "0.95")
+    assert "12 frames, 0 boxes" in caplog.text
+    assert "no box of at least 0.95: lower --threshold" in caplog.text and "these know cat, dog" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        run("--input", folder, "--output", tmp_path / "b.mp4", "--threshold", "0.2")
+    assert "12 frames, 24 boxes" in caplog.text and "no box" not in caplog.text
+
+
 def test_film_and_files_and_folder_at_once(folder, tmp_path):
     places = {name: tmp_path / "files" / name for name in ("d.jsonl", "d.csv", "d.txt", "d.json")}
     run(
