@@ -228,12 +228,13 @@ def test_interrupt_closes_sinks_and_says_where(folder, tmp_path, caplog):
 
 
 class Camera:
-    """A live source, and its sink. It gives a frame when the one before is written, but those of `soon` at once."""
+    """A live source, and its sink. It gives a frame when the one before is written, but those of `soon` all at once
+    when the detector is `busy`."""
 
     fps, size, length, live, where, path = 25.0, None, None, True, "camera", "sink"
 
     def __init__(self, total, soon=()):
-        self.total, self.soon = total, soon
+        self.total, self.soon, self.busy = total, soon, False
         self.written, self.given, self.changed = [], 0, threading.Condition()
 
     def name_of(self, index):
@@ -241,7 +242,9 @@ class Camera:
 
     def read(self, wanted):
         for index in range(self.total):
-            if index and index not in self.soon:
+            if index in self.soon:
+                self.wait(lambda: self.busy)
+            elif index:
                 self.wait(lambda: index - 1 in self.written)  # noqa: B023
             yield Frame(index, self.name_of(index), np.full((24, 32, 3), index, np.uint8))
             with self.changed:
@@ -251,6 +254,11 @@ class Camera:
     def wait(self, until):
         with self.changed:
             assert self.changed.wait_for(until, timeout=10)
+
+    def work(self):
+        with self.changed:
+            self.busy = True
+            self.changed.notify_all()
 
     def start(self, kept):
         pass
@@ -277,6 +285,7 @@ def test_live_clip_drops_frames_and_tells_which(tmp_path, capsys):
     def detector(frames):
         for frame in frames:
             if frame[0, 0, 0] == 3:
+                camera.work()
                 camera.wait(lambda: camera.given == 14)
             yield from Window(0)([frame])
 
