@@ -237,7 +237,7 @@ def _tell(method: str, path: Path) -> None:
     log.info(
         "  train and test:  python experiments/%s/%s_end2end_train_test.py --cfg %s\n"
         "  test again:      python experiments/%s/%s_test.py --cfg %s\n"
-        "  use it:          python %s/demo.py --cfg %s --weights %s --input my.mp4",
+        "  use it:          python %s/demo.py --cfg %s --weights %s --input my.mp4 --output out.mp4",
         *(method, method, path, method, method, path, method, path, weights),
     )
 

@@ -164,7 +164,10 @@ def test_the_commands_train_test_and_use_a_detector_of_ones_own_classes(root, tm
     args, _ = load(folder / f"VID_train_15frames/{method}_mine-0001.params")
     assert args["rfcn_cls_bias"].shape == (4 * 25,)
     tiny.run_script(*commands[1])
-    use = [word for word in commands[2] if word != "my.mp4"]
+    assert commands[2][-4:] == ["--input", "my.mp4", "--output", "out.mp4"]
+    use = commands[2][:-4]
     use[use.index("--weights") + 1] = tmp_path / use[use.index("--weights") + 1]
-    tiny.run_script(*use, root / "Data/VID/val/b", "--output", tmp_path / "demo", "--animation", "none")
+    places = ("--output", tmp_path / "demo", tmp_path / "out.mp4")
+    tiny.run_script(*use, "--input", root / "Data/VID/val/b", *places, "--animation", "none")
+    assert (tmp_path / "out.mp4").stat().st_size > 0
     assert len((tmp_path / "demo/detections.jsonl").read_text().splitlines()) == 2
