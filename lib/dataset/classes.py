@@ -6,6 +6,7 @@ A class's number is its place in the list, from 1; 0 is the background.
 from __future__ import annotations
 
 import colorsys
+import difflib
 import functools
 import re
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from lib.errors import InputError
 BUILTIN = {"ImageNetVID": Path(__file__).parent / "classes" / "imagenet_vid.txt"}
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 GOLDEN_RATIO = 0.618033988749895
+ALIKE = 0.8  # names that have so much in common may be one name and its misspelling
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class ClassList:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: class list cannot be read ({error}); give a text file of `id name`") from error
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: class list cannot be read ({why}); give a text file of `id name`") from error
         return cls._parse(path, lines)
 
     @classmethod
@@ -96,3 +99,10 @@ def default_colour(number: int) -> tuple[int, int, int]:
     """Colour (r, g, b) of class `number`: steps of the golden ratio round the colour circle never come close soon."""
     red, green, blue = colorsys.hsv_to_rgb(number * GOLDEN_RATIO % 1.0, (0.65, 0.95)[number % 2], 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether one class name may be a misspelling of the other; names that differ in a number (car1, car2) are not."""
+    if "".join(filter(str.isdigit, one)) != "".join(filter(str.isdigit, other)):
+        return False
+    return difflib.SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE

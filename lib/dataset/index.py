@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.dataset.annotation import PARSER_VERSION, box_fault, object_line, read_annotation, read_bytes
-from lib.dataset.classes import ClassList
+from lib.dataset.classes import ClassList, alike
 from lib.errors import InputError
 from lib.files import replacing
 
@@ -151,7 +151,8 @@ def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
                 continue
             fault = box_fault(thing.box, annotation.width, annotation.height)
             if number is None:
-                fault = f"unknown class {thing.class_id}"
+                near = next((each for each in numbers if alike(each, thing.class_id)), None)
+                fault = f"unknown class {thing.class_id}" + (f" (did you mean {near}?)" if near else "")
             if fault is not None:
                 line = object_line(read_bytes(path), place)
                 raise InputError(f"{path}:{line}: {fault}; correct the file or the class list")

@@ -51,7 +51,9 @@ def read_rows(path: str | Path, form: str) -> list[Row]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: list file cannot be read ({error}); put it there or name another set") from error
+        why = getattr(error, "strerror", None) or error
+        what = f"{path}: list file cannot be read ({why})"
+        raise InputError(f"{what}; put it there, or name another folder or set") from error
     rows = []
     for number, line in enumerate(lines, 1):
         fields = line.split()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.dataset.classes import ClassList, default_colour
+from lib.dataset.classes import ClassList, alike, default_colour
 from lib.errors import InputError
 
 
@@ -68,3 +68,15 @@ def test_dataset_uses_its_own_list_when_it_has_one(tmp_path):
     assert ClassList.of_dataset(tmp_path) == ClassList.builtin("ImageNetVID")
     write(tmp_path, "c1 star\n")
     assert ClassList.of_dataset(tmp_path).ids == ["c1"]
+
+
+@pytest.mark.parametrize("one, other, expected", [
+    ("ball", "bal", True),
+    ("Ball", "ball", True),
+    ("traffic_light", "trafic_light", True),
+    ("cat", "car", False),
+    ("car1", "car2", False),
+    ("n02691156", "n02691165", False),
+])  # fmt: skip
+def test_names_that_may_be_misspelt(one, other, expected):
+    assert alike(one, other) is expected and alike(other, one) is expected

@@ -119,6 +119,7 @@ GOOD = "<trackid>0</trackid>"
         (xml([("c1", 100, 0, 105, 5, GOOD)]), r"000000.xml:6: box 100 0 105 5 lies outside the image of 100 x 80"),
         (xml([("c1", 0, -9, 5, -1, GOOD)]), r"lies outside"),
         (xml([("c9", 0, 0, 5, 5, GOOD)]), r"000000.xml:6: unknown class c9"),
+        (xml([("C1", 0, 0, 5, 5, GOOD)]), r"000000.xml:6: unknown class C1 \(did you mean c1\?\)"),
         (xml([("c1", 0, 0, 5, 5, "<trackid>1.5</trackid>")]), r"000000.xml:6: <trackid> is '1.5', not a track id"),
         (xml([("c1", 0, 0, 5, 5, "<trackid></trackid>")]), r"<trackid> is ''"),
         (xml([("c1", 0, 0, 5, 5, "<trackid>-1</trackid>")]), r"<trackid> is '-1'"),

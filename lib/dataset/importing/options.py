@@ -54,7 +54,8 @@ def _val(args: argparse.Namespace, found: Found) -> set[str]:
     try:
         lines = args.val_videos.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{args.val_videos}: cannot be read ({error}); give a text file of video names") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{args.val_videos}: cannot be read ({why}); give a text file of video names") from error
     val = set()
     for number, line in enumerate(lines, 1):
         if line.strip() and line.strip() not in names:

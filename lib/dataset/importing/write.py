@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import logging
 import os
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from lib.dataset import motion
 from lib.dataset.annotation import Object
-from lib.dataset.classes import ClassList
+from lib.dataset.classes import ClassList, alike
 from lib.dataset.importing.clips import DIGITS, Found, Video, class_list, resolved, unique_names
 from lib.dataset.importing.frames import Writing
 from lib.dataset.index import build_index
@@ -29,7 +28,6 @@ from lib.errors import InputError
 logger = logging.getLogger(__name__)
 
 MOTION = "motion.json"
-ALIKE = 0.8  # names that have so much in common may be one name and its misspelling
 
 
 def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
@@ -185,7 +183,7 @@ def _tell_classes(classes: ClassList, counts: Mapping[str, Counter]) -> None:
             "no object to train on: %s; leave the class out by --classes, or move videos", ", ".join(missing)
         )
     for one, other in itertools.combinations(classes.names, 2):
-        if _alike(one, other):
+        if alike(one, other):
             logger.warning("classes %s and %s: two, or one misspelt? If so, correct the annotations", one, other)
 
 
@@ -194,15 +192,8 @@ def _tell_left_out(names: Sequence[str], class_ids: Mapping[str, str], classes: 
     told = []
     for name in names:
         if name not in class_ids:
-            meant = next((each for each in classes.names if _alike(name, each)), None)
+            meant = next((each for each in classes.names if alike(name, each)), None)
             told.append((meant is None, f"{name} (did you mean {meant}?)" if meant else name))
     if told:
         first = ", ".join(text for _, text in sorted(told, key=lambda each: each[0])[:8])
         logger.warning("not in --classes: %s", first + (f" and {len(told) - 8} more" if len(told) > 8 else ""))
-
-
-def _alike(one: str, other: str) -> bool:
-    """Whether one name may be a misspelling of the other; names that differ in a number (car1, car2) are not."""
-    if "".join(filter(str.isdigit, one)) != "".join(filter(str.isdigit, other)):
-        return False
-    return difflib.SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE

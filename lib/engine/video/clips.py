@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
+import os
 import re
 import sys
 import threading
@@ -165,7 +167,17 @@ def _expand(text: str) -> list[Path | str]:
         if not usable and not folders:
             raise InputError(f"{text}: matches no picture, video or folder")
         return sorted(usable or folders, key=lambda match: natural_key(str(match)))
-    raise InputError(f"{text}: no such file or folder")
+    raise InputError(f"{text}: no such file or folder{_nearest(path)}")
+
+
+def _nearest(path: Path) -> str:
+    """What the user may have meant by a path that is not there."""
+    folder = path.parent.resolve()
+    if not folder.is_dir():
+        return f"; there is no folder {folder}"
+    names = {each.name.casefold(): each.name for each in folder.iterdir()} if os.access(folder, os.R_OK) else {}
+    near = difflib.get_close_matches(path.name.casefold(), names, 1)
+    return f"; did you mean {path.with_name(names[near[0]])}?" if near else f" in {folder}; give its whole path"
 
 
 def _clips_of(found: Path | str) -> list[Clip]:

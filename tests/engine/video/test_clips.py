@@ -143,6 +143,17 @@ def test_input_that_is_not_there(tmp_path, make, message):
         open_clip(str(make(tmp_path)))
 
 
+def test_path_that_is_misspelt_or_elsewhere(tmp_path):
+    (tmp_path / "IMG_0042.MOV").write_bytes(b"")
+    for name, message in (
+        ("img_042.mov", rf"no such file or folder; did you mean {tmp_path}/IMG_0042\.MOV\?"),
+        ("holiday.mp4", rf"no such file or folder in {tmp_path}; give its whole path"),
+        ("film/a.mp4", rf"no such file or folder; there is no folder {tmp_path}/film"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_clip(str(tmp_path / name))
+
+
 def test_folder_of_clips_is_told_apart_from_an_empty_one(tmp_path):
     write_pictures(tmp_path / "clip", ["1.png"])
     with pytest.raises(InputError, match="its folders do"):
