@@ -176,7 +176,7 @@ def _nearest(path: Path) -> str:
     if not folder.is_dir():
         return f"; there is no folder {folder}"
     names = {each.name.casefold(): each.name for each in folder.iterdir()} if os.access(folder, os.R_OK) else {}
-    near = difflib.get_close_matches(path.name.casefold(), names, 1)
+    near = difflib.get_close_matches(path.name.casefold(), names, 1, 0.75)
     return f"; did you mean {path.with_name(names[near[0]])}?" if near else f" in {folder}; give its whole path"
 
 
