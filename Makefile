@@ -8,7 +8,7 @@ help:
 	@echo "make lint   check style, format and who may import whom"
 	@echo "make docs   write the pages of docs/ as a site to build/site/index.html"
 	@echo "make data   make the MiniVID dataset in data/MiniVID"
-	@echo "make reproduce  make every MiniVID figure of the README: data, training, tests, tables (hours)"
+	@echo "make reproduce  make every MiniVID figure of the README: data, training, tests, tables (up to 2 hours)"
 	@echo "make clean  remove what was built, not the environment, the data or the output"
 
 init:

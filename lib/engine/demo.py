@@ -30,7 +30,7 @@ from lib.files import replacing, sha256
 
 logger = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of pictures in a folder, which do not tell
-CLIP = "data/minivid_val/Data/VID/val/MiniVID_val_0010"  # the bundled one
+CLIP = "data/demo/MiniVID_val_0026"  # the bundled one
 
 
 def make_parser(doc: str, *, cfg: str, weights: str, inputs: Sequence[str] = (CLIP,)) -> argparse.ArgumentParser:

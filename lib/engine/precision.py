@@ -48,7 +48,7 @@ class Int8(Precision):
     """Convolutions of 8-bit numbers. ranges: what calibration saw, by the network's name."""
 
     def __init__(self, ranges: Mapping[str, Ranges]):
-        self._ranges = ranges
+        self.ranges = ranges
 
     @classmethod
     def beside(cls, weights: str | Path) -> Int8:
@@ -67,7 +67,7 @@ class Int8(Precision):
         return cls(ranges)
 
     def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
-        symbol, args, auxs = _Quantized(symbol, args, auxs).with_ranges(self._ranges[name])
+        symbol, args, auxs = _Quantized(symbol, args, auxs).with_ranges(self.ranges[name])
         return Forward(symbol, context, args, auxs)
 
 

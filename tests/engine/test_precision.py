@@ -71,7 +71,7 @@ def test_ranges_are_kept_beside_the_weights(weights):
     calibration = Calibration()
     run(calibration, "flow")
     assert calibration.save(weights) == ranges_path(weights) == weights.parent / "fgfa-0000.int8.json"
-    assert Int8.beside(weights)._ranges == calibration.ranges()
+    assert Int8.beside(weights).ranges == calibration.ranges()
 
 
 def test_int8_does_not_depend_on_how_many_networks_the_process_has_made(weights):
@@ -89,7 +89,7 @@ def test_ranges_that_are_too_narrow_are_felt(weights):
     calibration = Calibration()
     run(calibration, "features")
     calibration.save(weights)
-    narrow = {"features": [[low / 20, high / 20] for low, high in Int8.beside(weights)._ranges["features"]]}
+    narrow = {"features": [[low / 20, high / 20] for low, high in Int8.beside(weights).ranges["features"]]}
     assert distance(run(Int8(narrow), "features"), run(Precision(), "features")) > 0.3
 
 
@@ -153,5 +153,5 @@ def test_calibrate_command(tmp_path, weights, capsys):
     frames = tiny.ROOT / "data/minivid_val/Data/VID/val/MiniVID_val_0010"
     options = ["--cfg", cfg, "--weights", weights, "--input", frames]
     tiny.run_script("fgfa_rfcn/calibrate.py", *options, "--frames", 2)
-    assert set(Int8.beside(weights)._ranges) == {"features", "flow"}
+    assert set(Int8.beside(weights).ranges) == {"features", "flow"}
     assert "--frames 0: must be 1 or more" in tiny.refused(capsys, "fgfa_rfcn/calibrate.py", *options, "--frames", 0)
