@@ -27,10 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML"
     )
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
     parser.add_argument("--again", action="store_true", help="train anew even if the weights are there")
     args = parser.parse_args(argv)
     start_logging()
     cfg = load_config(args.cfg, args.set)
+    cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     mx.select(cfg.MXNET_VERSION)
     prefix = Path(cfg.network.pretrained if args.stage == "backbone" else cfg.network.pretrained_flow)
     path = prefix.with_name(f"{prefix.name}-0000.params")

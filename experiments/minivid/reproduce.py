@@ -91,7 +91,7 @@ def steps() -> list[Step]:
 
 
 def _pretrain(stage: str, cfg: str) -> Step:
-    arguments = ["experiments/minivid/pretrain.py", stage, "--cfg", cfg, "--set", "TRAIN.RESUME=true"]
+    arguments = ["experiments/minivid/pretrain.py", stage, "--cfg", cfg, "--resume"]
     return Step(stage, arguments, Path(f"output/minivid/{stage}/{stage}-0000.params"))
 
 

@@ -177,7 +177,7 @@ class _Run:
         if step:
             self._save(epoch, step)
         _log.warning(
-            "stopped in epoch %d after %d steps and saved; run the same command with TRAIN.RESUME: true to go on",
+            "stopped in epoch %d after %d steps and saved; run the same command with --resume to go on",
             epoch + 1,
             step,
         )

@@ -26,7 +26,7 @@ def classes_of(cfg: EasyDict) -> ClassList:
     if len(classes) + 1 != data.NUM_CLASSES:
         raise InputError(
             f"dataset.NUM_CLASSES is {data.NUM_CLASSES}, but the class list has {len(classes)} classes; with the "
-            f"background that makes {len(classes) + 1}"
+            f"background that makes {len(classes) + 1}; set it to that"
         )
     return classes
 

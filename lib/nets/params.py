@@ -94,7 +94,9 @@ def check(given: Mapping, wanted: Mapping[str, tuple], source: str) -> None:
             f"{len(misshapen)} misshapen, first {name}: {tuple(given[name].shape)} instead of {tuple(wanted[name])}"
         )
     if faults:
-        raise InputError(f"{source}: weights of another network ({'; '.join(faults)}); give the YAML they belong to")
+        raise InputError(
+            f"{source}: weights of another network ({'; '.join(faults)}); give --cfg and --weights that belong together"
+        )
 
 
 def initial(name: str, shape: tuple, seed: int) -> np.ndarray:

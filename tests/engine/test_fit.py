@@ -104,7 +104,7 @@ def test_stopped_and_resumed_equals_uninterrupted(whole, tmp_path, stop_at, capf
         run(tmp_path, loader)
     assert stopped.value.code == 130 and loader.closed == stop_at[0] + 1
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    assert "TRAIN.RESUME" in (tmp_path / "train.log").read_text()
+    assert "--resume" in (tmp_path / "train.log").read_text()
     newest = Checkpoints(tmp_path / "net").newest()
     done = stop_at[0] * STEPS + stop_at[1] + 1  # the step at hand is finished
     assert newest.epoch * STEPS + newest.step == done

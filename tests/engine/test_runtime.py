@@ -111,15 +111,6 @@ def test_inputs_are_written_in_place_and_keep_their_values():
     np.testing.assert_array_equal(out.asnumpy(), [[1, 2, 3], [5, 5, 5]])
 
 
-def test_an_input_that_the_symbol_does_not_use_is_an_array_of_its_own():
-    forward = Forward(mx.sym.Variable("a") * 2, mx.cpu(), {}, {})
-    slots = forward.inputs(a=(2,), other=(3, 4))
-    assert slots["other"].shape == (3, 4)
-    slots["other"][:] = 7
-    (out,) = forward(a=np.float32([1, 2])).values()
-    np.testing.assert_array_equal(out.asnumpy(), [2, 4])
-
-
 # Training
 
 
