@@ -7,9 +7,8 @@ import json
 import logging
 from pathlib import Path
 
-from lib.config import load_config
 from lib.engine.pretrain_flow import flow_errors
-from lib.engine.setup import start_logging
+from lib.engine.setup import begin
 from lib.errors import command
 from lib.files import replacing
 from lib.nets.params import load
@@ -25,8 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sharp", action="store_true", help="on frames without blur, noise and low contrast")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     args = parser.parse_args(argv)
-    start_logging()
-    cfg = load_config(args.cfg)
+    cfg = begin(args.cfg)
     weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")
     errors = flow_errors(cfg, load(weights)[0], degraded=not args.sharp)
     log.info("%s: end-point error on moving objects, in feature cells", weights)

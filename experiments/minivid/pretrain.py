@@ -9,11 +9,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from lib import mx
-from lib.config import load_config
 from lib.engine.pretrain_backbone import train_backbone
 from lib.engine.pretrain_flow import train_flow
-from lib.engine.setup import start_logging
+from lib.engine.setup import begin
 from lib.errors import command
 
 log = logging.getLogger(__name__)
@@ -30,10 +28,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
     parser.add_argument("--again", action="store_true", help="train anew even if the weights are there")
     args = parser.parse_args(argv)
-    start_logging()
-    cfg = load_config(args.cfg, args.set)
+    cfg = begin(args.cfg, args.set)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
-    mx.select(cfg.MXNET_VERSION)
     prefix = Path(cfg.network.pretrained if args.stage == "backbone" else cfg.network.pretrained_flow)
     path = prefix.with_name(f"{prefix.name}-0000.params")
     if path.exists() and not args.again:

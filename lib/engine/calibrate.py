@@ -12,11 +12,9 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib import mx
-from lib.config import load_config
 from lib.dataset.imagenet_vid import train_entries
 from lib.engine.precision import Calibration
-from lib.engine.setup import start_logging
+from lib.engine.setup import begin
 from lib.engine.stream import Detector
 from lib.engine.video.clips import Clip, open_clips
 from lib.engine.video.sources import PictureFiles
@@ -42,9 +40,7 @@ def main_of(argv: Sequence[str] | None, doc: str, *, cfg: str, weights: str, loa
     for option in ("clips", "frames"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: must be 1 or more")
-    start_logging()
-    settings = load_config(args.cfg, args.set)
-    mx.select(settings.MXNET_VERSION)
+    settings = begin(args.cfg, args.set)
     if args.input:
         clips = open_clips(args.input, frames=f"0:{args.frames}")[: args.clips]
     else:

@@ -13,11 +13,9 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib import mx
-from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
-from lib.engine.setup import classes_of, start_logging
+from lib.engine.setup import begin, classes_of
 from lib.engine.stream import Detector, Summary, run_clip
 from lib.engine.video.clips import Clip, open_clips
 from lib.engine.video.film import Film
@@ -52,9 +50,7 @@ def main_of(
     """
     if args.live and batch > 1:
         raise InputError("--live: frames shall not wait for each other; use demo.py instead of demo_batch.py")
-    start_logging()
-    settings = load_config(args.cfg, [*args.set, *["TEST.causal=true"] * args.live])
-    mx.select(settings.MXNET_VERSION)
+    settings = begin(args.cfg, [*args.set, *["TEST.causal=true"] * args.live])
     run(
         lambda: make_detector(settings, args.weights, 0, batch),
         args,

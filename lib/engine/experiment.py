@@ -9,10 +9,8 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib import mx
-from lib.config import load_config
 from lib.engine.evaluate import weights_path
-from lib.engine.setup import check_folder, output_folder, start_logging
+from lib.engine.setup import begin, check_folder, output_folder
 from lib.eval.evaluation import Evaluation
 from lib.eval.tables import report
 
@@ -27,7 +25,7 @@ def train_test(argv: list[str] | None, doc: str, method: str, train: Train, eval
     parser = _parser(doc)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
     args = parser.parse_args(argv)
-    cfg = _settings(args)
+    cfg = begin(args.cfg, args.set)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     folder = output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set)
     for each in (folder, _results(cfg, args, method)):
@@ -40,7 +38,7 @@ def test_only(argv: list[str] | None, doc: str, method: str, evaluate: Evaluate)
     parser = _parser(doc)
     parser.add_argument("--weights", type=Path, help="parameter file (default: what the training by this YAML wrote)")
     args = parser.parse_args(argv)
-    cfg = _settings(args)
+    cfg = begin(args.cfg, args.set)
     trained = output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set)
     _test(cfg, args, method, evaluate, args.weights or weights_path(cfg, trained))
 
@@ -54,13 +52,6 @@ def _parser(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--name", help="name of the experiment in output folders (default: that of the YAML file)")
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser
-
-
-def _settings(args: argparse.Namespace) -> EasyDict:
-    start_logging()
-    cfg = load_config(args.cfg, args.set)
-    mx.select(cfg.MXNET_VERSION)
-    return cfg
 
 
 def _results(cfg: EasyDict, args: argparse.Namespace, method: str) -> Path:

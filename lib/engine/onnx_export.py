@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
-from lib.config import load_config
 from lib.engine.runtime import Forward, devices
-from lib.engine.setup import check_folder, keep_config, start_logging
+from lib.engine.setup import begin, check_folder, keep_config
 from lib.errors import InputError
 from lib.files import replacing
 from lib.mx import cores
@@ -34,8 +33,7 @@ def main_of(argv: list[str] | None, doc: str, *, cfg: str, weights: str, out: st
     add("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
     add("--out", metavar="DIR", type=Path, default=Path(out), help="folder for the files (default: %(default)s)")
     args = parser.parse_args(argv)
-    start_logging()
-    settings = load_config(args.cfg, args.set)
+    settings = begin(args.cfg, args.set)
     check_folder(args.out)
     export(parts(settings), *read(settings, args.weights), settings, args.out)
 

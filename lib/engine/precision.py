@@ -17,6 +17,7 @@ from lib.files import replacing, sha256
 from lib.mx import mx
 
 _AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
+_ADVICE = "run calibrate.py of the method with the same --cfg, --set and --weights"
 _FUSED = "MKLDNN_QUANTIZE"  # oneDNN's grouping of a convolution with what follows it
 
 Ranges = Sequence[Sequence[float]]  # [low, high] of every layer that int8 must know, in the order of the graph
@@ -54,20 +55,25 @@ class Int8(Precision):
     def beside(cls, weights: str | Path) -> Int8:
         """With the ranges saved beside a weights file. InputError: there are none, or they are of other weights."""
         path = ranges_path(weights)
-        advice = "run calibrate.py of the method with the same --cfg and --weights"
         if not path.is_file():
-            raise InputError(f"{path}: TEST.PRECISION int8 needs this file; {advice}")
+            raise InputError(f"{path}: TEST.PRECISION int8 needs this file; {_ADVICE}")
         try:
             stored = json.loads(path.read_text())
             made_for, ranges = stored["weights_sha256"], stored["ranges"]
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: not a file of ranges, or cut short; {advice}") from None
+            raise InputError(f"{path}: not a file of ranges, or cut short; {_ADVICE}") from None
         if made_for != sha256(weights):
-            raise InputError(f"{path}: of other weights than those in {weights}; {advice}")
+            raise InputError(f"{path}: of other weights than those in {weights}; {_ADVICE}")
         return cls(ranges)
 
     def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
-        symbol, args, auxs = _Quantized(symbol, args, auxs).with_ranges(self.ranges[name])
+        quantized, ranges = _Quantized(symbol, args, auxs), self.ranges.get(name, ())
+        if len(ranges) != len(quantized.collector.include_layer):
+            raise InputError(
+                f"int8: {len(ranges)} ranges for the {len(quantized.collector.include_layer)} layers of the {name} "
+                f"network, so they were measured with other settings; {_ADVICE}"
+            )
+        symbol, args, auxs = quantized.with_ranges(ranges)
         return Forward(symbol, context, args, auxs)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from easydict import EasyDict
 
+from lib import mx
+from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.files import replacing
@@ -17,6 +20,14 @@ from lib.files import replacing
 def start_logging() -> None:
     """Progress and results on the terminal."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+def begin(cfg_path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
+    """How a script that runs networks begins: logging, settings (see `load_config`), and the MXNet that they choose."""
+    start_logging()
+    cfg = load_config(cfg_path, overrides)
+    mx.select(cfg.MXNET_VERSION)
+    return cfg
 
 
 def classes_of(cfg: EasyDict) -> ClassList:

@@ -119,6 +119,16 @@ def test_ranges_of_other_weights_or_broken_are_refused(weights):
         Int8.beside(weights)
 
 
+def test_ranges_of_other_settings_are_refused(weights):
+    calibration = Calibration()
+    run(calibration, "features")
+    calibration.save(weights)
+    with pytest.raises(InputError, match=r"int8: 0 ranges for the \d+ layers of the flow network.*run calibrate.py"):
+        run(Int8.beside(weights), "flow")
+    with pytest.raises(InputError, match=r"ranges for the \d+ layers of the features network"):
+        run(Int8({"features": calibration.ranges()["features"][1:]}), "features")
+
+
 def test_bfloat16_without_avx512_is_refused(monkeypatch):
     monkeypatch.setattr(precision, "_processor_flags", lambda: {"avx2"})
     with pytest.raises(InputError, match=r"bfloat16 needs a processor with AVX-512.*int8 or float32"):

@@ -1,0 +1,56 @@
+"""The plan of `make reproduce`: what its report reads is made, and what is there already is told from what is stale."""
+
+from __future__ import annotations
+
+import json
+import runpy
+
+import pytest
+
+from lib.config import load_config
+from lib.engine.checkpoints import save_params
+from lib.engine.setup import plain
+from lib.files import sha256
+from tests.tiny import ROOT
+
+
+@pytest.fixture
+def reproduce():
+    return runpy.run_path(str(ROOT / "experiments/minivid/reproduce.py"))
+
+
+def test_the_plan_makes_what_the_report_reads(reproduce):
+    report = runpy.run_path(str(ROOT / "experiments/minivid/report.py"))
+    made = {step.leaves.relative_to(reproduce["RESULTS"]).parts[0] for step in reproduce["steps"]()
+            if reproduce["RESULTS"] in step.leaves.parents}  # fmt: skip
+    read = {*report["METHODS"].values(), *(name for _, *pair in report["CLAIMS"] for name in pair), "rfcn_seqnms"}
+    read |= {f"{variant}_k{reach}" for variant in report["VARIANTS"] for reach in report["WINDOWS"]}
+    assert made == read | {f"flow_{when}.json" for when in ("before", "after", "sharp")}
+
+
+def test_each_step_is_a_script_that_is_there_and_leaves_its_own_file(reproduce):
+    steps = reproduce["steps"]()
+    for step in steps:
+        script, *module = step.arguments[:2]
+        path = ROOT / (module[0].replace(".", "/") if script == "-m" else script)
+        assert path.exists() or path.with_suffix(".py").exists(), step.arguments
+    left = [step.leaves for step in steps]
+    assert len(set(left)) == len(left)
+
+
+def test_results_of_other_weights_or_settings_are_not_done(reproduce, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    weights, leaves = tmp_path / "a-0001.params", tmp_path / "results.json"
+    save_params(weights, {}, {})
+    settings = ["TEST.KEY_FRAME_INTERVAL=5"]
+
+    def step(*more):
+        return reproduce["Step"]("test", [], leaves, reproduce["Test"](reproduce["FGFA"], [*settings, *more], weights))
+
+    assert not step().done()
+    config = plain(load_config(reproduce["FGFA"], settings))
+    leaves.write_text(json.dumps({"manifest": {"config": config, "weights": {"sha256": sha256(weights)}}}))
+    assert step().done()
+    assert not step("TEST.NMS=0.4").done()
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    assert not step().done()
