@@ -36,8 +36,6 @@ from lib.engine.runtime import Forward
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.mx import cores, mx
-from lib.nets import sizes
-from lib.nets.flownet import flow
 from tests import recipe
 
 CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
@@ -113,12 +111,10 @@ def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> F
 def published(reach: int, short: int) -> Frame:
     """As published: images are concatenated whole, and the caches put in order anew for each window."""
     cfg = settings(reach, short, "builtin")
-    data, images, ring, order = (mx.sym.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
     window = fgfa.window_frames(cfg)
-    pairs = mx.sym.repeat(data, repeats=window, axis=0), mx.sym.take(images, mx.sym.reshape(order, (-1,)))
-    symbol = fgfa._detections(ring, flow(*pairs, sizes.flownet(cfg)), order, cfg, windows=1)
     args, auxs = weights(cfg)
-    features, detection = Forward(fgfa.feature_symbol(cfg), mx.cpu(), args, auxs), Forward(symbol, mx.cpu(), args, auxs)
+    symbols = fgfa.feature_symbol(cfg), fgfa.detection_symbol(cfg)
+    features, detection = (Forward(symbol, mx.cpu(), args, auxs) for symbol in symbols)
     source = frames(short)
     first = picture(next(source), cfg)
     (maps,) = features(data=first.data).values()

@@ -158,8 +158,9 @@ TREE: dict[str, Any] = {
         "WEIGHTS": Key("cosine", "How frames are weighed: by cosine, or all alike for comparison.", ("cosine", "mean")),
         "PRECISION": Key(
             "float32",
-            "Of the feature and flow networks on the CPU: int8 needs ranges from calibrate.py, bfloat16 needs AVX-512.",
-            ("float32", "bfloat16", "int8"),
+            "Of the feature and flow networks on the CPU: int8 needs ranges from calibrate.py, bfloat16 needs AVX-512; "
+            "bfloat16_emulated computes the same anywhere, slowly, to see what it costs in accuracy.",
+            ("float32", "bfloat16", "bfloat16_emulated", "int8"),
         ),
         "MOTION_RANGES": Key([], "Motion IoU ranges, as NAME=LOW:HIGH; empty: all, slow, medium and fast."),
         "AREA_RANGES": Key([], "Area ranges in pixels, as NAME=LOW:HIGH; empty: all, small, middle and large."),

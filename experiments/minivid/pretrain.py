@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.engine.pretrain_backbone import train_backbone
 from lib.engine.pretrain_flow import train_flow
-from lib.engine.setup import begin
+from lib.engine.setup import add_settings, begin
 from lib.errors import command
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,7 @@ log = logging.getLogger(__name__)
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=("backbone", "flow"), help="what to train")
-    parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML"
-    )
+    add_settings(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
     parser.add_argument("--again", action="store_true", help="train anew even if the weights are there")
     args = parser.parse_args(argv)

@@ -32,6 +32,8 @@ CLAIMS = (
     ("weights: cosine - plain mean, K = 9", "mean_k9", "fgfa_k9"),
     ("R-FCN in int8 - in float32", "rfcn", "rfcn_int8"),
     ("FGFA in int8 - in float32", "fgfa_k9", "fgfa_int8"),
+    ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
+    ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
 )
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
 WINDOWS = (0, 1, 2, 5, 9)

@@ -79,9 +79,10 @@ def steps() -> list[Step]:
         plan.append(_test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
         plan.append(_test("fgfa_rfcn", f"nowarp_k{reach}", unwarped, window, "TEST.WARP=false"))
     plan.append(_test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
-    for method, results in (("rfcn", "rfcn_int8"), ("fgfa_rfcn", "fgfa_int8")):
+    for method, name in (("rfcn", "rfcn"), ("fgfa_rfcn", "fgfa")):
         plan.append(_calibrate(method))
-        plan.append(_test(method, results, WEIGHTS[method], "TEST.PRECISION=int8"))
+        plan.append(_test(method, f"{name}_int8", WEIGHTS[method], "TEST.PRECISION=int8"))
+        plan.append(_test(method, f"{name}_bfloat16", WEIGHTS[method], "TEST.PRECISION=bfloat16_emulated"))
     for name in ("rfcn", "fgfa_k9"):
         plan.append(_seq_nms(name))
     plan.append(_flow_error("after", fgfa))

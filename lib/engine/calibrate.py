@@ -6,7 +6,6 @@ import argparse
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from lib.dataset.imagenet_vid import train_entries
 from lib.engine.precision import Calibration
-from lib.engine.setup import begin
+from lib.engine.setup import add_network, begin
 from lib.engine.stream import Detector
 from lib.engine.video.clips import Clip, open_clips
 from lib.engine.video.sources import PictureFiles
@@ -26,11 +25,7 @@ log = logging.getLogger(__name__)
 def main_of(argv: Sequence[str] | None, doc: str, *, cfg: str, weights: str, load: Callable[..., Detector]) -> None:
     """The command of a method. load(settings, weights, precision=…) -> its detector."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cfg", default=cfg, help="YAML file of the experiment (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, default=Path(weights), help="parameter file (default: %(default)s)")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML"
-    )
+    add_network(parser, cfg, weights)
     parser.add_argument(
         "--input", nargs="+", help="folders, pictures or videos to look at (default: clips of dataset.image_set)"
     )

@@ -15,7 +15,7 @@ from easydict import EasyDict
 
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
-from lib.engine.setup import begin, classes_of
+from lib.engine.setup import add_network, begin, classes_of
 from lib.engine.stream import Detector, Summary, run_clip
 from lib.engine.video.clips import Clip, open_clips
 from lib.engine.video.film import Film
@@ -66,10 +66,8 @@ def add_arguments(
     parser: argparse.ArgumentParser, *, cfg: str, weights: str | None, inputs: Sequence[str], threshold: float = 0.5
 ) -> None:
     """The options that the demo scripts share; cfg, weights and inputs are what runs when nothing is given."""
+    add_network(parser, cfg, weights)
     add = parser.add_argument
-    add("--cfg", metavar="YAML", default=cfg, help="the network and its test settings (default: %(default)s)")
-    add("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML, say gpus=0")
-    add("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
     add(
         "--input", nargs="+", metavar="WHAT", default=list(inputs),
         help="a folder of pictures, a 'pattern' or pictures, video files, a camera's number, an rtsp:// or http:// "

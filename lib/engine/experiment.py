@@ -10,7 +10,7 @@ from pathlib import Path
 from easydict import EasyDict
 
 from lib.engine.evaluate import weights_path
-from lib.engine.setup import begin, check_folder, output_folder
+from lib.engine.setup import add_settings, begin, check_folder, output_folder
 from lib.eval.evaluation import Evaluation
 from lib.eval.tables import report
 
@@ -45,10 +45,7 @@ def test_only(argv: list[str] | None, doc: str, method: str, evaluate: Evaluate)
 
 def _parser(doc: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML"
-    )
+    add_settings(parser)
     parser.add_argument("--name", help="name of the experiment in output folders (default: that of the YAML file)")
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser

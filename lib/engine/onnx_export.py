@@ -12,7 +12,7 @@ import numpy as np
 from easydict import EasyDict
 
 from lib.engine.runtime import Forward, devices
-from lib.engine.setup import begin, check_folder, keep_config
+from lib.engine.setup import add_network, begin, check_folder, keep_config
 from lib.errors import InputError
 from lib.files import replacing
 from lib.mx import cores
@@ -27,11 +27,10 @@ Read = Callable[[EasyDict, str], tuple[dict, dict]]
 def main_of(argv: list[str] | None, doc: str, *, cfg: str, weights: str, out: str, parts: Parts, read: Read) -> None:
     """What `<method>/export.py` does; cfg, weights and out are what runs when nothing is given."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--cfg", metavar="YAML", default=cfg, help="the network and its test settings (default: %(default)s)")
-    add("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML")
-    add("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
-    add("--out", metavar="DIR", type=Path, default=Path(out), help="folder for the files (default: %(default)s)")
+    add_network(parser, cfg, weights)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path(out), help="folder for the files (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     settings = begin(args.cfg, args.set)
     check_folder(args.out)

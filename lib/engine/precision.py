@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from lib.engine.runtime import Forward
 from lib.errors import InputError
@@ -43,6 +45,17 @@ class Bfloat16(Precision):
     def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
         symbol, args, auxs = in_bfloat16(symbol, args, auxs)
         return Forward(symbol, context, args, auxs)
+
+
+class EmulatedBfloat16(Precision):
+    """What bfloat16 computes, slowly, on any processor: every array that `Bfloat16` keeps in bfloat16 is rounded to
+    it, and operators compute in float32.
+    """
+
+    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+        symbol, args, auxs = in_bfloat16(symbol, args, auxs)
+        args = {name: value.astype(np.float32) for name, value in args.items()}
+        return Forward(_rounded_between_operators(symbol), context, args, auxs)
 
 
 class Int8(Precision):
@@ -101,7 +114,13 @@ class Calibration(Precision):
 
 def precision_of(kind: str, weights: str | Path) -> Precision:
     """What `TEST.PRECISION` says, for these weights. InputError: see `Bfloat16` and `Int8.beside`."""
-    return {"float32": Precision, "bfloat16": Bfloat16, "int8": lambda: Int8.beside(weights)}[kind]()
+    kinds: dict[str, Callable[[], Precision]] = {
+        "float32": Precision,
+        "bfloat16": Bfloat16,
+        "bfloat16_emulated": EmulatedBfloat16,
+        "int8": lambda: Int8.beside(weights),
+    }
+    return kinds[kind]()
 
 
 def ranges_path(weights: str | Path) -> Path:
@@ -123,6 +142,36 @@ def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
     )
     outputs = [mx.sym.amp_cast(output, dtype="float32", name=output.name) for output in symbol]
     return mx.sym.Group(outputs), args, auxs
+
+
+def _rounded_between_operators(symbol):
+    """A symbol of `in_bfloat16` with operators in float32, their outputs rounded wherever they were bfloat16."""
+    graph = json.loads(symbol.tojson(remove_amp_cast=False))
+    nodes: list[dict] = []
+    moved: dict[int, int] = {}  # from a node's place in the graph to that of what stands for it now
+    narrow: set[int] = set()  # places in the graph whose outputs are bfloat16
+
+    def add(node: dict) -> int:
+        nodes.append(node)
+        return len(nodes) - 1
+
+    def cast(source: int, dtype: str) -> int:
+        name = f"{nodes[source]['name']}_{dtype}"
+        return add({"op": "amp_cast", "name": name, "attrs": {"dtype": dtype}, "inputs": [[source, 0, 0]]})
+
+    for place, node in enumerate(graph["nodes"]):
+        inputs = [[moved[source], *which] for source, *which in node["inputs"]]
+        attrs = {key: value for key, value in node.get("attrs", {}).items() if key != "__dtype__"}
+        moved[place] = add({**node, "attrs": attrs, "inputs": inputs})
+        is_cast = node["op"] == "amp_cast"
+        if attrs["dtype"] == "bfloat16" if is_cast else any(source in narrow for source, *_ in node["inputs"]):
+            narrow.add(place)
+            if not is_cast:
+                moved[place] = cast(moved[place], "bfloat16")
+            moved[place] = cast(moved[place], "float32")
+    graph["heads"] = [[moved[source], *which] for source, *which in graph["heads"]]
+    graph["arg_nodes"] = [place for place, node in enumerate(nodes) if node["op"] == "null"]
+    return mx.sym.load_json(json.dumps({**graph, "nodes": nodes, "node_row_ptr": list(range(len(nodes) + 1))}))
 
 
 class _Quantized:

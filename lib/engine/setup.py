@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 from collections.abc import Sequence
@@ -20,6 +21,21 @@ from lib.files import replacing
 def start_logging() -> None:
     """Progress and results on the terminal."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> None:
+    """The options --cfg and --set, as `begin` takes them; without a default --cfg must be given."""
+    help_ = "YAML file of the network and its settings" + (" (default: %(default)s)" if cfg else "")
+    parser.add_argument("--cfg", metavar="YAML", default=cfg, required=not cfg, help=help_)
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML, say gpus=0"
+    )
+
+
+def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str | None) -> None:
+    """Those of `add_settings`, and --weights, with what runs by default."""
+    add_settings(parser, cfg)
+    parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
 
 
 def begin(cfg_path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:

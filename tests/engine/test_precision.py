@@ -10,7 +10,16 @@ from fgfa_rfcn.network import feature_symbol, flow_symbol
 from fgfa_rfcn.window import VideoDetector
 from lib.engine import precision
 from lib.engine.checkpoints import save_params
-from lib.engine.precision import Bfloat16, Calibration, Int8, Precision, in_bfloat16, precision_of, ranges_path
+from lib.engine.precision import (
+    Bfloat16,
+    Calibration,
+    EmulatedBfloat16,
+    Int8,
+    Precision,
+    in_bfloat16,
+    precision_of,
+    ranges_path,
+)
 from lib.engine.pretrained import read_pretrained
 from lib.errors import InputError
 from lib.mx import mx
@@ -143,6 +152,11 @@ def test_types_fit_together_in_bfloat16(name):
     assert executor.outputs[0].dtype == np.float32
     convolution = {"features": "conv1_weight", "flow": "flow_conv1_weight"}[name]
     assert args[convolution].dtype == executor.arg_dict[convolution].dtype != np.float32
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_emulated_bfloat16_rounds_every_array(name):
+    assert 1e-3 < distance(run(EmulatedBfloat16(), name), run(Precision(), name)) < 0.03
 
 
 def weights_as_arrays():
