@@ -168,7 +168,7 @@ TREE: dict[str, Any] = {
     "BACKBONE": {
         "pool": Key(16384, "Crops of rendered objects, held in memory."),
         "lr": Key(0.1, "Peak learning rate of the one-cycle schedule."),
-        "steps": Key(1800, "Training steps of the classifier whose backbone detection starts from."),
+        "steps": Key(4096, "Training steps of the classifier whose backbone detection starts from."),
         "batch": Key(32, "Crops a step."),
         "crop": Key(96, "Side of a crop in pixels."),
         "wd": Key(5e-4, "Weight decay."),

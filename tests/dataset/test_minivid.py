@@ -374,6 +374,23 @@ def test_random_pairs_are_right_varied_and_repeatable():
 # --- crops and sprites
 
 
+def test_crops_outside_the_spells_are_sharper(monkeypatch):
+    def sharpness(share):
+        monkeypatch.setattr(crops, "_CLEAR", share)
+        images, _ = crops.crops(np.random.default_rng(1), 60, 64)
+        return np.mean([cv2.Laplacian(cv2.GaussianBlur(image, (0, 0), 1.5), cv2.CV_32F).std() for image in images])
+
+    assert sharpness(1.0) > 1.2 * sharpness(0.0)
+
+
+def test_clear_keeps_the_noise_and_ends_the_spells():
+    faults = degrade.draw(np.random.default_rng(0), 200)
+    found = degrade.clear(faults)
+    assert (found.noise, found.grey) == (faults.noise, faults.grey)
+    assert (found.exposure == degrade.SHUTTER).all() and (found.defocus == 0).all() and (found.contrast == 1).all()
+    assert not (faults.exposure == degrade.SHUTTER).all()
+
+
 def test_crops_are_labelled_repeatable_and_of_every_class():
     images, labels = crops.crops(np.random.default_rng(1), 120, 64)
     again, labels_again = crops.crops(np.random.default_rng(1), 120, 64)

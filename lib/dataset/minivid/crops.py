@@ -7,20 +7,21 @@ import numpy as np
 
 from . import sprites
 from .atlas import Stock, stock
-from .degrade import draw, finish
+from .degrade import clear, draw, finish
 from .layers import paste, place
 from .motion import Trajectory
 
 _MOMENTS = 24  # frames of the clip that a crop's degradations are taken from
+_CLEAR = 0.5  # share of crops outside the spells of degradation, which show what there is to learn
 _SPANS = (26, 130)  # px: objects of the clips, and a little beyond
 
 
 def crops(rng: np.random.Generator, n: int, size: int = 96, held_out: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Crops (n, size, size, 3) uint8 BGR and labels (n,) int32: 1..C a thing, 0 a backdrop with or without a blob.
 
-    Objects are as large as in the clips, near the middle of the crop, with the clips' degradations, and now and then
-    another object at the edge or a bar in front. All labels are equally likely. Deterministic by `rng`; `held_out`
-    crops show drawings that the others never show.
+    Objects are as large as in the clips, near the middle of the crop, and now and then there is another object at the
+    edge or a bar in front. Half of the crops have the clips' degradations, the others only their noise. All labels are
+    equally likely. Deterministic by `rng`; `held_out` crops show drawings that the others never show.
     """
     store = stock(held_out)
     labels = rng.integers(0, len(sprites.NAMES) + 1, n).astype(np.int32)
@@ -35,6 +36,8 @@ def _crop(rng: np.random.Generator, store: Stock, label: int, size: int) -> np.n
     """One crop (size, size, 3) uint8."""
     image = _ground(rng, store.backdrop(rng), size)
     faults, moment = draw(rng, _MOMENTS), int(rng.integers(_MOMENTS))
+    if rng.random() < _CLEAR:
+        faults = clear(faults)
     middle = np.full(2, size / 2)
     if rng.random() < 0.3:
         turn = rng.uniform(0, 2 * np.pi)

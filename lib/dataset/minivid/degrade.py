@@ -62,6 +62,12 @@ def draw(rng: np.random.Generator, frames: int) -> Degradation:
     return Degradation(exposure, defocus, contrast, rng.uniform(70, 180), rng.uniform(6, 16))
 
 
+def clear(degradation: Degradation) -> Degradation:
+    """With the same noise, but no frame in a spell."""
+    ones = np.ones_like(degradation.contrast)
+    return dataclasses.replace(degradation, exposure=SHUTTER * ones, defocus=0 * ones, contrast=ones)
+
+
 def line_kernel(motion: np.ndarray) -> np.ndarray:
     """The blur of a point that moves by `motion` (dx, dy) px while the shutter is open; odd-sided, sums to 1."""
     half = int(np.ceil(np.abs(motion).max() / 2)) + 1
