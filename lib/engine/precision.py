@@ -145,30 +145,35 @@ def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
 
 
 def _rounded_between_operators(symbol):
-    """A symbol of `in_bfloat16` with operators in float32, their outputs rounded wherever they were bfloat16."""
+    """A symbol of `in_bfloat16` with all in float32, but values rounded wherever they were bfloat16."""
     graph = json.loads(symbol.tojson(remove_amp_cast=False))
     nodes: list[dict] = []
     moved: dict[int, int] = {}  # from a node's place in the graph to that of what stands for it now
     narrow: set[int] = set()  # places in the graph whose outputs are bfloat16
 
-    def add(node: dict) -> int:
-        nodes.append(node)
+    def add(op: str, name: str, inputs: list, attrs: Mapping) -> int:
+        nodes.append({"op": op, "name": name, "attrs": attrs, "inputs": inputs})
         return len(nodes) - 1
 
-    def cast(source: int, dtype: str) -> int:
-        name = f"{nodes[source]['name']}_{dtype}"
-        return add({"op": "amp_cast", "name": name, "attrs": {"dtype": dtype}, "inputs": [[source, 0, 0]]})
+    def rounded(source: int) -> int:
+        """By Veltkamp's splitting: with y = x * (2 ** 16 + 1), y - (y - x) keeps 8 of float32's 24 bits."""
+        name, x = nodes[source]["name"], [source, 0, 0]
+        y = [add("_mul_scalar", f"{name}_scaled", [x], {"scalar": "65537"}), 0, 0]
+        rest = [add("elemwise_sub", f"{name}_rest", [y, x], {}), 0, 0]
+        return add("elemwise_sub", f"{name}_rounded", [y, rest], {})
 
     for place, node in enumerate(graph["nodes"]):
-        inputs = [[moved[source], *which] for source, *which in node["inputs"]]
         attrs = {key: value for key, value in node.get("attrs", {}).items() if key != "__dtype__"}
-        moved[place] = add({**node, "attrs": attrs, "inputs": inputs})
-        is_cast = node["op"] == "amp_cast"
-        if attrs["dtype"] == "bfloat16" if is_cast else any(source in narrow for source, *_ in node["inputs"]):
+        if node["op"] == "amp_cast":
+            moved[place] = moved[node["inputs"][0][0]]
+            now_narrow = attrs["dtype"] == "bfloat16"
+        else:
+            inputs = [[moved[source], *which] for source, *which in node["inputs"]]
+            moved[place] = add(node["op"], node["name"], inputs, attrs)
+            now_narrow = any(source in narrow for source, *_ in node["inputs"])
+        if now_narrow:
             narrow.add(place)
-            if not is_cast:
-                moved[place] = cast(moved[place], "bfloat16")
-            moved[place] = cast(moved[place], "float32")
+            moved[place] = rounded(moved[place])
     graph["heads"] = [[moved[source], *which] for source, *which in graph["heads"]]
     graph["arg_nodes"] = [place for place, node in enumerate(nodes) if node["op"] == "null"]
     return mx.sym.load_json(json.dumps({**graph, "nodes": nodes, "node_row_ptr": list(range(len(nodes) + 1))}))
