@@ -38,17 +38,25 @@ class Test(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A command, and the file that it leaves when it ends well; if results of a test, what they must come from."""
+    """A command, and the file that it leaves when it ends well.
+
+    made_from: a file that it must not be older than; test: if results of a test, what they must come from.
+    """
 
     name: str
     arguments: list[str]
     leaves: Path
+    made_from: Path | None = None
     test: Test | None = None
 
     def done(self) -> bool:
-        """Whether the file is there, and not of other settings or weights."""
-        if self.test is None or not self.leaves.is_file():
-            return self.leaves.is_file()
+        """Whether the file is there, and up to date."""
+        if not self.leaves.is_file():
+            return False
+        if self.made_from and self.made_from.is_file():
+            return self.leaves.stat().st_mtime >= self.made_from.stat().st_mtime
+        if self.test is None:
+            return True
         cfg = load_config(self.test.cfg, self.test.settings)
         return already_done(self.leaves.parent, cfg, self.test.weights)
 
@@ -99,7 +107,7 @@ def _pretrain(stage: str, cfg: str) -> Step:
 def _flow_error(when: str, weights: Path, *options: str) -> Step:
     out = RESULTS / f"flow_{when}.json"
     arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
-    return Step(f"flow error, {when}", [*arguments, *options], out)
+    return Step(f"flow error, {when}", [*arguments, *options], out, made_from=weights)
 
 
 def _train(method: str, results: Path, name: str = "", *settings: str) -> Step:
@@ -110,28 +118,28 @@ def _train(method: str, results: Path, name: str = "", *settings: str) -> Step:
     if name:
         arguments += ["--name", name, "--set", *changed]
     test = Test(cfg, [*changed, "TRAIN.RESUME=true"], _weights(method, name or Path(cfg).stem))
-    return Step(f"train {name or method}", arguments, results / "results.json", test)
+    return Step(f"train {name or method}", arguments, results / "results.json", test=test)
 
 
 def _test(method: str, name: str, weights: Path, *settings: str) -> Step:
     arguments = [f"experiments/{method}/{method}_test.py", "--cfg", CFGS[method], "--weights", str(weights)]
     arguments += ["--output", str(RESULTS / name), "--set", *settings]
     test = Test(CFGS[method], list(settings), weights)
-    return Step(f"test {name}", arguments, RESULTS / name / "results.json", test)
+    return Step(f"test {name}", arguments, RESULTS / name / "results.json", test=test)
 
 
 def _calibrate(method: str) -> Step:
     weights = WEIGHTS[method]
     arguments = [f"{method}/calibrate.py", "--cfg", CFGS[method], "--weights", str(weights)]
-    return Step(f"calibrate {method}", arguments, ranges_path(weights))
+    return Step(f"calibrate {method}", arguments, ranges_path(weights), made_from=weights)
 
 
 def _seq_nms(name: str) -> Step:
-    out = RESULTS / f"{name}_seqnms" / "results.json"
-    arguments = ["-m", "lib.eval.vid_map", "--detections", str(RESULTS / name / "detections.txt"), "--seq-nms"]
+    out, detections = RESULTS / f"{name}_seqnms" / "results.json", RESULTS / name / "detections.txt"
+    arguments = ["-m", "lib.eval.vid_map", "--detections", str(detections), "--seq-nms"]
     arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
     arguments += ["--image-set", "data/MiniVID/ImageSets/VID_val_videos.txt", "--classes", "model/minivid/classes.txt"]
-    return Step(f"Seq-NMS on {name}", arguments, out)
+    return Step(f"Seq-NMS on {name}", arguments, out, made_from=detections)
 
 
 @command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 
 import pytest
@@ -45,7 +46,8 @@ def test_results_of_other_weights_or_settings_are_not_done(reproduce, tmp_path, 
     settings = ["TEST.KEY_FRAME_INTERVAL=5"]
 
     def step(*more):
-        return reproduce["Step"]("test", [], leaves, reproduce["Test"](reproduce["FGFA"], [*settings, *more], weights))
+        test = reproduce["Test"](reproduce["FGFA"], [*settings, *more], weights)
+        return reproduce["Step"]("test", [], leaves, test=test)
 
     assert not step().done()
     config = plain(load_config(reproduce["FGFA"], settings))
@@ -54,3 +56,15 @@ def test_results_of_other_weights_or_settings_are_not_done(reproduce, tmp_path, 
     assert not step("TEST.NMS=0.4").done()
     weights.write_bytes(weights.read_bytes() + b"\0")
     assert not step().done()
+
+
+def test_what_is_older_than_what_it_is_made_from_is_not_done(reproduce, tmp_path):
+    weights, leaves = tmp_path / "a-0001.params", tmp_path / "a-0001.int8.json"
+    step = reproduce["Step"]("calibrate", [], leaves, made_from=weights)
+    assert not step.done()
+    for path in (weights, leaves):
+        path.write_text("")
+    os.utime(weights, (1000, 1000))
+    assert step.done()
+    os.utime(leaves, (999, 999))
+    assert not step.done()
