@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.engine.runtime import Forward
+from lib.engine.runtime import Forward, as_arrays
 from lib.errors import InputError
 from lib.files import replacing, sha256
 from lib.mx import mx
 
 _AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
 _ADVICE = "run calibrate.py of the method with the same --cfg, --set and --weights"
+_SPLIT = 2**16 + 1  # a factor of Veltkamp's splitting, which rounds float32's 24 bits to the 8 of bfloat16
 _FUSED = "MKLDNN_QUANTIZE"  # oneDNN's grouping of a convolution with what follows it
 
 Ranges = Sequence[Sequence[float]]  # [low, high] of every layer that int8 must know, in the order of the graph
@@ -131,10 +132,11 @@ def ranges_path(weights: str | Path) -> Path:
 def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
     """(symbol, args, auxs) with convolutions and their weights in bfloat16; inputs and outputs stay in float32."""
     amp = importlib.import_module(f"{mx.__name__}.contrib.amp")
+    args = as_arrays(_used(args, symbol.list_arguments()))
+    auxs = as_arrays(_used(auxs, symbol.list_auxiliary_states()))
     symbol, args, auxs = amp.convert_model(
         symbol,
-        _used(args, symbol.list_arguments()),
-        _used(auxs, symbol.list_auxiliary_states()),
+        *_batch_norms_folded(symbol, args, auxs),
         target_dtype="bfloat16",
         # Deconvolutions are in float32, and Concat takes inputs of one type only.
         fp32_ops=[*amp.lists.symbol_bf16.FP32_FUNCS, "Concat"],
@@ -142,6 +144,30 @@ def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
     )
     outputs = [mx.sym.amp_cast(output, dtype="float32", name=output.name) for output in symbol]
     return mx.sym.Group(outputs), args, auxs
+
+
+def _batch_norms_folded(symbol, args: Mapping, auxs: Mapping) -> tuple[dict, dict]:
+    """(args, auxs) of the same network, in which a BatchNorm behind a convolution only adds to it.
+
+    MXNet folds a BatchNorm's factor into weights that are bfloat16 already, and cuts off the bits that do not fit then:
+    each layer's weights shrink by about 0.1 %. Folded here, in float32, they are rounded once; what MXNet has left to
+    multiply with is 1 and a little, so that cutting off gives the same number.
+    """
+    args, auxs = dict(args), dict(auxs)
+    nodes = json.loads(symbol.tojson())["nodes"]
+    for node in nodes:
+        if node["op"] != "BatchNorm":
+            continue
+        convolution, *parameters = (nodes[place] for place, *_ in node["inputs"])
+        gamma, beta, mean, variance = (parameter["name"] for parameter in parameters)
+        weight, eps = nodes[convolution["inputs"][1][0]]["name"], float(node["attrs"]["eps"])
+        factor = args[gamma] / (auxs[variance] + eps).sqrt()
+        args[weight] = args[weight] * factor.reshape((-1, 1, 1, 1))
+        shift = args[beta] - auxs[mean] * factor
+        args[beta] = shift * _SPLIT - (shift * _SPLIT - shift)
+        args[gamma], auxs[mean] = mx.nd.ones_like(factor), mx.nd.zeros_like(factor)
+        auxs[variance] = mx.nd.full(factor.shape, 1 - eps - 1e-6)
+    return args, auxs
 
 
 def _rounded_between_operators(symbol):
@@ -156,9 +182,9 @@ def _rounded_between_operators(symbol):
         return len(nodes) - 1
 
     def rounded(source: int) -> int:
-        """By Veltkamp's splitting: with y = x * (2 ** 16 + 1), y - (y - x) keeps 8 of float32's 24 bits."""
+        """By Veltkamp's splitting: with y = x * _SPLIT, y - (y - x)."""
         name, x = nodes[source]["name"], [source, 0, 0]
-        y = [add("_mul_scalar", f"{name}_scaled", [x], {"scalar": "65537"}), 0, 0]
+        y = [add("_mul_scalar", f"{name}_scaled", [x], {"scalar": str(_SPLIT)}), 0, 0]
         rest = [add("elemwise_sub", f"{name}_rest", [y, x], {}), 0, 0]
         return add("elemwise_sub", f"{name}_rounded", [y, rest], {})
 

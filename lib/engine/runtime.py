@@ -64,7 +64,7 @@ class _Bound:
         return executor
 
 
-def _as_arrays(values: Mapping[str, np.ndarray]) -> dict:
+def as_arrays(values: Mapping[str, np.ndarray]) -> dict:
     """numpy or NDArray -> NDArray on the CPU."""
     return {k: v if isinstance(v, mx.nd.NDArray) else mx.nd.array(v, dtype=v.dtype) for k, v in values.items()}
 
@@ -82,8 +82,8 @@ class Forward:
         self._bound = _Bound(
             symbol,
             context,
-            _as_arrays({name: value for name, value in args.items() if name in arguments}),
-            _as_arrays({name: value for name, value in auxs.items() if name in kept}),
+            as_arrays({name: value for name, value in args.items() if name in arguments}),
+            as_arrays({name: value for name, value in auxs.items() if name in kept}),
             "null",
         )
         self._watch = watch
@@ -115,7 +115,7 @@ class TrainStep:
         self._trainable = [name for name in symbol.list_arguments() if name in trainable]
         self._names = [name for name in symbol.list_arguments() if name in args]
         grad_req = {name: "write" if name in trainable else "null" for name in symbol.list_arguments()}
-        args, auxs = _as_arrays({name: args[name] for name in self._names}), _as_arrays(auxs)
+        args, auxs = as_arrays({name: args[name] for name in self._names}), as_arrays(auxs)
         self._bounds = [_Bound(symbol, context, args, auxs, grad_req) for context in contexts]
         self._initial = (args, auxs)
         self._executors: list = []
