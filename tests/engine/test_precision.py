@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from fgfa_rfcn.network import feature_symbol, flow_symbol
+from fgfa_rfcn.network import EPS, feature_symbol, flow_symbol
 from fgfa_rfcn.window import VideoDetector
 from lib.engine import precision
 from lib.engine.checkpoints import save_params
@@ -168,6 +168,23 @@ def test_emulated_bfloat16_is_the_arithmetic_of_bfloat16():
     (found,) = network(data=data).values()
     product = rounded(np.einsum("nchw,fc->nfhw", rounded(data), rounded(weight[:, :, 0, 0])))
     np.testing.assert_allclose(found.asnumpy(), rounded(np.maximum(product, 0.1 * product)), rtol=1e-6)
+
+
+def test_a_batch_norm_behind_a_bfloat16_convolution_only_adds():
+    """MXNet would multiply weights that are bfloat16 by its factor, and cut off the bits that do not fit."""
+    symbol = feature_symbol(CFG)
+    args, auxs = weights_as_arrays()
+    _, folded, means = in_bfloat16(symbol, args, auxs)
+    names = [name.removesuffix("_gamma") for name in symbol.list_arguments() if name.endswith("_gamma")]
+    for bn in names:
+        factor = (folded[f"{bn}_gamma"] / (means[f"{bn}_moving_var"] + EPS).sqrt()).asnumpy()
+        assert (factor >= 1).all() and (factor < 1 + 2**-16).all()  # less than the last bit of bfloat16
+        assert not means[f"{bn}_moving_mean"].asnumpy().any()
+    data = {"data": inputs("features")["data"]}
+    floats = {name: value.astype(np.float32) for name, value in folded.items()}
+    expected = run(Precision(), "features")
+    (found,) = Precision().network("features", symbol, mx.cpu(), floats, means)(**data).values()
+    assert distance(found.asnumpy(), expected) < 0.01  # the weights' rounding
 
 
 @pytest.mark.parametrize("name", SYMBOLS)
