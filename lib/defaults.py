@@ -159,7 +159,7 @@ TREE: dict[str, Any] = {
         "PRECISION": Key(
             "float32",
             "Of the feature and flow networks on the CPU: int8 needs ranges from calibrate.py, bfloat16 needs AVX-512; "
-            "bfloat16_emulated computes the same anywhere, slowly, to see what it costs in accuracy.",
+            "bfloat16_emulated computes nearly the same anywhere, slowly, to see what it costs in accuracy.",
             ("float32", "bfloat16", "bfloat16_emulated", "int8"),
         ),
         "MOTION_RANGES": Key([], "Motion IoU ranges, as NAME=LOW:HIGH; empty: all, slow, medium and fast."),

@@ -73,7 +73,7 @@ def test_bundled_ranges_of_fgfa_belong_to_its_weights():
 def test_tracks_stay_with_their_objects(fgfa):
     """IDF1 (Ristani et al., "Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking", 2016): twice
     the detections whose track is that of their object, over detections and objects, with one track an object. It is at
-    most 0.67 here: objects that are not found count too, and these clips have many that are covered or blurred.
+    most 0.76 here: objects that are not found count too, and these clips have many that are covered or blurred.
     """
     image_ids, frame_ids = read_image_set(VAL / "ImageSets/VID_val_videos.txt")
     truth = build_index(VAL / "Annotations/VID", image_ids, ClassList.load(VAL / "classes.txt"), progress=False)
@@ -98,7 +98,7 @@ def test_tracks_stay_with_their_objects(fgfa):
         frames = np.array([[together.get((a, b), 0) for b in tracks] for a in objects])
         right += frames[linear_sum_assignment(frames, maximize=True)].sum() if together else 0
     assert 2 * right / boxes > 0.72
-    assert switches < 10
+    assert switches < 6
 
 
 def test_demo_numbers_the_objects_of_a_clip(tmp_path):

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from lib.engine.pretrain_flow import flow_errors
-from lib.engine.setup import begin
+from lib.engine.setup import add_settings, begin
 from lib.errors import command
 from lib.files import replacing
 from lib.nets.params import load
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 @command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", required=True, help="YAML file of the experiment")
+    add_settings(parser)
     parser.add_argument("--weights", type=Path, help="parameter file (default: network.pretrained_flow)")
     parser.add_argument("--sharp", action="store_true", help="on frames without blur, noise and low contrast")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg)
+    cfg = begin(args.cfg, args.set)
     weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")
     errors = flow_errors(cfg, load(weights)[0], degraded=not args.sharp)
     log.info("%s: end-point error on moving objects, in feature cells", weights)

@@ -1,7 +1,8 @@
 """Reproduces every MiniVID figure of the README: data, backbone, flow network, both methods, tables and plots.
 
 Runs the commands that a user would, one after another, and prints each. A step whose result is there is left out, so
-that an interrupted run goes on; remove output/ and data/MiniVID to begin anew.
+that an interrupted run goes on. Tests are made again where their settings or weights have changed, trainings are not:
+remove output/ and data/MiniVID after an update, or to begin anew.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Precision:
 
 
 class Bfloat16(Precision):
-    """Convolutions in bfloat16, sums in float32. InputError: this processor cannot."""
+    """Convolutions, and what lies between them, in bfloat16, sums in float32. InputError: this processor cannot."""
 
     def __init__(self) -> None:
         if not _AVX512 <= _processor_flags():
@@ -49,8 +49,8 @@ class Bfloat16(Precision):
 
 
 class EmulatedBfloat16(Precision):
-    """What bfloat16 computes, slowly, on any processor: every array that `Bfloat16` keeps in bfloat16 is rounded to
-    it, and operators compute in float32.
+    """Nearly what `Bfloat16` computes, slowly, on any processor: operators compute in float32, and what they give is
+    rounded where it would be bfloat16. oneDNN does several operators in one go, and rounds once where this does twice.
     """
 
     def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
@@ -147,7 +147,7 @@ def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
 
 
 def _batch_norms_folded(symbol, args: Mapping, auxs: Mapping) -> tuple[dict, dict]:
-    """(args, auxs) of the same network, in which a BatchNorm behind a convolution only adds to it.
+    """(args, auxs) of the same network, in which each BatchNorm, as `lib.nets.resnet.conv_bn` has it, only adds.
 
     MXNet folds a BatchNorm's factor into weights that are bfloat16 already, and cuts off the bits that do not fit then:
     each layer's weights shrink by about 0.3 %. Folded here, in float32, they are rounded once; what MXNet has left to
@@ -164,14 +164,14 @@ def _batch_norms_folded(symbol, args: Mapping, auxs: Mapping) -> tuple[dict, dic
         factor = args[gamma] / (auxs[variance] + eps).sqrt()
         args[weight] = args[weight] * factor.reshape((-1, 1, 1, 1))
         shift = args[beta] - auxs[mean] * factor
-        args[beta] = shift * _SPLIT - (shift * _SPLIT - shift)
+        args[beta] = shift * _SPLIT - (shift * _SPLIT - shift)  # rounded, so that nothing is cut off it either
         args[gamma], auxs[mean] = mx.nd.ones_like(factor), mx.nd.zeros_like(factor)
         auxs[variance] = mx.nd.full(factor.shape, 1 - eps - 1e-6)
     return args, auxs
 
 
 def _rounded_between_operators(symbol):
-    """A symbol of `in_bfloat16` with all in float32, but values rounded wherever they were bfloat16."""
+    """A symbol of `in_bfloat16`, of operators with one output, all in float32 but rounded wherever it was bfloat16."""
     graph = json.loads(symbol.tojson(remove_amp_cast=False))
     nodes: list[dict] = []
     moved: dict[int, int] = {}  # from a node's place in the graph to that of what stands for it now

@@ -28,12 +28,16 @@ def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> Non
     help_ = "YAML file of the network and its settings" + (" (default: %(default)s)" if cfg else "")
     parser.add_argument("--cfg", metavar="YAML", default=cfg, required=not cfg, help=help_)
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings that win over the YAML, say gpus=0"
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="settings that win over the YAML, as TEST.NMS=0.4",
     )
 
 
 def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str | None) -> None:
-    """Those of `add_settings`, and --weights, with what runs by default."""
+    """The options of `add_settings`, and --weights; cfg and weights are their defaults."""
     add_settings(parser, cfg)
     parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
 

@@ -12,7 +12,7 @@ from .layers import paste, place
 from .motion import Trajectory
 
 _MOMENTS = 24  # frames of the clip that a crop's degradations are taken from
-_CLEAR = 0.5  # share of crops outside the spells of degradation, which show what there is to learn
+_CLEAR = 0.5  # share of crops that are as frames between the spells of degradation
 _SPANS = (26, 130)  # px: objects of the clips, and a little beyond
 
 
@@ -20,8 +20,8 @@ def crops(rng: np.random.Generator, n: int, size: int = 96, held_out: bool = Fal
     """Crops (n, size, size, 3) uint8 BGR and labels (n,) int32: 1..C a thing, 0 a backdrop with or without a blob.
 
     Objects are as large as in the clips, near the middle of the crop, and now and then there is another object at the
-    edge or a bar in front. Half of the crops have the clips' degradations, the others only their noise. All labels are
-    equally likely. Deterministic by `rng`; `held_out` crops show drawings that the others never show.
+    edge or a bar in front. Half of the crops have the clips' degradations, the others are as between their spells.
+    All labels are equally likely. Deterministic by `rng`; `held_out` crops show drawings that the others never show.
     """
     store = stock(held_out)
     labels = rng.integers(0, len(sprites.NAMES) + 1, n).astype(np.int32)

@@ -63,9 +63,9 @@ def draw(rng: np.random.Generator, frames: int) -> Degradation:
 
 
 def clear(degradation: Degradation) -> Degradation:
-    """With the same noise, but no frame in a spell."""
+    """With the same noise and the ordinary exposure, but no frame in a spell."""
     ones = np.ones_like(degradation.contrast)
-    return dataclasses.replace(degradation, exposure=SHUTTER * ones, defocus=0 * ones, contrast=ones)
+    return dataclasses.replace(degradation, exposure=SHUTTER * ones, defocus=np.zeros_like(ones), contrast=ones)
 
 
 def line_kernel(motion: np.ndarray) -> np.ndarray:
