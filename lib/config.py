@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 from easydict import EasyDict
 
 from lib.defaults import TREE, Key
-from lib.errors import InputError
+from lib.errors import InputError, nearest, read_text
 
 # How many numbers a list must have.
 _LENGTHS = {
@@ -55,11 +54,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
     type, values that contradict each other.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise InputError(f"{path}: cannot read the settings ({why}); give an existing YAML file to --cfg") from None
+    text = read_text(path, "give an existing YAML file to --cfg", "cannot read the settings")
     try:
         given = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -119,10 +114,9 @@ def _merge(given: Any, tree: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _hint(name: str, where: str, tree: dict[str, Any]) -> str:
-    lowered = {key.lower(): key for key in tree}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    close = nearest(name, tree)
     if close:
-        return f"; did you mean {where}{lowered[close[0]]}?"
+        return f"; did you mean {where}{close}?"
     elsewhere = [key for key, _ in leaves() if key.split(".")[-1].lower() == name.lower()]
     if elsewhere:
         return f"; did you mean {elsewhere[0]}?"

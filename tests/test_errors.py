@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.errors import InputError, command
+from lib.errors import InputError, command, nearest, read_text
 
 
 def test_bad_input(capsys):
@@ -39,3 +39,22 @@ def test_no_error():
     main(["x"])
     main()
     assert seen == [["x"], None]
+
+
+@pytest.mark.parametrize(
+    "word, cutoff, expected",
+    [("frames", 0.6, "Frames"), ("Farmes", 0.6, "Frames"), ("wxyz", 0.6, None), ("wxyz", 0.0, "y")],
+)
+def test_what_a_word_may_have_meant(word, cutoff, expected):
+    assert nearest(word, ["Frames", "y"], cutoff) == expected
+
+
+def test_text_that_cannot_be_read(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(InputError, match=r"a\.txt: cannot be read \(No such file or directory\); put it there"):
+        read_text(path, "put it there")
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"a\.txt: list is broken \(not text\); put it there"):
+        read_text(path, "put it there", "list is broken")
+    path.write_bytes(b"\xef\xbb\xbfone\n")
+    assert read_text(path, "") == "one\n"

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
 FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
 CFGS = {"rfcn": RFCN, "fgfa_rfcn": FGFA}
+SHORT = {"rfcn": "rfcn", "fgfa_rfcn": "fgfa"}  # how weights and results are called
 RESULTS = Path("output/minivid/results")
 WINDOWS = (5, 2, 1, 0)  # K to test with beside 9, which training ends with
 
@@ -63,8 +64,7 @@ class Step(NamedTuple):
 
 
 def _weights(method: str, name: str) -> Path:
-    prefix = {"rfcn": "rfcn", "fgfa_rfcn": "fgfa"}[method]
-    return Path("output", method, "MiniVID", name, f"VID_train_15frames/{prefix}_minivid-0001.params")
+    return Path("output", method, "MiniVID", name, f"VID_train_15frames/{SHORT[method]}_minivid-0001.params")
 
 
 WEIGHTS = {method: _weights(method, Path(cfg).stem) for method, cfg in CFGS.items()}
@@ -88,7 +88,7 @@ def steps() -> list[Step]:
         plan.append(_test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
         plan.append(_test("fgfa_rfcn", f"nowarp_k{reach}", unwarped, window, "TEST.WARP=false"))
     plan.append(_test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
-    for method, name in (("rfcn", "rfcn"), ("fgfa_rfcn", "fgfa")):
+    for method, name in SHORT.items():
         plan.append(_calibrate(method))
         plan.append(_test(method, f"{name}_int8", WEIGHTS[method], "TEST.PRECISION=int8"))
         plan.append(_test(method, f"{name}_bfloat16", WEIGHTS[method], "TEST.PRECISION=bfloat16_emulated"))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.errors import InputError
+from lib.errors import InputError, read_text
 
 BUILTIN = {"ImageNetVID": Path(__file__).parent / "classes" / "imagenet_vid.txt"}
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -48,12 +48,8 @@ class ClassList:
         id or a name that was there before.
         """
         path = Path(path)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise InputError(f"{path}: class list cannot be read ({why}); give a text file of `id name`") from error
-        return cls._parse(path, lines)
+        text = read_text(path, "give a text file of `id name`", "class list cannot be read")
+        return cls._parse(path, text.splitlines())
 
     @classmethod
     def builtin(cls, name: str) -> ClassList:

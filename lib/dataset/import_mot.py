@@ -20,8 +20,8 @@ from pathlib import Path
 from lib.dataset.importing.clips import Found, Thing, Video
 from lib.dataset.importing.frames import Film, Pictures, find_film, pictures_in
 from lib.dataset.importing.options import add_arguments, run
-from lib.dataset.importing.values import edges, number, read_text, whole
-from lib.errors import InputError, command
+from lib.dataset.importing.values import edges, number, whole
+from lib.errors import InputError, command, read_text
 
 WHAT = "a file of lines frame,id,left,top,width,height,confidence,class,visibility"
 IGNORED = "marked as not to count (confidence 0)"
@@ -53,7 +53,7 @@ def _sequence(
     labels = folder / "gt" / "labels.txt"
     if names is None and labels.is_file():
         names = read_names(labels)
-    for line, text in enumerate(read_text(path, WHAT).splitlines(), 1):
+    for line, text in enumerate(read_text(path, f"give {WHAT}").splitlines(), 1):
         if not text.strip():
             continue
         where = f"{path}:{line}"
@@ -93,7 +93,7 @@ def _frames(folder: Path) -> Pictures | Film:
     if info.is_file():
         parser = configparser.ConfigParser(interpolation=None)
         try:
-            parser.read_string(read_text(info, "MOTChallenge's seqinfo.ini"))
+            parser.read_string(read_text(info, "give MOTChallenge's seqinfo.ini"))
             name = parser.get("Sequence", "imDir", fallback=name)
         except configparser.Error as error:
             raise InputError(f"{info}: broken ({' '.join(str(error).split())}); repair or remove it") from error
@@ -107,7 +107,7 @@ def _frames(folder: Path) -> Pictures | Film:
 
 def read_names(path: Path) -> list[str]:
     """Class names, one a line. InputError: none."""
-    names = [line.strip() for line in read_text(path, "a file of class names").splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path, "give a file of class names").splitlines() if line.strip()]
     if not names:
         raise InputError(f"{path}: no name in it; write one class a line")
     return names

@@ -23,9 +23,9 @@ import yaml
 from lib.dataset.importing.clips import Found, Thing, Video
 from lib.dataset.importing.frames import Film, Pictures, pictures_in
 from lib.dataset.importing.options import add_arguments, run
-from lib.dataset.importing.values import edges, number, read_text, whole
+from lib.dataset.importing.values import edges, number, whole
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
-from lib.errors import InputError, command
+from lib.errors import InputError, command, read_text
 
 NOT_LABELS = ("classes.txt", "obj.names")
 LINE = "class x y width height [track]"
@@ -54,7 +54,7 @@ def read(media: Path, labels: Path, names: Sequence[str], first_frame: int = 1) 
 
 def read_names(path: Path) -> list[str]:
     """Class names from class 0 on: one a line, or `names` of a YAML file (a list, or names by number)."""
-    text = read_text(path, "class names, one a line, or data.yaml")
+    text = read_text(path, "give class names, one a line, or data.yaml")
     if path.suffix.lower() not in (".yaml", ".yml"):
         names: object = [line.strip() for line in text.splitlines() if line.strip()]
     else:
@@ -119,7 +119,7 @@ def _texts_of_film(labels: Path, first_frame: int, film: Path) -> dict[int, Path
 
 
 def _read_text(path: Path, frame: int, video: Video, names: Sequence[str]) -> None:
-    for line, text in enumerate(read_text(path, f"a text of lines `{LINE}`").splitlines(), 1):
+    for line, text in enumerate(read_text(path, f"give a text of lines `{LINE}`").splitlines(), 1):
         values = text.split()
         if not values:
             continue

@@ -21,7 +21,7 @@ import numpy as np
 
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.errors import InputError, command
+from lib.errors import InputError, command, read_text
 from lib.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -48,12 +48,7 @@ def read_rows(path: str | Path, form: str) -> list[Row]:
     """
     path = Path(path)
     columns = len(form.split())
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        what = f"{path}: list file cannot be read ({why})"
-        raise InputError(f"{what}; put it there, or name another folder or set") from error
+    lines = read_text(path, "put it there, or name another folder or set", "list file cannot be read").splitlines()
     rows = []
     for number, line in enumerate(lines, 1):
         fields = line.split()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
 import json
 import logging
@@ -23,7 +22,7 @@ from lib.engine.video.pictures import PictureFolder, animate
 from lib.engine.video.records import CocoResults, Csv, ImageNetFile, JsonLines
 from lib.engine.video.sources import PictureFiles
 from lib.engine.visualize import draw
-from lib.errors import InputError
+from lib.errors import InputError, nearest
 from lib.files import replacing, sha256
 
 logger = logging.getLogger(__name__)
@@ -247,8 +246,8 @@ def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozense
     numbers = set()
     for word in (part.strip() for text in wanted for part in text.split(",")):
         if word.casefold() not in known:
-            near = difflib.get_close_matches(word.casefold(), known, 1, 0.0)
-            hint = classes.names[known[near[0]] - 1] if near else classes.names[0]
+            near = nearest(word, known, 0.0)
+            hint = classes.names[known[near] - 1] if near else classes.names[0]
             raise InputError(f"--classes {word}: no such class; the nearest is {hint}")
         numbers.add(known[word.casefold()])
     return frozenset(numbers)

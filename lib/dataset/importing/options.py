@@ -11,7 +11,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import Found
 from lib.dataset.importing.frames import HOW, Writing
 from lib.dataset.importing.write import held_out, write_dataset
-from lib.errors import InputError
+from lib.errors import InputError, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,7 @@ def _val(args: argparse.Namespace, found: Found) -> set[str]:
     names = [video.name for video in found.videos]
     if args.val_videos is None:
         return found.val if found.val is not None else held_out(names, args.val_share, args.seed)
-    try:
-        lines = args.val_videos.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{args.val_videos}: cannot be read ({why}); give a text file of video names") from error
+    lines = read_text(args.val_videos, "give a text file of video names").splitlines()
     val = set()
     for number, line in enumerate(lines, 1):
         if line.strip() and line.strip() not in names:

@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lib.dataset.importing.clips import Edges
-from lib.errors import InputError
-
-
-def read_text(path: Path, what: str) -> str:
-    """A text file. InputError: not there, not text; `what` it should be."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise InputError(f"{path}: cannot be read ({why}); give {what}") from error
+from lib.errors import InputError, read_text
 
 
 def read_json(path: Path, what: str) -> dict:
     """A JSON file that holds an object. InputError with the line where it is broken."""
     try:
-        content = json.loads(read_text(path, what))
+        content = json.loads(read_text(path, f"give {what}"))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: broken JSON ({error.msg}); give {what}") from error
     except RecursionError as error:

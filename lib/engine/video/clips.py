@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 import re
@@ -20,7 +19,7 @@ import cv2
 
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
 from lib.engine.video.sources import Camera, Frame, PictureFiles, VideoStream
-from lib.errors import InputError
+from lib.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
@@ -167,17 +166,17 @@ def _expand(text: str) -> list[Path | str]:
         if not usable and not folders:
             raise InputError(f"{text}: matches no picture, video or folder")
         return sorted(usable or folders, key=lambda match: natural_key(str(match)))
-    raise InputError(f"{text}: no such file or folder{_nearest(path)}")
+    raise InputError(f"{text}: no such file or folder{_hint(path)}")
 
 
-def _nearest(path: Path) -> str:
+def _hint(path: Path) -> str:
     """What the user may have meant by a path that is not there."""
     folder = path.parent.resolve()
     if not folder.is_dir():
         return f"; there is no folder {folder}"
-    names = {each.name.casefold(): each.name for each in folder.iterdir()} if os.access(folder, os.R_OK) else {}
-    near = difflib.get_close_matches(path.name.casefold(), names, 1, 0.75)
-    return f"; did you mean {path.with_name(names[near[0]])}?" if near else f" in {folder}; give its whole path"
+    names = [each.name for each in folder.iterdir()] if os.access(folder, os.R_OK) else []
+    near = nearest(path.name, names, 0.75)
+    return f"; did you mean {path.with_name(near)}?" if near else f" in {folder}; give its whole path"
 
 
 def _clips_of(found: Path | str) -> list[Clip]:
