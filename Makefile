@@ -18,7 +18,7 @@ demo: init
 	$(PYTHON) fgfa_rfcn/demo.py
 
 test: init
-	OMP_NUM_THREADS="$${OMP_NUM_THREADS:-$$($(PYTHON) -c 'from lib.mx import cores; print(cores())')}" $(PYTHON) -m pytest -q
+	OMP_NUM_THREADS="$${OMP_NUM_THREADS:-$$($(PYTHON) -c 'from lib.machine import cores; print(cores())')}" $(PYTHON) -m pytest -q
 
 lint: init
 	@status=0; \

@@ -285,14 +285,14 @@ say "      $(head -n 1 "$log")"
 # Imports each module it is given, from another folder, and says the versions.
 check='
 import importlib, sys
-name = "lib.mx"
+name = "lib.backends.mxnet.loader"
 try:
     from lib import cuda
     package = cuda.mxnet_folder()
     tried = package is None or cuda.has_driver() or not cuda.is_cuda_build(package)
     versions = "no NVIDIA driver, so that MXNet and the operators could not be tried"
     if tried:
-        from lib.mx import mx
+        from lib.backends.mxnet.loader import mx
         versions = f"mxnet {mx.__version__}"
     for name in ("numpy", "cv2"): versions += f", {name} {importlib.import_module(name).__version__}"
     for name in ("rfcn", "fgfa_rfcn", *sys.argv[1:]): importlib.import_module(name)

@@ -30,13 +30,14 @@ import numpy as np
 
 from fgfa_rfcn import network as fgfa
 from fgfa_rfcn.window import VideoDetector
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.precision import Bfloat16, Calibration, Int8, Precision
+from lib.backends.mxnet.runtime import Forward
 from lib.config import make_config
-from lib.engine.detect import batch_detections, picture
-from lib.engine.precision import Bfloat16, Calibration, Int8, Precision
-from lib.engine.runtime import Forward
 from lib.errors import InputError, command
 from lib.files import replacing
-from lib.mx import cores, mx
+from lib.inference.detect import batch_detections, picture
+from lib.machine import cores
 from tests import recipe
 
 CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")

@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.engine.demo import CLIP
-from lib.engine.video.clips import open_clip
-from lib.engine.video.film import Film
-from lib.engine.video.records import Result
+from lib.cli.demo import CLIP
+from lib.video.clips import open_clip
+from lib.video.film import Film
+from lib.video.records import Result
 
 ROOT = Path(__file__).parents[1]
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.operators_data import smooth_flow
+from lib.backends.mxnet import builtin, compiled
+from lib.backends.mxnet.loader import mx
 from lib.files import replacing
-from lib.mx import mx
-from lib.ops import builtin, compiled
 
 ANCHORS = {"feature_stride": 16, "scales": (8, 16, 32), "ratios": (0.5, 1, 2), "nms_threshold": 0.7, "min_size": 0}
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}

@@ -13,10 +13,10 @@ import sys
 import time
 
 from fgfa_rfcn.network import train_symbol
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import TrainStep
 from lib.config import load_config
-from lib.engine.runtime import TrainStep
-from lib.engine.train import optimizer, trainable
-from lib.mx import mx
+from lib.training.train import optimizer, trainable
 from tests import tiny
 
 CFG = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"

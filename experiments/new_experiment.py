@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lib.cli.setup import output_folder, start_logging
 from lib.config import load_config, make_config
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, test_videos, train_entries, training_boxes, training_index
-from lib.engine.setup import output_folder, start_logging
 from lib.errors import InputError, command
 from lib.files import replacing
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.dataset.image import read
-from lib.engine.video.clips import open_clip
-from lib.engine.video.pictures import animate, write_picture
-from lib.engine.visualize import side_by_side
 from lib.errors import InputError, command
+from lib.video.clips import open_clip
+from lib.video.drawing import side_by_side
+from lib.video.pictures import animate, write_picture
 
 
 @command

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fgfa_rfcn.demo import CFG, WEIGHTS
 from fgfa_rfcn.window import VideoDetector
-from lib.engine.calibrate import main_of
+from lib.cli.calibrate import main_of
 from lib.errors import command
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from fgfa_rfcn.evaluate import make_detector
 from fgfa_rfcn.explain import explain
+from lib.cli.demo import main_of, make_parser
+from lib.cli.setup import classes_of
 from lib.config import load_config
-from lib.engine.demo import main_of, make_parser
-from lib.engine.setup import classes_of
-from lib.engine.video.clips import open_clips
 from lib.errors import command
+from lib.video.clips import open_clips
 
 CFG = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
 WEIGHTS = "model/minivid/fgfa-0000.params"

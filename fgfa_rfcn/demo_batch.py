@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fgfa_rfcn.demo import CFG, WEIGHTS
 from fgfa_rfcn.evaluate import make_detector
-from lib.engine.demo import main_of, make_parser
+from lib.cli.demo import main_of, make_parser
 from lib.errors import command
 
 BATCH = 10

@@ -8,8 +8,8 @@ from pathlib import Path
 from easydict import EasyDict
 
 from fgfa_rfcn.window import Inside, VideoDetector
-from lib.engine import evaluate as engine
 from lib.eval.evaluation import Evaluation
+from lib.inference import evaluate as engine
 
 
 def make_detector(

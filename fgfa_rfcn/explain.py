@@ -15,11 +15,11 @@ from fgfa_rfcn.evaluate import make_detector
 from fgfa_rfcn.window import Inside
 from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
-from lib.engine.stream import Detector
-from lib.engine.video.clips import Clip
-from lib.engine.video.pictures import write_picture
-from lib.engine.visualize import draw, flow_to_colour, heat_map, side_by_side
 from lib.errors import InputError
+from lib.video.clips import Clip
+from lib.video.drawing import draw, flow_to_colour, heat_map, side_by_side
+from lib.video.pictures import write_picture
+from lib.video.stream import Detector
 
 log = logging.getLogger(__name__)
 

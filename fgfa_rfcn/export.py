@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from fgfa_rfcn.demo import CFG, WEIGHTS
 from fgfa_rfcn.network import export_parts, read_parameters
-from lib.engine.onnx_export import main_of
+from lib.cli.export import main_of
 from lib.errors import command
 
 

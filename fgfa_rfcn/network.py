@@ -6,14 +6,14 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.mx import mx
+from lib.backends.mxnet.builtin import cosine, weigh
+from lib.backends.mxnet.loader import mx
 from lib.nets import params, sizes
 from lib.nets.aggregation import embedding
 from lib.nets.detection import detection_maps, detections, training_losses
 from lib.nets.flownet import double_by_convolution, flow, flow_of_prepared, is_flow_layer, prepare
 from lib.nets.onnx_graph import Part
 from lib.nets.resnet import feature_map
-from lib.ops.builtin import cosine, weigh
 
 EPS = 2e-5  # of BatchNorm; the baseline has another
 

@@ -9,7 +9,7 @@ from easydict import EasyDict
 
 from fgfa_rfcn.frames import Neighbours
 from fgfa_rfcn.network import train_symbol
-from lib.engine import train as engine
+from lib.training import train as engine
 
 log = logging.getLogger(__name__)
 

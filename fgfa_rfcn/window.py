@@ -17,12 +17,12 @@ from fgfa_rfcn.network import (
     read_parameters,
     window_frames,
 )
+from lib.backends.mxnet.precision import Precision, precision_of
+from lib.backends.mxnet.runtime import Forward, device
 from lib.bbox.detections import Detections
-from lib.engine.detect import Picture, batch_detections, chunks, picture
-from lib.engine.precision import Precision, precision_of
-from lib.engine.pretrained import read_pretrained
-from lib.engine.runtime import Forward, device
 from lib.errors import InputError
+from lib.inference.detect import Picture, batch_detections, chunks, picture
+from lib.inference.pretrained import read_pretrained
 from lib.nets.flownet import for_convolutions
 
 

@@ -5,7 +5,7 @@ Writes them beside the weights: rfcn-0000.params -> rfcn-0000.int8.json.
 
 from __future__ import annotations
 
-from lib.engine.calibrate import main_of
+from lib.cli.calibrate import main_of
 from lib.errors import command
 from rfcn.demo import CFG, WEIGHTS
 from rfcn.detector import FrameDetector

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.engine.demo import main_of, make_parser
+from lib.cli.demo import main_of, make_parser
 from lib.errors import command
 from rfcn.demo import CFG, WEIGHTS
 from rfcn.evaluate import make_detector

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.engine import detect
-from lib.engine.precision import Precision, precision_of
-from lib.engine.pretrained import read_pretrained
-from lib.engine.runtime import Forward, device
+from lib.backends.mxnet.precision import Precision, precision_of
+from lib.backends.mxnet.runtime import Forward, device
+from lib.inference import detect
+from lib.inference.pretrained import read_pretrained
 from rfcn.network import feature_symbol, head_symbol, read_parameters
 
 
 class FrameDetector(detect.FrameDetector):
-    """`lib.engine.detect.FrameDetector` on R-FCN."""
+    """`lib.inference.detect.FrameDetector` on R-FCN."""
 
     @classmethod
     def load(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.engine import evaluate as engine
 from lib.eval.evaluation import Evaluation
+from lib.inference import evaluate as engine
 from rfcn.detector import FrameDetector
 
 

@@ -10,7 +10,7 @@ NMS. They remain for the caller; docs/weights.md shows a frame's whole way.
 
 from __future__ import annotations
 
-from lib.engine.onnx_export import main_of
+from lib.cli.export import main_of
 from lib.errors import command
 from rfcn.demo import CFG, WEIGHTS
 from rfcn.network import export_parts, read_parameters

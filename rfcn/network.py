@@ -6,7 +6,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 from lib.nets import params, sizes
 from lib.nets.detection import detection_maps, detections, training_losses
 from lib.nets.onnx_graph import Part

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.engine import train as engine
+from lib.training import train as engine
 from rfcn.network import train_symbol
 
 

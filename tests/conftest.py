@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.dataset.minivid.settings import Settings
-from lib.dataset.minivid.write import generate
+from lib.minivid.settings import Settings
+from lib.minivid.write import generate
 from tests import recipe
 
 DATA = Path(__file__).parent / "data"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from lib.backends.mxnet.precision import Int8
 from lib.bbox.detections import Detections
 from lib.bbox.overlaps import overlaps
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import build_index
-from lib.engine.precision import Int8
-from lib.engine.tracks import Tracker
 from lib.eval.detections import read_detections
 from lib.eval.truth import read_image_set, videos_of
+from lib.video.tracks import Tracker
 from tests.tiny import ROOT, run_script
 
 RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"

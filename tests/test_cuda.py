@@ -72,7 +72,7 @@ def test_the_build_is_told_by_what_it_needs(site):
 
 def test_mxnet_loads_with_libraries_that_only_the_wheels_have(site):
     assert "libcublas.so.11" in python(site, ["-c", "import mxnet"]).stderr
-    done = python(site, ["-c", "from lib.mx import mx; print(mx.__version__)"])
+    done = python(site, ["-c", "from lib.backends.mxnet.loader import mx; print(mx.__version__)"])
     assert done.stdout == "loaded\n", done.stderr
 
 
@@ -81,7 +81,7 @@ def test_a_library_that_is_nowhere_is_named(site):
     done = python(site, ["-m", "lib.cuda"])
     assert done.returncode == 2
     assert "cannot load libcublas.so.11, libcudart.so.11.0; run sh init.sh --gpu again" in done.stderr
-    done = python(site, ["-c", "from lib.mx import mx; mx.__version__"])
+    done = python(site, ["-c", "from lib.backends.mxnet.loader import mx; mx.__version__"])
     assert "InputError" in done.stderr and "python -m lib.cuda" in done.stderr
 
 

@@ -13,10 +13,10 @@ from easydict import EasyDict
 import rfcn.network
 from fgfa_rfcn.network import train_symbol as fgfa_train_symbol
 from lib.config import make_config
-from lib.engine.checkpoints import save_params
-from lib.engine.train import NEW_LAYERS
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
+from lib.training.checkpoints import save_params
+from lib.training.train import NEW_LAYERS
 from tests import recipe
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fgfa_rfcn.evaluate import evaluate
 from fgfa_rfcn.train import train
-from lib.engine.experiment import train_test
+from lib.cli.experiment import train_test
 from lib.errors import command
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fgfa_rfcn.evaluate import evaluate
-from lib.engine.experiment import test_only
+from lib.cli.experiment import test_only
 from lib.errors import command
 
 

@@ -7,10 +7,10 @@ import json
 import logging
 from pathlib import Path
 
-from lib.engine.pretrain_flow import flow_errors
-from lib.engine.setup import add_settings, begin
+from lib.cli.setup import add_settings, begin
 from lib.errors import command
 from lib.files import replacing
+from lib.minivid.pretrain_flow import flow_errors
 from lib.nets.params import load
 
 log = logging.getLogger(__name__)

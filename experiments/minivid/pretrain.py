@@ -9,10 +9,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from lib.engine.pretrain_backbone import train_backbone
-from lib.engine.pretrain_flow import train_flow
-from lib.engine.setup import add_settings, begin
+from lib.cli.setup import add_settings, begin
 from lib.errors import command
+from lib.minivid.pretrain_backbone import train_backbone
+from lib.minivid.pretrain_flow import train_flow
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.backends.mxnet.precision import ranges_path
+from lib.cli.setup import start_logging
 from lib.config import load_config
-from lib.engine.evaluate import already_done
-from lib.engine.precision import ranges_path
-from lib.engine.setup import start_logging
 from lib.errors import InputError, command
+from lib.inference.evaluate import already_done
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.engine.experiment import train_test
+from lib.cli.experiment import train_test
 from lib.errors import command
 from rfcn.evaluate import evaluate
 from rfcn.train import train

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.engine.experiment import test_only
+from lib.cli.experiment import test_only
 from lib.errors import command
 from rfcn.evaluate import evaluate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 from lib.nets.resnet import relu
 
 

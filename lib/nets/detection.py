@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 from lib.nets.rfcn_head import head_losses, head_maps, head_outputs, rfcn_head
 from lib.nets.rpn import proposal_inputs, propose, rpn, rpn_losses
 from lib.nets.sizes import operators, proposals

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 
 _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
 

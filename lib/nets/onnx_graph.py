@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
-from lib.mx import mx
 
 OPSET, IR_VERSION = 13, 8  # of 2021: every runtime of today reads them
 INSTALL = "pip install -c constraints.txt onnx onnxruntime"

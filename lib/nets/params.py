@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
 from lib.files import replacing
-from lib.mx import mx
 
 TEST_SUFFIX = "_test"
 
@@ -145,6 +145,6 @@ def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tupl
 
 
 if __name__ == "__main__":
-    from lib.nets.tool import main
+    from lib.cli.weights import main
 
     main()

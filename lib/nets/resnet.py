@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 
 
 def head_maps(features, classes: int, box_classes: int, group: int):

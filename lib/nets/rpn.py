@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 
 
 @dataclass(frozen=True)

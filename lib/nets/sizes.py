@@ -40,7 +40,7 @@ def proposals(cfg: EasyDict, section: EasyDict) -> Proposals:
 def operators(cfg: EasyDict) -> ModuleType:
     """The module of warp, multi_proposal and psroi_mean that network.OPERATORS chooses."""
     if cfg.network.OPERATORS == "compiled":
-        from lib.ops import compiled as chosen
+        from lib.backends.mxnet import compiled as chosen
     else:
-        from lib.ops import builtin as chosen
+        from lib.backends.mxnet import builtin as chosen
     return chosen

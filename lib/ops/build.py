@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lib.errors import InputError, command
 from lib.files import replacing
-from lib.mx import cores
+from lib.machine import cores
 from lib.ops.library import LIBRARY, SOURCES, build_mark, sources_digest
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
-from lib.mx import mx
 
 SOURCES = Path(__file__).parent / "src"
 LIBRARY = Path(__file__).parent / "libfgfa_ops.so"

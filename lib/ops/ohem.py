@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 
 _NAME = "fgfa_ohem"
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lib.backends.mxnet.loader import mx
 from lib.bbox.sample import sample_rois
-from lib.mx import mx
 
 _NAME = "fgfa_proposal_target"
 

@@ -8,10 +8,10 @@ import runpy
 
 import pytest
 
+from lib.cli.setup import plain
 from lib.config import load_config
-from lib.engine.checkpoints import save_params
-from lib.engine.setup import plain
 from lib.files import sha256
+from lib.training.checkpoints import save_params
 from tests.tiny import ROOT
 
 

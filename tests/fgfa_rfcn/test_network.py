@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from fgfa_rfcn.network import detection_symbol, feature_symbol, train_symbol
+from lib.backends.mxnet import builtin, compiled
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.optimizers import Sgd
+from lib.backends.mxnet.runtime import Forward, TrainStep
 from lib.config import make_config
-from lib.engine.detect import batch_detections
-from lib.engine.metrics import detection_metrics
-from lib.engine.optimizers import Sgd
-from lib.engine.runtime import Forward, TrainStep
-from lib.engine.train import trainable
-from lib.mx import mx
-from lib.ops import builtin, compiled
+from lib.inference.detect import batch_detections
+from lib.training.metrics import detection_metrics
+from lib.training.train import trainable
 from tests import recipe
 from tests.conftest import DATA
 from tests.golden import close, names_and_shapes, same_detections

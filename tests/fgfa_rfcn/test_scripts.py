@@ -10,9 +10,9 @@ import pytest
 
 from fgfa_rfcn.evaluate import make_detector
 from lib.config import load_config
-from lib.engine.checkpoints import save_params
 from lib.nets.flownet import is_flow_layer
 from lib.nets.params import load
+from lib.training.checkpoints import save_params
 from tests import tiny
 from tests.golden import same_detections
 from tests.tiny import refused, run_script

@@ -15,10 +15,10 @@ import fgfa_rfcn.network
 import rfcn.network
 from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
 from fgfa_rfcn.window import VideoDetector, pairs_at_once
-from lib.engine.detect import batch_detections, picture
-from lib.engine.runtime import Forward
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
 from lib.errors import InputError
-from lib.mx import mx
+from lib.inference.detect import batch_detections, picture
 from lib.nets.detection import detections as detection_part
 from tests import tiny
 from tests.golden import rows, same_detections, same_share

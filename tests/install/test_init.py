@@ -215,7 +215,7 @@ class Installed(Checkout):
         self.module = self.root / f"lib/nms/fast{sysconfig.get_config_var('EXT_SUFFIX')}"
         for name, text in {
             "lib/__init__.py": "",
-            "lib/mx.py": "class mx: __version__ = '1.9.1'",
+            "lib/backends/mxnet/loader.py": "class mx: __version__ = '1.9.1'",
             "lib/cuda.py": CUDA,
             "lib/ops/library.py": "def load(): pass",
             "lib/nms/fast.pyx": "",

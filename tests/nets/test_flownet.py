@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.engine.runtime import Forward
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
 from lib.nets import params
 from lib.nets.flownet import (
     FlowNet,

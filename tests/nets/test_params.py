@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
-from lib.mx import mx
 from lib.nets.params import check, for_test, for_training, initial, load, shapes_of, start
 
 

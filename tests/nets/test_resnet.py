@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.engine.optimizers import Sgd
-from lib.engine.runtime import Forward, TrainStep
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.optimizers import Sgd
+from lib.backends.mxnet.runtime import Forward, TrainStep
 from lib.nets import params
 from lib.nets.resnet import (
     Backbone,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.engine.runtime import Forward
-from lib.mx import mx
+from lib.backends.mxnet import builtin, compiled
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
 from lib.nets.aggregation import embedding
 from lib.nets.rfcn_head import head_losses, head_outputs, rfcn_head
-from lib.ops import builtin, compiled
 
 
 @pytest.mark.parametrize("operators", [compiled, builtin])

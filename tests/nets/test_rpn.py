@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.engine.runtime import Forward
-from lib.mx import mx
+from lib.backends.mxnet import builtin, compiled
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
 from lib.nets.rpn import Proposals, propose, rpn, rpn_losses
-from lib.ops import builtin, compiled
 
 NET = Proposals(8, (2, 4), (1,), (0.1, 0.1, 0.4, 0.4), pre_nms=50, post_nms=12, nms_threshold=0.7)
 

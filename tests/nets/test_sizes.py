@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from lib.backends.mxnet import builtin, compiled
 from lib.config import make_config
 from lib.nets import sizes
 from lib.nets.flownet import FlowNet
 from lib.nets.resnet import Backbone
 from lib.nets.rpn import Proposals
-from lib.ops import builtin, compiled
 
 
 def listed(sizes):

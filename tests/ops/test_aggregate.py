@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.mx import mx
-from lib.ops import compiled
+from lib.backends.mxnet import compiled
+from lib.backends.mxnet.loader import mx
 from tests.ops import reference
 
 

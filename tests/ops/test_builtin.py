@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.engine.runtime import Forward
-from lib.mx import mx
-from lib.ops import builtin, compiled
+from lib.backends.mxnet import builtin, compiled
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
 
 BOTH = (compiled, builtin)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 from lib.ops.ohem import hardest, ohem, roi_losses
 
 GOLDEN = Path(__file__).parents[1] / "data" / "training_step.npz"

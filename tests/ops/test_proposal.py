@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.backends.mxnet import compiled
+from lib.backends.mxnet.loader import mx
 from lib.bbox.anchors import base_anchors
-from lib.mx import mx
-from lib.ops import compiled
 from tests.ops import reference
 
 DEFAULTS = {

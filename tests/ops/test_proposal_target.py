@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.mx import mx
+from lib.backends.mxnet.loader import mx
 from lib.ops.proposal_target import proposal_target, register
 
 GOLDEN = Path(__file__).parents[1] / "data" / "training_step.npz"

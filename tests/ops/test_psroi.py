@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.mx import mx
-from lib.ops import compiled
+from lib.backends.mxnet import compiled
+from lib.backends.mxnet.loader import mx
 from tests.ops import reference
 
 SCALE = 1 / 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.mx import mx
-from lib.ops import compiled
+from lib.backends.mxnet import compiled
+from lib.backends.mxnet.loader import mx
 from tests.ops import reference
 
 
@@ -165,7 +165,7 @@ def test_refuses_other_types_and_attributes():
 
 
 def test_ten_operators_on_one_variable_sum_their_gradients():
-    """MXNet gets the sum of 8 and more wrong unless lib.mx sets its limit before the import."""
+    """MXNet gets the sum of 8 and more wrong unless lib.backends.mxnet.loader sets its limit before the import."""
     data, flow = random_case((1, 2, 3, 4))
     variables = mx.sym.Variable("data"), mx.sym.Variable("flow")
     total = mx.sym.add_n(*(compiled.warp(*variables) for _ in range(10)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
 from lib.config import make_config
-from lib.engine.detect import batch_detections
-from lib.engine.runtime import Forward
-from lib.mx import mx
+from lib.inference.detect import batch_detections
 from rfcn.network import test_symbol as build_test_symbol
 from rfcn.network import train_symbol
 from tests import recipe

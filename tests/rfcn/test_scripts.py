@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 
+from lib.cli.setup import output_folder
 from lib.config import load_config
 from lib.dataset.imagenet_vid import test_videos as videos_of
-from lib.engine.checkpoints import save_params
-from lib.engine.evaluate import already_done, detect_videos, weights_path
-from lib.engine.setup import output_folder
+from lib.inference.evaluate import already_done, detect_videos, weights_path
 from lib.nets.params import load
+from lib.training.checkpoints import save_params
 from rfcn.evaluate import make_detector
 from tests import tiny
 from tests.tiny import refused, run_script

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.engine.runtime import Forward
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
+from lib.cli.weights import main
 from lib.errors import InputError
-from lib.mx import mx
 from lib.nets import params
 from lib.nets.convert import flownet, resnet
 from lib.nets.convert.caffe_file import Layer, _varint, read_caffemodel
 from lib.nets.flownet import FlowNet, flow
 from lib.nets.resnet import Backbone
 from lib.nets.resnet import resnet as our_resnet
-from lib.nets.tool import main
 
 MEANS = (103.06, 115.90, 123.15)  # blue, green, red
 

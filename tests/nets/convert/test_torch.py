@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import yaml
 
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.runtime import Forward
+from lib.cli.weights import main
 from lib.config import make_config
-from lib.engine.runtime import Forward
 from lib.errors import InputError
-from lib.mx import mx
 from lib.nets import params
 from lib.nets.convert import flownet, resnet
 from lib.nets.convert.torch_file import read_state
 from lib.nets.flownet import FlowNet, flow
 from lib.nets.resnet import Backbone, conv_bn, is_backbone_layer
 from lib.nets.resnet import resnet as our_resnet
-from lib.nets.tool import main
 from tests import tiny
 
 torch = pytest.importorskip("torch", reason="conversion from PyTorch needs it, nothing else does")

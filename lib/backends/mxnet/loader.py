@@ -1,0 +1,91 @@
+"""The one place that prepares and imports MXNet: `from lib.backends.mxnet.loader import mx`.
+
+`mx` is a proxy that imports MXNet when an attribute is first used, so that evaluation and dataset tools, which
+share modules with the networks, run without it, and so that a script can `select` another build before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lib import cuda
+from lib.errors import InputError
+from lib.machine import cores
+
+# Names that numpy 1.24 dropped and MXNet 1.9.1 still uses when it is imported.
+_DROPPED_BY_NUMPY = {"bool": bool, "int": int, "float": float, "object": object, "complex": complex, "str": str}
+
+# Each must be set before the import. The first keeps a gradient right that sums 8 or more custom operators;
+# the second silences a log line for every bind.
+_ENVIRONMENT = {"MXNET_EXEC_INPLACE_GRAD_SUM_CAP": "1000", "MXNET_SUBGRAPH_VERBOSE": "0"}
+
+
+def _prepare() -> None:
+    # Left alone, MXNet takes half the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name, value in _DROPPED_BY_NUMPY.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+
+
+def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
+    """Makes `mx` the package `<root>/<version>/mxnet`; an empty `version` means the installed one, and so does `mxnet`,
+    which published YAML files say, where there is no such folder.
+
+    Raises InputError where there is no such package, or another MXNet is imported already.
+    """
+    if not version:
+        return
+    package = Path(root).resolve() / version / "mxnet"
+    if version == "mxnet" and not package.parent.exists():
+        return
+    if not (package / "__init__.py").is_file():
+        raise InputError(f"MXNET_VERSION {version!r}: no package {package}; put MXNet there, or leave the key empty")
+    loaded = sys.modules.get("mxnet")
+    if loaded is not None:
+        if Path(loaded.__file__).parent != package:
+            raise InputError(f"MXNET_VERSION {version!r}: {loaded.__file__} is imported already; start a new process")
+        return
+    _prepare()
+    cuda.preload(package)
+    spec = importlib.util.spec_from_file_location(
+        "mxnet", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mxnet"] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules["mxnet"]
+        raise
+
+
+class _Lazy:
+    """Imports MXNet at the first use of an attribute."""
+
+    def __getattr__(self, name: str):
+        if "mxnet" not in sys.modules:
+            _first_import()
+        return getattr(sys.modules["mxnet"], name)
+
+
+def _first_import() -> None:
+    _prepare()
+    package = cuda.mxnet_folder()
+    if package is not None:
+        cuda.preload(package)
+    try:
+        importlib.import_module("mxnet")
+    except OSError as error:
+        raise InputError(f"{package}: MXNet does not load ({error}); python -m lib.cuda says what is missing") from None
+
+
+mx = _Lazy()

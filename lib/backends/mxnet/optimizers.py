@@ -1,0 +1,93 @@
+"""Optimizers whose state is named arrays, so that a checkpoint holds data and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from lib.backends.mxnet.loader import mx
+
+
+class Optimizer:
+    """Shared manners: weight decay on `_weight` and `_gamma` only, a learning-rate factor for each parameter, and a
+    limit on the L2 norm of all gradients together (0: none).
+    """
+
+    def __init__(self, wd: float = 0.0, lr_factor: Callable[[str], float] | None = None, clip_norm: float = 0.0):
+        self.wd, self.clip_norm = wd, clip_norm
+        self.lr_factor = lr_factor or (lambda name: 1.0)
+        self._memory: dict[str, mx.nd.NDArray] = {}
+
+    def update(self, weights: Mapping, grads: Mapping, lr: float) -> None:
+        """Changes `weights` in place; grads under the same names."""
+        scale = self._clip(list(grads.values()))
+        self._count()
+        for name, weight in weights.items():
+            wd = self.wd if name.endswith(("_weight", "_gamma")) else 0.0
+            self._step(name, weight, grads[name], lr=lr * self.lr_factor(name), wd=wd, rescale_grad=scale)
+
+    def _clip(self, grads: list) -> float:
+        if not self.clip_norm:
+            return 1.0
+        squares = mx.nd.multi_sum_sq(*grads, num_arrays=len(grads)).asnumpy()
+        norm = math.sqrt(float(squares.sum()))
+        return min(1.0, self.clip_norm / norm) if norm else 1.0
+
+    def _count(self) -> None:
+        """Called once a step."""
+
+    def _step(self, name: str, weight, grad, **options) -> None:
+        raise NotImplementedError
+
+    def _slot(self, kind: str, name: str, weight):
+        key = f"{kind}:{name}"
+        if key not in self._memory:
+            self._memory[key] = mx.nd.zeros(weight.shape, weight.context, dtype=weight.dtype)
+        elif self._memory[key].context != weight.context:
+            self._memory[key] = self._memory[key].as_in_context(weight.context)
+        return self._memory[key]
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {key: value.asnumpy() for key, value in self._memory.items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self._memory = {key: mx.nd.array(value, dtype=value.dtype) for key, value in state.items()}
+
+
+class Sgd(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    def __init__(self, momentum: float = 0.9, **options):
+        super().__init__(**options)
+        self.momentum = momentum
+
+    def _step(self, name: str, weight, grad, **options) -> None:
+        slot = self._slot("momentum", name, weight)
+        mx.nd.sgd_mom_update(weight, grad, slot, out=weight, momentum=self.momentum, **options)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, ICLR 2015) with its bias correction."""
+
+    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, **options):
+        super().__init__(**options)
+        self.beta1, self.beta2, self.steps = beta1, beta2, 0
+
+    def _count(self) -> None:
+        self.steps += 1
+
+    def _step(self, name: str, weight, grad, lr: float, **options) -> None:
+        lr *= math.sqrt(1 - self.beta2**self.steps) / (1 - self.beta1**self.steps)
+        mean, variance = self._slot("mean", name, weight), self._slot("variance", name, weight)
+        mx.nd.adam_update(
+            weight, grad, mean, variance, out=weight, lr=lr, beta1=self.beta1, beta2=self.beta2, **options
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {**super().state(), "steps": np.array([self.steps], np.int64)}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        super().load_state({key: value for key, value in state.items() if key != "steps"})
+        self.steps = int(state["steps"][0])

@@ -1,0 +1,89 @@
+"""What every script needs of the settings: classes, output folders, logging."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from easydict import EasyDict
+
+from lib.backends.mxnet.loader import select
+from lib.config import load_config
+from lib.dataset.classes import ClassList
+from lib.errors import InputError
+from lib.files import replacing
+
+
+def start_logging() -> None:
+    """Progress and results on the terminal."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> None:
+    """The options --cfg and --set, as `begin` takes them; without a default --cfg must be given."""
+    help_ = "YAML file of the network and its settings" + (" (default: %(default)s)" if cfg else "")
+    parser.add_argument("--cfg", metavar="YAML", default=cfg, required=not cfg, help=help_)
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="settings that win over the YAML, as TEST.NMS=0.4",
+    )
+
+
+def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str | None) -> None:
+    """The options of `add_settings`, and --weights; cfg and weights are their defaults."""
+    add_settings(parser, cfg)
+    parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
+
+
+def begin(cfg_path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
+    """How a script that runs networks begins: logging, settings (see `load_config`), and the MXNet that they choose."""
+    start_logging()
+    cfg = load_config(cfg_path, overrides)
+    select(cfg.MXNET_VERSION)
+    return cfg
+
+
+def classes_of(cfg: EasyDict) -> ClassList:
+    """The class list of the settings; InputError where NUM_CLASSES does not fit it."""
+    data = cfg.dataset
+    classes = ClassList.load(data.CLASSES) if data.CLASSES else ClassList.of_dataset(data.dataset_path)
+    if len(classes) + 1 != data.NUM_CLASSES:
+        raise InputError(
+            f"dataset.NUM_CLASSES is {data.NUM_CLASSES}, but the class list has {len(classes)} classes; with the "
+            f"background that makes {len(classes) + 1}; set it to that"
+        )
+    return classes
+
+
+def output_folder(cfg: EasyDict, cfg_path: str | Path, method: str, image_set: str) -> Path:
+    """output/<method>/<dataset>/<cfg name>/<image set>."""
+    return Path(cfg.output_path) / method / cfg.dataset.dataset / Path(cfg_path).stem / image_set.replace("+", "_")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError where `folder` cannot be made or written to; makes nothing."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(f"{folder}: {existing} is a file; name another folder for the output")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"{folder}: no permission to write to {existing}; name another folder for the output")
+
+
+def plain(value: object) -> object:
+    """Settings as ordinary dicts and lists."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def keep_config(cfg: EasyDict, folder: Path) -> None:
+    """Writes the settings used, defaults included, to <folder>/config.yaml."""
+    with replacing(folder / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(plain(cfg), sort_keys=False))

@@ -1,0 +1,88 @@
+"""Exports a dataset in the layout of ImageNet VID as COCO JSON of videos, which import_coco reads back.
+
+    python -m lib.dataset.export_coco --root data/mine --split val --out val.json
+
+`file_name` counts from ROOT/Data/VID. A box x1 y1 x2 y2 of inclusive pixels becomes x1, y1, x2 - x1 + 1, y2 - y1 + 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.dataset.classes import ClassList
+from lib.dataset.importing.clips import DIGITS, edges_of
+from lib.dataset.index import build_index
+from lib.dataset.lists import find_clips
+from lib.errors import InputError, command
+from lib.files import replacing
+
+logger = logging.getLogger(__name__)
+
+
+def coco(root: Path, splits: Sequence[str]) -> dict:
+    """COCO's object of the videos of the splits. InputError: no such split, or an annotation that is broken."""
+    classes = ClassList.of_dataset(root)
+    clips = [(split, video, count) for split in splits for video, count in find_clips(root, split)]
+    image_ids = [f"{video}/{frame:06d}" for _, video, count in clips for frame in range(count)]
+    index = build_index(root / "Annotations" / "VID", image_ids, classes)
+    videos, images, annotations = [], [], []
+    for number, (split, video, count) in enumerate(clips, 1):
+        videos.append({"id": number, "name": video[len(split) + 1 :], "split": split})
+        for frame in range(count):
+            row = len(images)
+            width, height = index.sizes[row].tolist()
+            place = {"id": row + 1, "video_id": number, "frame_id": frame, "file_name": f"{image_ids[row]}.JPEG"}
+            images.append({**place, "width": width, "height": height})
+            for thing in range(index.offsets[row], index.offsets[row + 1]):
+                x1, y1, x2, y2 = edges_of(index.boxes[thing].tolist())
+                box = [round(value, DIGITS) for value in (x1, y1, x2 - x1, y2 - y1)]
+                annotation = {
+                    "id": thing + 1,
+                    "image_id": row + 1,
+                    "video_id": number,
+                    "category_id": int(index.classes[thing]),
+                    "bbox": box,
+                    "area": round(box[2] * box[3], DIGITS),
+                    "iscrowd": 0,
+                    "occluded": bool(index.occluded[thing]),
+                    "generated": bool(index.generated[thing]),
+                }
+                if index.tracks[thing] >= 0:
+                    annotation["track_id"] = int(index.tracks[thing])
+                annotations.append(annotation)
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes.names, 1)]
+    return {"videos": videos, "images": images, "annotations": annotations, "categories": categories}
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.dataset.export_coco",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--root", type=Path, required=True, help="the dataset's folder (it holds Data and Annotations)")
+    add("--split", choices=("train", "val"), nargs="+", help="which videos (default: all)")
+    add("--out", type=Path, required=True, help="file to write; it must not be there")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.out.exists():
+        raise InputError(f"{args.out}: is there already and is not overwritten; remove it or choose another --out")
+    there = [split for split in ("train", "val") if (args.root / "Data" / "VID" / split).is_dir()]
+    if not there:
+        raise InputError(f"{args.root}: neither Data/VID/train nor Data/VID/val in it; give the dataset's --root")
+    content = coco(args.root, args.split or there)
+    with replacing(args.out) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+    counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
+    logger.info("%s: %s", args.out, counts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Frames in (`clips`, `sources`), pictures, films and detections out (`pictures`, `film`, `records`)."""

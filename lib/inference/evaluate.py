@@ -1,0 +1,152 @@
+"""Testing a detector on the videos of a list: detections to a file, then mean average precision."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from easydict import EasyDict
+from tqdm import tqdm
+
+from lib.backends.mxnet.runtime import devices
+from lib.bbox.detections import Detections
+from lib.cli.setup import classes_of, plain
+from lib.dataset.imagenet_vid import VideoEntry, list_path, test_videos
+from lib.eval.detections import DetectionTable, write_detections
+from lib.eval.evaluation import Evaluation, evaluate
+from lib.eval.manifest import manifest
+from lib.eval.ranges import AREA, MOTION, Range, parse_ranges
+from lib.eval.rescore import rescore
+from lib.eval.results import save_result
+from lib.eval.truth import Truth, load_truth, read_image_set
+from lib.files import sha256
+from lib.video.clips import Clip
+from lib.video.sources import PictureFiles
+from lib.video.stream import Detector
+
+log = logging.getLogger(__name__)
+
+RESULTS = "results.json"
+
+# make(cfg, weights, device number) -> a detector; a function of a module, so that another process can call it.
+MakeDetector = Callable[[EasyDict, Path, int], Detector]
+
+
+def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path) -> Evaluation:
+    """Detects in every video of the test list and evaluates.
+
+    Detections are rescored by Seq-NMS where TEST.SEQ_NMS asks for it.
+    Writes to `folder`: detections.txt; results.json with all ranges and classes and what they rest on, and beside it
+    what comparisons need. Detections are made anew each time: none can be of other weights.
+    """
+    videos = test_videos(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    truth = truth_of(cfg)  # first, so that what is wrong with the annotations is told before hours of detection
+    motion, area = _ranges(cfg)
+    detections = detect_videos(cfg, make_detector, weights, videos)
+    image_set = list_path(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    if cfg.TEST.SEQ_NMS:
+        detections = rescore(detections, *read_image_set(image_set), nms_iou=cfg.TEST.NMS)
+    write_detections(folder / "detections.txt", detections)
+    result = evaluate(detections, truth, classes_of(cfg), motion_ranges=motion, area_ranges=area)
+    save_result(folder / RESULTS, result, manifest(config=plain(cfg), weights=weights, image_set=image_set))
+    return result
+
+
+def truth_of(cfg: EasyDict) -> Truth:
+    """The objects of the test list, and their motion where the evaluation asks for it."""
+    root = Path(cfg.dataset.dataset_path)
+    return load_truth(
+        root / "Annotations" / "VID",
+        list_path(root, cfg.dataset.test_image_set),
+        classes_of(cfg),
+        motion_file=Path(cfg.dataset.motion_iou_path) if cfg.dataset.motion_iou_path else None,
+        motion=cfg.dataset.enable_detailed_eval or bool(cfg.TEST.MOTION_RANGES),
+        cache=Path(cfg.output_path) / "cache",
+    )
+
+
+def _ranges(cfg: EasyDict) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Ranges of motion and of area to evaluate by."""
+    motion = parse_ranges(cfg.TEST.MOTION_RANGES, MOTION, "motion")
+    area = parse_ranges(cfg.TEST.AREA_RANGES, AREA, "area")
+    return (motion, area) if cfg.dataset.enable_detailed_eval else (motion[:1], area[:1])
+
+
+def detect_videos(
+    cfg: EasyDict, make_detector: MakeDetector, weights: Path, videos: Sequence[VideoEntry], workers: int = 0
+) -> DetectionTable:
+    """Detections of all videos, in list order whatever the number of devices.
+
+    The videos are shared out by length over `workers` processes, one a device (0: as many as `gpus` names).
+    """
+    workers = min(workers or len(devices(cfg.gpus)), len(videos))
+    started = time.monotonic()
+    if workers == 1:
+        found = list(_share(range(len(videos)), cfg, make_detector, weights, videos, 0, progress=True))
+    else:
+        shares = _shared_out([video.num_frames for video in videos], workers)
+        task = functools.partial(_share_list, cfg=plain(cfg), make=make_detector, weights=weights, videos=list(videos))
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            parts = pool.starmap(task, [(share, number) for number, share in enumerate(shares)])
+        found = [item for part in parts for item in part]
+    frames = sum(video.num_frames for video in videos)
+    log.info("%d frames, %.3f s a frame", frames, (time.monotonic() - started) / max(frames, 1))
+    return DetectionTable.join([table for _, table in sorted(found, key=lambda item: item[0])])
+
+
+def _shared_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
+    """Numbers of videos for each share, the longest video first to the share with the fewest frames."""
+    taken: list[list[int]] = [[] for _ in range(shares)]
+    loads = [0] * shares
+    for number in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        lightest = loads.index(min(loads))
+        taken[lightest].append(number)
+        loads[lightest] += lengths[number]
+    return taken
+
+
+def _share_list(numbers: Sequence[int], device: int, *, cfg: dict, make: MakeDetector, weights: Path, videos: list):
+    return list(_share(numbers, EasyDict(cfg), make, weights, videos, device, progress=device == 0))
+
+
+def _share(
+    numbers: Iterable[int],
+    cfg: EasyDict,
+    make: MakeDetector,
+    weights: Path,
+    videos: Sequence,
+    device: int,
+    progress: bool,
+):
+    """(number, detections) of each video of a share."""
+    detector = make(cfg, weights, device)
+    numbers = list(numbers)
+    total = sum(videos[number].num_frames for number in numbers)
+    with tqdm(total=total, unit=" frames", desc="test", disable=None if progress else True) as bar:
+        for number in numbers:
+            video = videos[number]
+            found: list[tuple[int, Detections]] = []
+            clip = Clip(video.video, PictureFiles(video.frames))
+            for detections in detector(frame.image for frame in clip):
+                found.append((video.first_id + len(found), detections))
+                bar.update()
+            yield number, DetectionTable.of_frames(found)
+
+
+def weights_path(cfg: EasyDict, folder: Path) -> Path:
+    """The checkpoint that TEST.test_epoch names, in the folder of a training."""
+    return folder / f"{cfg.TRAIN.model_prefix}-{cfg.TEST.test_epoch:04d}.params"
+
+
+def already_done(folder: Path, cfg: EasyDict, weights: Path) -> bool:
+    """Whether `folder` holds results of just these settings and weights."""
+    path = folder / RESULTS
+    if not path.is_file() or not weights.is_file():
+        return False
+    about = json.loads(path.read_text())["manifest"]
+    return about["config"] == plain(cfg) and about["weights"]["sha256"] == sha256(weights)

@@ -1,0 +1,102 @@
+"""Training a backbone from nothing, as a classifier of rendered objects."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from easydict import EasyDict
+from tqdm import tqdm
+
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.optimizers import Sgd
+from lib.backends.mxnet.runtime import TrainStep, devices
+from lib.machine import cores
+from lib.minivid.crops import crops
+from lib.nets import params
+from lib.nets.resnet import Backbone, classifier
+from lib.nets.sizes import backbone
+from lib.training.checkpoints import Checkpoints, save_params
+from lib.training.fit import fit
+from lib.training.schedules import one_cycle
+
+CHUNK = 128  # crops that a worker makes at a time
+
+
+def _crops(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return crops(np.random.default_rng(seed), CHUNK, size)
+
+
+class CropLoader:
+    """Steps of classification: crops from a pool, mirrored at random; step p of epoch e follows from (seed, e, p)."""
+
+    def __init__(self, cfg: EasyDict):
+        settings = cfg.BACKBONE
+        self._batch, self._seed = settings.batch, cfg.TRAIN.SEED
+        self._means = np.float32(cfg.network.PIXEL_MEANS)
+        chunks = -(-settings.pool // CHUNK)
+        seeds = [self._seed * chunks + number for number in range(chunks)]
+        with multiprocessing.get_context("spawn").Pool(cores()) as workers:
+            made = workers.imap(functools.partial(_crops, size=settings.crop), seeds)
+            parts = list(tqdm(made, total=chunks, desc=f"crops x {CHUNK}", disable=None))
+        self._images = np.concatenate([images for images, _ in parts])
+        self._labels = np.concatenate([labels for _, labels in parts])
+
+    def __len__(self) -> int:
+        return len(self._labels) // self._batch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, np.ndarray]]]:
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._labels))
+        for step in range(start, len(self)):
+            rows = order[step * self._batch :][: self._batch]
+            mirrored = np.random.default_rng((self._seed, epoch, step)).random(len(rows)) < 0.5
+            images = self._images[rows]
+            images[mirrored] = images[mirrored, :, ::-1]
+            data = (images - self._means)[..., ::-1].transpose(0, 3, 1, 2)
+            yield [{"data": data, "label": self._labels[rows].astype(np.float32)}]
+
+
+def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]:
+    prob, label = outputs["softmax_output"], batch["label"].astype(np.int64)
+    of_label = np.maximum(prob[np.arange(len(label)), label], 1e-14)
+    count = float(len(label))
+    return {
+        "Acc": (float((prob.argmax(axis=1) == label).sum()), count),
+        "LogLoss": (float(-np.log(of_label).sum()), count),
+    }
+
+
+def train_backbone(cfg: EasyDict, prefix: Path) -> Path:
+    """Trains the backbone of `cfg` for BACKBONE.steps steps -> `<prefix>-0000.params`, without the classifier."""
+    settings = cfg.BACKBONE
+    loader = CropLoader(cfg)
+    epochs = max(1, round(settings.steps / len(loader)))
+    sizes = replace(backbone(cfg, Backbone.eps), batch_statistics=True)
+    symbol = classifier(mx.sym.Variable("data"), mx.sym.Variable("label"), sizes, cfg.dataset.NUM_CLASSES)
+    batch = next(loader.epoch(0))[0]
+    shapes = params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})
+    checkpoints = Checkpoints(prefix.parent / "training" / prefix.name)
+    resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
+    if resumed:
+        args, auxs = resumed.args, resumed.auxs
+    else:
+        args, auxs = ({n: params.initial(n, s, cfg.TRAIN.SEED) for n, s in part.items()} for part in shapes)
+    step = TrainStep(symbol, devices(cfg.gpus)[:1], args, auxs, set(args), Sgd(wd=settings.wd))
+    fit(
+        step,
+        loader,
+        schedule=one_cycle(settings.lr, epochs * len(loader)),
+        end_epoch=epochs,
+        checkpoints=checkpoints,
+        metrics=_metrics,
+        resumed=resumed,
+        frequent=cfg.default.frequent,
+    )
+    args, auxs = step.params()
+    path = prefix.with_name(f"{prefix.name}-0000.params")
+    save_params(path, {name: value for name, value in args.items() if not name.startswith("fc_")}, auxs)
+    return path

@@ -1,0 +1,260 @@
+"""Clips: frames of one video in order, read one at a time ahead of the detector, in constant memory."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+
+from lib.dataset.media import PICTURES, VIDEOS, natural_key
+from lib.errors import InputError, nearest
+from lib.video.sources import Camera, Frame, PictureFiles, VideoStream
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one video; every iteration starts anew.
+
+    name: for output folders. start, stop, step: as in a slice of the source's frames. max_size: longer sides than
+    this many pixels are shrunk to it on reading, None keeps all. A live source does not wait: when `prefetch` frames
+    are waiting and another comes, the oldest is dropped; the numbers of those that are left tell. pace: plays pictures
+    or a video file at so many frames a second as if it were a live source.
+    """
+
+    name: str
+    source: PictureFiles | VideoStream | Camera
+    start: int = 0
+    stop: int | None = None
+    step: int = 1
+    max_size: int | None = None
+    prefetch: int = 4
+    pace: float | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.source.live or self.pace is not None
+
+    @property
+    def fps(self) -> float | None:
+        """Frames of this clip (not of the source, where step > 1) a second, None if the source does not say."""
+        return self.source.fps / self.step if self.source.fps else None
+
+    @property
+    def numbers(self) -> range:
+        """The source's numbers of the frames wanted; reaches beyond the end where the source's length is unknown."""
+        ends = [end for end in (self.stop, self.source.length) if end is not None]
+        return range(self.start, min(ends, default=sys.maxsize), self.step)
+
+    @property
+    def length(self) -> int | None:
+        """Number of frames, None if the source does not say."""
+        return len(self.numbers) if self.source.length is not None else None
+
+    def name_at(self, position: int) -> str:
+        """Name of the frame at `position` in this clip (not in the source)."""
+        return self.source.name_of(self.numbers[position])
+
+    def skip(self, frames: int) -> Clip:
+        """The clip without its first frames."""
+        return replace(self, start=self.start + frames * self.step)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return _read_ahead(self._frames(), self.prefetch, self.live)
+
+    def _frames(self) -> Iterator[Frame]:
+        start = time.monotonic()
+        for position, frame in enumerate(self.source.read(self.numbers)):
+            if self.pace is not None:
+                time.sleep(max(0.0, start + position / self.pace - time.monotonic()))
+            high, wide = frame.image.shape[:2]
+            if self.max_size is not None and max(high, wide) > self.max_size:
+                scale = self.max_size / max(high, wide)
+                size = (max(1, round(wide * scale)), max(1, round(high * scale)))
+                frame = replace(frame, image=cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
+            yield frame
+
+
+def parse_frames(text: str) -> tuple[int, int | None, int]:
+    """ "100:200:2" -> (100, 200, 2), as in a slice, counted from 0; "7" is that frame alone. Raises InputError."""
+    match = re.fullmatch(r"(\d+)|(\d*):(\d*)(?::(\d*))?", text)
+    if not match:
+        raise InputError(f"--frames {text}: write START:STOP or START:STOP:STEP, counted from 0, as in 100:200:2")
+    one, start, stop, step = match.groups()
+    if one:
+        return int(one), int(one) + 1, 1
+    first, end, stride = int(start or 0), int(stop) if stop else None, int(step or 1)
+    if stride == 0 or (end is not None and end <= first):
+        raise InputError(
+            f"--frames {text}: names no frame; write START:STOP:STEP with STOP above START and STEP above 0"
+        )
+    return first, end, stride
+
+
+def open_clips(
+    inputs: Sequence[str], *, frames: str | None = None, max_size: int | None = None, prefetch: int = 4
+) -> list[Clip]:
+    """The clips of folders, patterns, pictures, videos, camera numbers and addresses, in the order given.
+
+    Pictures of one folder are one clip (all of the folder, or those that are named or match); each video is one.
+    `frames` as in `parse_frames`, the same for each. Names of the clips differ. Raises InputError for what is missing,
+    empty, or no picture or video; broken pictures are found only when they are read.
+    """
+    if max_size is not None and max_size < 16:
+        raise InputError(f"--max-size {max_size}: must be at least 16 pixels")
+    start, stop, step = parse_frames(frames) if frames else (0, None, 1)
+    clips: list[Clip] = []
+    loose: dict[Path, list[Path]] = {}  # pictures named one by one, by folder
+    for text in inputs:
+        for found in _expand(text):
+            if isinstance(found, Path) and found.suffix.lower() in PICTURES:
+                if found.parent not in loose:
+                    loose[found.parent] = []
+                    clips.append(Clip("", PictureFiles(loose[found.parent])))
+                loose[found.parent].append(found)
+            else:
+                clips.extend(_clips_of(found))
+    for paths in loose.values():
+        paths[:] = sorted(set(paths), key=lambda path: natural_key(path.name))
+    taken: set[str] = set()
+    result = []
+    for clip in clips:
+        plain = clip.name or _name_of(clip.source)
+        names = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        clip = replace(clip, name=name, start=start, stop=stop, step=step, max_size=max_size, prefetch=prefetch)
+        if clip.length == 0:
+            raise InputError(f"--frames {frames}: {clip.source.where} has only {clip.source.length} frames")
+        result.append(clip)
+    return result
+
+
+def open_clip(source: str, *, frames: str | None = None, max_size: int | None = None, prefetch: int = 4) -> Clip:
+    """`open_clips` of a source that is one clip. Raises InputError if it is several."""
+    clips = open_clips([source], frames=frames, max_size=max_size, prefetch=prefetch)
+    if len(clips) != 1:
+        raise InputError(f"{source}: is {len(clips)} clips where one is wanted")
+    return clips[0]
+
+
+def _expand(text: str) -> list[Path | str]:
+    """A path, the matches of a pattern, or a camera's number or an address as it is."""
+    if "://" in text:
+        return [text]
+    path = Path(text).expanduser()
+    if path.exists():
+        return [path]
+    if text.isdecimal():
+        return [text]
+    if any(character in text for character in "*?["):
+        matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
+        if not matches:
+            raise InputError(f"{text}: nothing matches")
+        folders = [match for match in matches if match.is_dir()]
+        usable = [match for match in matches if match.suffix.lower() in PICTURES + VIDEOS and match.is_file()]
+        if not usable and not folders:
+            raise InputError(f"{text}: matches no picture, video or folder")
+        return sorted(usable or folders, key=lambda match: natural_key(str(match)))
+    raise InputError(f"{text}: no such file or folder{_hint(path)}")
+
+
+def _hint(path: Path) -> str:
+    """What the user may have meant by a path that is not there."""
+    folder = path.parent.resolve()
+    if not folder.is_dir():
+        return f"; there is no folder {folder}"
+    names = [each.name for each in folder.iterdir()] if os.access(folder, os.R_OK) else []
+    near = nearest(path.name, names, 0.75)
+    return f"; did you mean {path.with_name(near)}?" if near else f" in {folder}; give its whole path"
+
+
+def _clips_of(found: Path | str) -> list[Clip]:
+    if isinstance(found, str):
+        return [Clip("", Camera(int(found)) if found.isdecimal() else VideoStream.probe(found))]
+    if not found.is_dir():
+        return [Clip("", VideoStream.probe(str(found)))]
+    files = [path for path in found.iterdir() if path.is_file() and not path.name.startswith(".")]
+    files.sort(key=lambda path: natural_key(path.name))
+    stills = [path for path in files if path.suffix.lower() in PICTURES]
+    if stills:
+        return [Clip(found.resolve().name or "pictures", PictureFiles(stills))]
+    videos = [path for path in files if path.suffix.lower() in VIDEOS]
+    if videos:
+        return [Clip("", VideoStream.probe(str(path))) for path in videos]
+    deeper = any(path.suffix.lower() in PICTURES + VIDEOS for path in found.glob("*/*"))
+    hint = f"; its folders do: '{found}/*'" if deeper else f" ({' '.join(PICTURES)}; {' '.join(VIDEOS)})"
+    raise InputError(f"{found}: holds no picture or video{hint}")
+
+
+def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
+    if isinstance(source, PictureFiles):
+        path = source.paths[0].resolve()
+        return path.stem if len(source.paths) == 1 else path.parent.name or "pictures"
+    if isinstance(source, Camera):
+        return f"camera{source.number}"
+    if "://" in source.where:
+        parts = urlsplit(source.where)
+        return re.sub(r"[^\w.-]+", "_", Path(parts.path).stem or parts.hostname or "stream")
+    return Path(source.where).stem
+
+
+def _read_ahead(frames: Iterator[Frame], depth: int, live: bool) -> Iterator[Frame]:
+    """The frames, read by a thread that is at most `depth` of them ahead; an error comes in its frame's place.
+
+    live: the source must not wait. When `depth` frames wait already, the oldest makes room.
+    """
+    ready: deque[Frame] = deque()
+    changed = threading.Condition()
+    ended, stopped, failure = False, False, None
+
+    def work() -> None:
+        nonlocal ended, failure
+        try:
+            for frame in frames:
+                with changed:
+                    if live and len(ready) >= depth:
+                        ready.popleft()
+                    while len(ready) >= depth and not stopped:
+                        changed.wait()
+                    if stopped:
+                        return
+                    ready.append(frame)
+                    changed.notify_all()
+        except BaseException as error:
+            failure = error
+        finally:
+            frames.close()
+            with changed:
+                ended = True
+                changed.notify_all()
+
+    worker = threading.Thread(target=work, name="frames", daemon=True)
+    worker.start()
+    try:
+        while True:
+            with changed:
+                changed.wait_for(lambda: ready or ended)
+                if not ready:
+                    break
+                frame = ready.popleft()
+                changed.notify_all()
+            yield frame
+            del frame  # the next wait must not hold on to a frame that nobody needs
+        if failure is not None:
+            raise failure
+    finally:
+        with changed:
+            stopped = True
+            changed.notify_all()
+        worker.join(timeout=5)

@@ -1,0 +1,169 @@
+"""Annotated frames as an .mp4 that browsers play, which is right up to its last second even if the run is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+
+from lib.errors import InputError
+from lib.files import replacing
+from lib.video.records import Result
+
+# While it grows, the film is a chain of fragments of a second, each whole in itself; close() writes it anew as an
+# ordinary film with its index in front.
+_GROWING = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+_DONE = {"movflags": "faststart"}
+
+
+class Film:
+    """H.264 at `fps` frames a second, of the first frame's size (an odd side grows by one pixel)."""
+
+    def __init__(self, path: str | os.PathLike, fps: float) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() != ".mp4":
+            raise InputError(f"{path}: films are written as .mp4")
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._kept = 0
+        self._container: av.container.OutputContainer | None = None
+        self._stream: av.VideoStream | None = None
+        self._next = 0
+
+    def finished(self) -> int:
+        if not self.path.exists():
+            return 0
+        try:
+            with av.open(str(self.path)) as film:
+                if film.streams.video[0].frames:
+                    return film.streams.video[0].frames
+            _cut_to_whole_fragments(self.path)  # not closed
+            with av.open(str(self.path)) as film:
+                return sum(packet.size > 0 for packet in film.demux(video=0))
+        except (av.error.FFmpegError, IndexError):
+            return 0
+
+    def start(self, kept: Sequence[tuple[int, str]]) -> None:
+        # The size comes with the first frame, so the film is opened then.
+        self.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._kept = len(kept)
+
+    def write(self, result: Result) -> None:
+        with self._as_os_error():
+            self._next += result.dropped  # what is left keeps the clip's pace
+            self._write(result.picture)
+
+    def close(self) -> None:
+        """Writes the ordinary film. OSError (a full disk, say): the growing one stays as far as it is whole."""
+        if self._container is not None:
+            with self._as_os_error():
+                self._finish()
+                self._make_ordinary()
+
+    @contextlib.contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _write(self, picture: np.ndarray) -> None:
+        if self._container is None:
+            self._open(picture.shape[1], picture.shape[0])
+        frame = av.VideoFrame.from_ndarray(_fitted(picture, self._stream.width, self._stream.height), format="bgr24")
+        frame.pts, frame.time_base = self._next, 1 / self._rate
+        self._next += 1
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def _finish(self) -> None:
+        """Ends the growing film."""
+        container, self._container = self._container, None
+        whole = False
+        try:
+            try:
+                for packet in self._stream.encode(None):
+                    container.mux(packet)
+            finally:
+                container.close()
+            whole = True
+        finally:
+            if not whole:
+                _cut_to_whole_fragments(self.path)
+
+    def _make_ordinary(self) -> None:
+        with replacing(self.path) as temporary, av.open(str(self.path)) as old:
+            with av.open(str(temporary), "w", options=_DONE) as new:
+                stream = new.add_stream_from_template(old.streams.video[0])
+                for packet in old.demux(old.streams.video[0]):
+                    if packet.size:
+                        packet.stream = stream
+                        new.mux(packet)
+
+    def _open(self, width: int, height: int) -> None:
+        """Starts the file; with frames of an earlier run to keep, as a copy of them that takes the old file's place."""
+        path = self.path.with_name(f".{self.path.stem}-growing.mp4") if self._kept else self.path
+        self._container = av.open(str(path), "w", options=_GROWING)
+        stream = self._stream = self._container.add_stream("libx264", rate=self._rate)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = max(1, round(self._rate))
+        # No frames out of order, so that a film can be cut anywhere; the colours' matrix is the one swscale uses.
+        stream.options = {"crf": "20", "preset": "veryfast", "bf": "0", "x264-params": "colormatrix=smpte170m"}
+        self._next = 0
+        if self._kept:
+            self._copy_kept()
+            path.replace(self.path)
+
+    def _copy_kept(self) -> None:
+        with av.open(str(self.path)) as old:
+            source = old.streams.video[0]
+            if (source.width, source.height) != (self._stream.width, self._stream.height):
+                raise InputError(f"{self.path}: is of another size than these frames; run without --resume")
+            self._container.start_encoding()
+            # The encoder's packets have start codes, those of a file have lengths; the muxer wants one kind.
+            start_codes = BitStreamFilterContext("h264_mp4toannexb", source)
+            for packet in old.demux(source):
+                if self._next == self._kept:
+                    break
+                for converted in start_codes.filter(packet) if packet.size else ():
+                    converted.stream = self._stream
+                    self._container.mux(converted)
+                    self._next += 1
+
+
+def _cut_to_whole_fragments(path: Path) -> None:
+    """Cuts off what a kill or a full disk left of a last fragment. A film is a row of boxes: length, kind, content."""
+    with open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        position = whole = 0
+        while position + 8 <= size:
+            file.seek(position)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length < 8 or position + length > size:
+                break
+            position += length
+            if kind in (b"moov", b"mdat"):  # a fragment ends with its data
+                whole = position
+        file.truncate(whole)
+
+
+def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The picture at the film's size: an odd edge repeated, another size shrunk or grown onto black."""
+    high, wide = picture.shape[:2]
+    if (high, wide) == (height, width):
+        return picture
+    if (high + high % 2, wide + wide % 2) != (height, width):
+        scale = min(width / wide, height / high)
+        size = (min(width, max(1, round(wide * scale))), min(height, max(1, round(high * scale))))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        return cv2.copyMakeBorder(picture, 0, height - size[1], 0, width - size[0], cv2.BORDER_CONSTANT)
+    return cv2.copyMakeBorder(picture, 0, height - high, 0, width - wide, cv2.BORDER_REPLICATE)

@@ -1,0 +1,142 @@
+"""Detectors by the name of their files, and detections that know what they are called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import fgfa_rfcn
+import rfcn
+from lib.bbox.detections import Detections
+from lib.config import load_config
+from lib.errors import InputError
+from lib.inference.pretrained import NamedDetections, named, read_pretrained
+from lib.nets import params
+from tests import tiny
+from tests.golden import same_detections
+
+ROOT = Path(__file__).parents[2]
+CLASSES = "c1 cat\nc2 dog\nc3 fish\n"
+DETECTORS = {"rfcn": lambda: rfcn.FrameDetector, "fgfa_rfcn": lambda: fgfa_rfcn.VideoDetector}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with weights of both methods."""
+    (tmp_path / "classes.txt").write_text(CLASSES)
+    for method in DETECTORS:
+        settings = tiny.nested(TEST={"KEY_FRAME_INTERVAL": 1})
+        (tmp_path / f"{method}.yaml").write_text(yaml.safe_dump({**settings, "gpus": "0,1,2,3"}))
+        params.save(tmp_path / f"{method}-0000.params", *tiny.weights(tiny.settings(), method))
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", DETECTORS)
+def test_a_pretrained_detector_is_the_one_of_settings_and_weights(files, method):
+    detector = DETECTORS[method]().from_pretrained(files / method)
+    plain = DETECTORS[method]().load(
+        tiny.settings(TEST={"KEY_FRAME_INTERVAL": 1}), files / f"{method}-0000.params", batch=1
+    )
+    frames = tiny.clip(3)
+    found, expected = list(detector(frames)), list(plain(frames))
+    assert len(found) == len(expected) == 3
+    for one, other in zip(found, expected):
+        same_detections(one, other)
+        assert one.names == [("cat", "dog", "fish")[number - 1] for number in one.classes]
+        assert {"cat", "dog", "fish"} == set(one.names)
+        assert type(other) is Detections
+
+
+def test_settings_win_over_the_file(files):
+    cfg, weights, classes = read_pretrained(f"{files}/fgfa_rfcn", ["TEST.KEY_FRAME_INTERVAL=0"])
+    assert cfg.TEST.KEY_FRAME_INTERVAL == 0 and cfg.gpus == "" and weights.name == "fgfa_rfcn-0000.params"
+    assert classes.names == ["cat", "dog", "fish"]
+    assert read_pretrained(files / "rfcn", gpu=2).cfg.gpus == "2"
+
+
+def test_a_folder_stands_for_the_one_detector_in_it_and_the_last_epoch(files):
+    with pytest.raises(InputError, match="holds weights of fgfa_rfcn, rfcn"):
+        read_pretrained(files)
+    for path in files.glob("rfcn*"):
+        path.unlink()
+    (files / "fgfa_rfcn-0002.params").write_bytes(b"later")
+    (files / "fgfa_rfcn-latest.params").write_bytes(b"within an epoch")
+    assert read_pretrained(files).weights == files / "fgfa_rfcn-0002.params"
+
+
+def test_what_is_missing_is_named(files):
+    with pytest.raises(InputError, match=r"no weights other-0000\.params in"):
+        read_pretrained(files / "other")
+    (files / "rfcn.yaml").unlink()
+    with pytest.raises(InputError, match=r"rfcn\.yaml: not there"):
+        read_pretrained(files / "rfcn")
+    (files / "classes.txt").write_text("c1 cat\n")
+    with pytest.raises(InputError, match="class list has 1 classes"):
+        read_pretrained(files / "fgfa_rfcn")
+    (files / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no weights"):
+        read_pretrained(files / "empty")
+
+
+def test_weights_of_the_other_method_are_refused(files):
+    (files / "rfcn-0000.params").write_bytes((files / "fgfa_rfcn-0000.params").read_bytes())
+    with pytest.raises(InputError, match="weights of another network"):
+        rfcn.FrameDetector.from_pretrained(files / "rfcn")
+
+
+FOUND = named(
+    Detections(np.float32([[0, 1, 2, 3], [4, 5, 6, 7]]), np.float32([0.9, 0.2]), np.int32([1, 3])), ["a", "b", "c"]
+)
+
+
+def test_names_stay_with_the_detections_that_are_kept():
+    assert FOUND.names == ["a", "c"]
+    kept = FOUND.above(0.5)
+    assert isinstance(kept, NamedDetections) and kept.names == ["a"] and len(kept) == 1
+
+
+def test_supervision_gets_boxes_scores_classes_and_names(monkeypatch):
+    made = types.SimpleNamespace(Detections=lambda **given: given)
+    monkeypatch.setitem(sys.modules, "supervision", made)
+    given = FOUND.to_supervision()
+    np.testing.assert_array_equal(given["xyxy"], FOUND.boxes)
+    np.testing.assert_array_equal(given["confidence"], FOUND.scores)
+    assert given["class_id"].tolist() == [1, 3] and given["data"] == {"class_name": ["a", "c"]}
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(InputError, match="pip install supervision"):
+        FOUND.to_supervision()
+
+
+def test_the_real_supervision_takes_them():
+    supervision = pytest.importorskip("supervision", reason="optional")
+    found = FOUND.to_supervision()
+    assert isinstance(found, supervision.Detections) and len(found) == 2
+    assert list(found["class_name"]) == ["a", "c"]
+
+
+def test_importing_the_packages_needs_no_mxnet():
+    code = (
+        "import sys, rfcn, fgfa_rfcn; sys.exit(bool({'mxnet', 'cv2', 'lib.backends.mxnet.loader'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    for package in (rfcn, fgfa_rfcn):
+        with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+            _ = package.Nothing
+
+
+BUNDLED = {
+    "fgfa": "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
+    "rfcn": "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml",
+}
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_bundled_settings_are_those_of_the_experiment(name):
+    """model/minivid/<name>.yaml is a link to the experiment's file, unless a checkout made a copy of it."""
+    assert load_config(ROOT / f"model/minivid/{name}.yaml") == load_config(ROOT / BUNDLED[name])

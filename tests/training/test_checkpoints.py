@@ -1,0 +1,108 @@
+"""Weights files and the state that training goes on from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lib.backends.mxnet.loader import mx
+from lib.nets.params import for_test, for_training, load
+from lib.training.checkpoints import Checkpoint, Checkpoints, save_params, with_test_weights
+
+BINS, STDS, MEANS = 4, (0.1, 0.1, 0.2, 0.2), (0.0, 0.0, 0.5, 1.0)
+
+
+def box_layer(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "rfcn_bbox_weight": rng.normal(size=(8 * BINS, 3, 1, 1)).astype(np.float32),
+        "rfcn_bbox_bias": rng.normal(size=8 * BINS).astype(np.float32),
+        "other": np.float32([1, 2]),
+    }
+
+
+def checkpoint(epoch, step, value=0.0):
+    return Checkpoint(
+        epoch,
+        step,
+        {"w": np.float32([value])},
+        {"moving": np.float32([1])},
+        {"momentum:w": np.float32([value + 1]), "steps": np.array([3], np.int64)},
+        {"window/Loss": np.array([1.5, 2.0])},
+    )
+
+
+def test_params_round_trip_in_the_format_of_mxnet(tmp_path):
+    path = tmp_path / "x-0000.params"
+    save_params(path, {"a": np.float32([[1, 2]]), "n": mx.nd.ones((2,))}, {"b": np.float32([3])})
+    assert set(mx.nd.load(str(path))) == {"arg:a", "arg:n", "aux:b"}
+    args, auxs = load(path)
+    np.testing.assert_array_equal(args["a"].asnumpy(), [[1, 2]])
+    np.testing.assert_array_equal(auxs["b"].asnumpy(), [3])
+    assert [each.name for each in tmp_path.iterdir()] == ["x-0000.params"]
+
+
+def test_test_weights_give_deltas_without_normalisation():
+    args = box_layer()
+    folded = for_test(with_test_weights(args, means=MEANS, stds=STDS, bins=BINS))
+    assert set(folded) == set(args)
+    feature = np.float32([0.3, -2, 1])
+    raw, plain = (
+        (each["rfcn_bbox_weight"][:, :, 0, 0] @ feature + each["rfcn_bbox_bias"]).reshape(8, BINS).mean(axis=1)
+        for each in (args, folded)
+    )
+    np.testing.assert_allclose(plain, raw * np.tile(STDS, 2) + np.tile(MEANS, 2), rtol=1e-5)
+
+
+def test_test_weights_are_added_beside_and_taken_away_for_training():
+    args = box_layer()
+    completed = with_test_weights(args, means=MEANS, stds=STDS, bins=BINS)
+    assert set(completed) - set(args) == {"rfcn_bbox_weight_test", "rfcn_bbox_bias_test"}
+    assert completed["rfcn_bbox_weight_test"].dtype == np.float32
+    assert for_training(completed) == args
+    with pytest.raises(ValueError, match="multiple"):
+        with_test_weights(args, means=MEANS, stds=STDS, bins=5)
+
+
+def test_the_newest_is_the_one_that_came_furthest(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "net")
+    assert checkpoints.newest() is None
+    assert checkpoints.save(checkpoint(1, 0, 1.0)) == tmp_path / "net-0001.params" == checkpoints.path(1)
+    assert checkpoints.save(checkpoint(1, 7, 2.0)).name == "net-latest.params"
+    newest = checkpoints.newest()
+    assert (newest.epoch, newest.step, newest.args["w"][0], newest.auxs["moving"][0]) == (1, 7, 2, 1)
+    assert newest.optimizer["momentum:w"][0] == 3 and newest.optimizer["steps"].dtype == np.int64
+    np.testing.assert_array_equal(newest.totals["window/Loss"], [1.5, 2])
+    checkpoints.save(checkpoint(2, 0, 5.0))
+    assert checkpoints.newest().epoch == 2
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        *("net-0001.params", "net-0001.state.npz", "net-0002.params", "net-0002.state.npz"),
+    ]
+
+
+def test_only_the_file_has_the_test_weights(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "n", lambda args: with_test_weights(args, means=MEANS, stds=STDS, bins=BINS))
+    path = checkpoints.save(Checkpoint(1, 0, box_layer(), {}, {}))
+    assert "rfcn_bbox_weight_test" in load(path)[0]
+    assert set(checkpoints.newest().args) == set(box_layer())
+
+
+def test_a_state_without_its_weights_is_passed_over(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path / "net")
+    checkpoints.save(checkpoint(1, 0))
+    checkpoints.save(checkpoint(2, 0))
+    save_params(checkpoints.path(2), {"w": np.float32([9])}, {})
+    checkpoints.save(checkpoint(3, 0))
+    checkpoints.path(3).unlink()
+    (tmp_path / "net-0004.state.npz").write_bytes(b"PK rubbish")
+    assert checkpoints.newest().epoch == 1
+    assert len(caplog.records) == 3
+
+
+def test_forget_removes_states_alone(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "net")
+    checkpoints.save(checkpoint(1, 0))
+    Checkpoints(tmp_path / "other").save(checkpoint(1, 0))
+    checkpoints.forget()
+    assert checkpoints.newest() is None and checkpoints.path(1).is_file()
+    assert Checkpoints(tmp_path / "other").newest().epoch == 1

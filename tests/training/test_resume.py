@@ -1,0 +1,110 @@
+"""A small R-FCN through the real loader, operators and runtime: stopped and resumed equals uninterrupted."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+import rfcn.network
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.optimizers import Sgd
+from lib.backends.mxnet.runtime import TrainStep
+from lib.bbox.anchors import base_anchors
+from lib.bbox.assign import assign
+from lib.config import make_config
+from lib.dataset.imagenet_vid import AnnotationIndex
+from lib.dataset.loader import TrainLoader
+from lib.nets import params
+from lib.training.checkpoints import Checkpoints, with_test_weights
+from lib.training.fit import Interrupted, fit
+from lib.training.schedules import step_decay
+
+CFG = make_config(
+    {
+        "SCALES": [48, 80],
+        "network": {
+            "UNITS": [1, 1, 1, 1],
+            "WIDTHS": [4, 4, 8, 8],
+            "STRIDES": [1, 2, 1, 1],
+            "STEM": 8,
+            "FEAT_DIM": 16,
+            "PSROI_SIZE": 3,
+            "ANCHOR_SCALES": [2],
+            "ANCHOR_RATIOS": [1],
+            "RPN_FEAT_STRIDE": 8,
+            "RCNN_FEAT_STRIDE": 8,
+            "FLOW_POOL_INPUT": False,
+            "OPERATORS": "builtin",
+        },
+        "dataset": {"NUM_CLASSES": 8},
+        "TRAIN": {"RPN_PRE_NMS_TOP_N": 40, "RPN_POST_NMS_TOP_N": 20, "BATCH_ROIS_OHEM": 8},
+    }
+)
+SIZES = np.array([(64, 48), (48, 64)] * 3, np.int32)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames")
+    entries = [SimpleNamespace(image=folder / f"{number}.png") for number in range(len(SIZES))]
+    for number, (entry, (width, height)) in enumerate(zip(entries, SIZES)):
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3)).astype(np.uint8)
+        cv2.imwrite(str(entry.image), pixels)
+    count = len(SIZES)
+    boxes = np.tile(np.float32([[4, 5, 30, 40]]), (count, 1))
+    zero = np.zeros(count, bool)
+    numbers = np.arange(count + 1)
+    classes = (1 + numbers[:-1]).astype(np.int32)
+    names = [entry.image.stem for entry in entries]
+    return entries, AnnotationIndex(names, SIZES, numbers, boxes, classes, classes, zero, zero)
+
+
+def train(folder, dataset, *, resume=False, stop_in_step=0):
+    targets = functools.partial(assign, base=base_anchors(8, [1], [2]), stride=8, batch_size=16)
+    loader = TrainLoader(
+        *dataset, assign=targets, stride=8, short=48, long=80, pixel_means_bgr=(100, 100, 100), devices=2
+    )
+    symbol = rfcn.network.train_symbol(CFG)
+    fold = functools.partial(with_test_weights, means=[0] * 4, stds=[0.1, 0.1, 0.2, 0.2], bins=9)
+    checkpoints = Checkpoints(folder / "net", fold)
+    resumed = checkpoints.newest() if resume else None
+    if resumed:
+        args, auxs = resumed.args, resumed.auxs
+    else:
+        inputs = {name: value.shape for name, value in loader.batch(0, 0, 0, False).items()}
+        args, auxs = (
+            {name: params.initial(name, shape, 0) for name, shape in part.items()}
+            for part in params.shapes_of(symbol, **inputs)
+        )
+    step = TrainStep(symbol, [mx.cpu(0), mx.cpu(1)], args, auxs, set(args), Sgd(momentum=0.9, wd=5e-4))
+    schedule = step_decay(1e-3, "1.5", len(loader))
+    steps = 0
+
+    def counted(number):
+        nonlocal steps
+        steps += 1
+        if steps == stop_in_step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return schedule(number)
+
+    fit(step, loader, schedule=counted, end_epoch=2, checkpoints=checkpoints, resumed=resumed, frequent=2)
+    args, auxs = params.load(checkpoints.path(2))
+    return {name: value.asnumpy() for name, value in {**args, **auxs}.items()}
+
+
+def test_same_losses_and_weights(dataset, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = train(whole, dataset)
+    with pytest.raises(Interrupted):
+        train(parts, dataset, stop_in_step=9)  # in the second epoch, between two lines of the log
+    found = train(parts, dataset, resume=True)
+    assert (parts / "losses.jsonl").read_text() == (whole / "losses.jsonl").read_text()
+    assert found.keys() == expected.keys() and "rfcn_bbox_weight_test" in found
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
