@@ -7,11 +7,11 @@ A file is little endian throughout:
     array    uint32 version, then by version:
              V3, V2   int32 storage type (0 is dense), int32 ndim, int64 dims
              V1       uint32 ndim, int64 dims
-             before   the version is ndim itself, uint32 dims
+             older    the version is ndim itself, uint32 dims
              and for all: int32 device type, int32 device id, int32 type code, the values in C order
 
-MXNet 1.9.1 writes V2, or V3 under numpy's shape semantics, where an array may be a scalar. V1 and the one before are
-those of 2017's releases.
+MXNet 1.9.1 writes V2, or V3 under numpy's shape semantics, where an array may be a scalar. V1 and the
+older layout come from earlier releases.
 """
 
 from __future__ import annotations
