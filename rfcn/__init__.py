@@ -1,14 +1,22 @@
-"""R-FCN on single frames: `from rfcn import FrameDetector`."""
+"""R-FCN on single frames: `from rfcn import FrameDetector, Detections, Tracker`."""
 
 from __future__ import annotations
 
-__all__ = ["FrameDetector"]
+__all__ = ["Detections", "FrameDetector", "Tracker"]
 
 
 def __getattr__(name: str):
-    """The detector, imported when it is first asked for: the package alone needs neither MXNet nor OpenCV."""
+    """Import public names on first use, so that importing the package needs neither MXNet nor OpenCV."""
     if name == "FrameDetector":
         from rfcn.detector import FrameDetector
 
         return FrameDetector
+    if name == "Detections":
+        from lib.bbox.detections import Detections
+
+        return Detections
+    if name == "Tracker":
+        from lib.video.tracks import Tracker
+
+        return Tracker
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

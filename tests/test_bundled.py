@@ -84,7 +84,7 @@ def test_tracks_stay_with_their_objects(fgfa):
         tracker, together, last = Tracker(), {}, {}
         for image in np.flatnonzero(video_of == video):
             rows = table.take((table.frame_ids == frame_ids[image]) & (table.scores >= 0.5))
-            found = tracker(Detections(rows.boxes, rows.scores, rows.classes))
+            found = tracker(Detections(rows.boxes.astype(np.float32), rows.scores.astype(np.float32), rows.classes))
             objects = slice(truth.offsets[image], truth.offsets[image + 1])
             boxes += len(found) + objects.stop - objects.start
             hit = overlaps(truth.boxes[objects], found.boxes) >= 0.5

@@ -12,7 +12,6 @@ from easydict import EasyDict
 from lib.bbox.detections import Detections
 from lib.bbox.transform import clip, decode
 from lib.dataset.image import prepare
-from lib.inference.pretrained import named
 from lib.nms.nms import nms_per_class
 
 
@@ -31,17 +30,22 @@ def picture(image: np.ndarray, cfg: EasyDict) -> Picture:
 
 
 def detections_of(
-    rois: np.ndarray, cls_prob: np.ndarray, bbox_pred: np.ndarray, im_info: np.ndarray, test: EasyDict
+    rois: np.ndarray,
+    cls_prob: np.ndarray,
+    bbox_pred: np.ndarray,
+    im_info: np.ndarray,
+    test: EasyDict,
+    names: Sequence[str] = (),
 ) -> Detections:
     """Detections of one image: boxes decoded, clipped, brought to original pixels; NMS class by class; the best kept.
 
     rois (R, 5) in resized pixels; cls_prob (R, C + 1); bbox_pred (R, 8), of which columns 4 to 7 are used;
-    im_info (3,) height, width, scale.
+    im_info (3,) height, width, scale; names of classes 1..C, if known.
     """
     height, width, scale = im_info
     boxes = clip(decode(rois[:, 1:5], bbox_pred[:, 4:8]), height, width) / scale
     rows, classes = nms_per_class(boxes, cls_prob, test.NMS, test.SCORE_THRESH, test.max_per_image)
-    return Detections(boxes[rows], cls_prob[rows, classes], classes.astype(np.int32))
+    return Detections(boxes[rows], cls_prob[rows, classes], classes.astype(np.int32), class_names=tuple(names))
 
 
 def batch_detections(
@@ -51,8 +55,7 @@ def batch_detections(
     cls_prob = outputs["cls_prob_reshape_output"].asnumpy()
     bbox_pred = outputs["bbox_pred_reshape_output"].asnumpy()
     rois = outputs["rois_output"].asnumpy().reshape(len(cls_prob), -1, 5)
-    found = [detections_of(*arrays, test) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
-    return [named(detections, names) for detections in found] if names else found
+    return [detections_of(*arrays, test, names) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
 
 
 class FrameDetector:

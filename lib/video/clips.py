@@ -1,4 +1,4 @@
-"""Clips: frames of one video in order, read one at a time ahead of the detector, in constant memory."""
+"""Clips: the frames of one video in order, read a few frames ahead of the detector in constant memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lib.video.sources import Camera, Frame, PictureFiles, VideoStream
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of one video; every iteration starts anew.
+    """The frames of one video. It can be iterated more than once.
 
-    name: for output folders. start, stop, step: as in a slice of the source's frames. max_size: longer sides than
-    this many pixels are shrunk to it on reading, None keeps all. A live source does not wait: when `prefetch` frames
-    are waiting and another comes, the oldest is dropped; the numbers of those that are left tell. pace: plays pictures
-    or a video file at so many frames a second as if it were a live source.
+    name: used for output folders. start, stop, step: a slice of the source's frames. max_size: frames whose longer
+    side exceeds this many pixels are shrunk to it; None keeps their size. prefetch: frames read ahead. A live source
+    does not wait: if `prefetch` frames are waiting when another arrives, the oldest is dropped, which leaves a gap in
+    the frame numbers. pace: plays images or a video file at this many frames per second, as if it were live.
     """
 
     name: str
@@ -47,26 +47,26 @@ class Clip:
 
     @property
     def fps(self) -> float | None:
-        """Frames of this clip (not of the source, where step > 1) a second, None if the source does not say."""
+        """Frames per second of this clip, which is the source's rate divided by `step`. None if unknown."""
         return self.source.fps / self.step if self.source.fps else None
 
     @property
     def numbers(self) -> range:
-        """The source's numbers of the frames wanted; reaches beyond the end where the source's length is unknown."""
+        """The clip's frames as numbers in the source. Extends past the end if the source's length is unknown."""
         ends = [end for end in (self.stop, self.source.length) if end is not None]
         return range(self.start, min(ends, default=sys.maxsize), self.step)
 
     @property
     def length(self) -> int | None:
-        """Number of frames, None if the source does not say."""
+        """Number of frames, None if unknown."""
         return len(self.numbers) if self.source.length is not None else None
 
     def name_at(self, position: int) -> str:
-        """Name of the frame at `position` in this clip (not in the source)."""
+        """Name of the frame at `position` in this clip, as opposed to the source."""
         return self.source.name_of(self.numbers[position])
 
     def skip(self, frames: int) -> Clip:
-        """The clip without its first frames."""
+        """The clip without its first `frames` frames."""
         return replace(self, start=self.start + frames * self.step)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -86,7 +86,10 @@ class Clip:
 
 
 def parse_frames(text: str) -> tuple[int, int | None, int]:
-    """ "100:200:2" -> (100, 200, 2), as in a slice, counted from 0; "7" is that frame alone. Raises InputError."""
+    """Parse "START:STOP:STEP" into a slice of frames counted from 0: "100:200:2" gives (100, 200, 2), "7" one frame.
+
+    Raises InputError if the text is malformed or selects no frame.
+    """
     match = re.fullmatch(r"(\d+)|(\d*):(\d*)(?::(\d*))?", text)
     if not match:
         raise InputError(f"--frames {text}: write START:STOP or START:STOP:STEP, counted from 0, as in 100:200:2")
@@ -96,7 +99,7 @@ def parse_frames(text: str) -> tuple[int, int | None, int]:
     first, end, stride = int(start or 0), int(stop) if stop else None, int(step or 1)
     if stride == 0 or (end is not None and end <= first):
         raise InputError(
-            f"--frames {text}: names no frame; write START:STOP:STEP with STOP above START and STEP above 0"
+            f"--frames {text}: selects no frame; write START:STOP:STEP with STOP above START and STEP above 0"
         )
     return first, end, stride
 
@@ -104,17 +107,17 @@ def parse_frames(text: str) -> tuple[int, int | None, int]:
 def open_clips(
     inputs: Sequence[str], *, frames: str | None = None, max_size: int | None = None, prefetch: int = 4
 ) -> list[Clip]:
-    """The clips of folders, patterns, pictures, videos, camera numbers and addresses, in the order given.
+    """Open folders, glob patterns, image files, videos, camera numbers and URLs as clips, in the order given.
 
-    Pictures of one folder are one clip (all of the folder, or those that are named or match); each video is one.
-    `frames` as in `parse_frames`, the same for each. Names of the clips differ. Raises InputError for what is missing,
-    empty, or no picture or video; broken pictures are found only when they are read.
+    The images of one folder form one clip, whether given by the folder, by name or by pattern; each video is a clip.
+    frames: as in `parse_frames`, applied to each clip. Clip names are unique. Raises InputError if an input is
+    missing, empty, or not an image or video. Broken images are detected only on reading.
     """
     if max_size is not None and max_size < 16:
         raise InputError(f"--max-size {max_size}: must be at least 16 pixels")
     start, stop, step = parse_frames(frames) if frames else (0, None, 1)
     clips: list[Clip] = []
-    loose: dict[Path, list[Path]] = {}  # pictures named one by one, by folder
+    loose: dict[Path, list[Path]] = {}  # images given individually, by folder
     for text in inputs:
         for found in _expand(text):
             if isinstance(found, Path) and found.suffix.lower() in PICTURES:
@@ -141,15 +144,15 @@ def open_clips(
 
 
 def open_clip(source: str, *, frames: str | None = None, max_size: int | None = None, prefetch: int = 4) -> Clip:
-    """`open_clips` of a source that is one clip. Raises InputError if it is several."""
+    """Open one clip, as `open_clips` does. Raises InputError if the source contains several clips."""
     clips = open_clips([source], frames=frames, max_size=max_size, prefetch=prefetch)
     if len(clips) != 1:
-        raise InputError(f"{source}: is {len(clips)} clips where one is wanted")
+        raise InputError(f"{source}: contains {len(clips)} clips, expected one; give one of them")
     return clips[0]
 
 
 def _expand(text: str) -> list[Path | str]:
-    """A path, the matches of a pattern, or a camera's number or an address as it is."""
+    """Expand a path or a glob pattern to paths. Camera numbers and URLs are returned unchanged."""
     if "://" in text:
         return [text]
     path = Path(text).expanduser()
@@ -170,13 +173,13 @@ def _expand(text: str) -> list[Path | str]:
 
 
 def _hint(path: Path) -> str:
-    """What the user may have meant by a path that is not there."""
+    """A suggestion for a path that does not exist."""
     folder = path.parent.resolve()
     if not folder.is_dir():
         return f"; there is no folder {folder}"
     names = [each.name for each in folder.iterdir()] if os.access(folder, os.R_OK) else []
     near = nearest(path.name, names, 0.75)
-    return f"; did you mean {path.with_name(near)}?" if near else f" in {folder}; give its whole path"
+    return f"; did you mean {path.with_name(near)}?" if near else f" in {folder}; give the full path"
 
 
 def _clips_of(found: Path | str) -> list[Clip]:
@@ -193,8 +196,8 @@ def _clips_of(found: Path | str) -> list[Clip]:
     if videos:
         return [Clip("", VideoStream.probe(str(path))) for path in videos]
     deeper = any(path.suffix.lower() in PICTURES + VIDEOS for path in found.glob("*/*"))
-    hint = f"; its folders do: '{found}/*'" if deeper else f" ({' '.join(PICTURES)}; {' '.join(VIDEOS)})"
-    raise InputError(f"{found}: holds no picture or video{hint}")
+    hint = f"; use '{found}/*' for its subfolders" if deeper else f" ({' '.join(PICTURES)}; {' '.join(VIDEOS)})"
+    raise InputError(f"{found}: contains no picture or video{hint}")
 
 
 def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
@@ -210,9 +213,9 @@ def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
 
 
 def _read_ahead(frames: Iterator[Frame], depth: int, live: bool) -> Iterator[Frame]:
-    """The frames, read by a thread that is at most `depth` of them ahead; an error comes in its frame's place.
+    """Read frames in a thread, at most `depth` ahead. An error is raised after the frames read before it.
 
-    live: the source must not wait. When `depth` frames wait already, the oldest makes room.
+    live: the source must not wait, so when `depth` frames are waiting the oldest is dropped.
     """
     ready: deque[Frame] = deque()
     changed = threading.Condition()
@@ -250,7 +253,7 @@ def _read_ahead(frames: Iterator[Frame], depth: int, live: bool) -> Iterator[Fra
                 frame = ready.popleft()
                 changed.notify_all()
             yield frame
-            del frame  # the next wait must not hold on to a frame that nobody needs
+            del frame  # do not keep the frame alive while waiting for the next
         if failure is not None:
             raise failure
     finally:

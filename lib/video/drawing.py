@@ -1,7 +1,7 @@
-"""Pictures of what the networks say: boxes with labels, flow as colour, weights as heat, pictures side by side.
+"""Drawing: boxes with labels, colour-coded flow, heat maps of weights, pictures side by side.
 
-Every function takes and gives BGR uint8 (H, W, 3) and leaves its input as it was. Colours of classes are (r, g, b),
-as in class lists. Sizes of lines and letters follow the picture's resolution.
+Images are BGR uint8 (H, W, 3); inputs are not modified. Class colours are (r, g, b), as in class lists. Line widths
+and font sizes scale with the resolution.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lib.bbox.detections import Detections, Tracked
+from lib.bbox.detections import Detections
 from lib.dataset.classes import default_colour
 
-_GAP = 4  # pixels between pictures that stand side by side
+_GAP = 4  # pixels between pictures side by side
 
 
 def draw(
@@ -29,12 +29,11 @@ def draw(
     labels: bool = True,
     zoom: int = 1,
 ) -> np.ndarray:
-    """The image with a box and a label "name 0.98", "#7 name 0.98" if tracked, for every detection of at least
-    `threshold`.
+    """Draw a box for every detection with a score of at least `threshold`.
 
-    names and colours are of classes 1..C in order; without colours `default_colour` gives them. `zoom` enlarges the
-    picture that many times before drawing. Labels stand above their box, or where that has no room in or under it,
-    always inside the picture, those of higher scores on top.
+    Labels read "name 0.98", or "#7 name 0.98" if tracked. names and colours belong to classes 1..C in order; colours
+    default to `default_colour`. zoom: enlarges the image by this factor before drawing. A label is placed above its
+    box, or inside or below it if there is no space, always within the image; higher scores are drawn on top.
     """
     detections = detections.above(threshold)
     picture = image.copy() if zoom == 1 else cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
@@ -42,7 +41,7 @@ def draw(
     line = max(1, round(min(height, width) / 360))
     ascending = np.argsort(detections.scores, kind="stable")
     paint = [colours[c - 1] if colours is not None else default_colour(c) for c in detections.classes.tolist()]
-    # Inclusive pixels: zoomed, a pixel's far edge lies zoom - 1 further.
+    # Corners are inclusive pixels, and the far edge of a zoomed pixel lies zoom - 1 further.
     corners = np.rint(detections.boxes * zoom + (0, 0, zoom - 1, zoom - 1))
     corners = np.clip(corners, 0, (width - 1, height - 1, width - 1, height - 1)).astype(int).tolist()
     for i in ascending:
@@ -52,9 +51,9 @@ def draw(
         taken: list[tuple[int, int, int, int]] = []
         plates = []
         for i in ascending[::-1]:
-            track = f"#{detections.tracks[i]} " if isinstance(detections, Tracked) else ""
+            track = "" if detections.tracks is None else f"#{detections.tracks[i]} "
             text = f"{track}{names[detections.classes[i] - 1]} {detections.scores[i]:.2f}"
-            plate = _plate(text, paint[i], _letter_size(height, width), width)
+            plate = _plate(text, paint[i], _font_size(height, width), width)
             place = _place(plate.shape, corners[i], (height, width), line, taken)
             plates.append((place, plate))
             taken.append(place)
@@ -64,7 +63,7 @@ def draw(
 
 
 def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str] | None = None) -> np.ndarray:
-    """The pictures in one row, scaled to the height of the tallest, each with its title in a bar above it."""
+    """The images in one row, scaled to the height of the tallest, each with its title in a bar above it."""
     height = max(image.shape[0] for image in images)
     columns = []
     for image in images:
@@ -73,18 +72,18 @@ def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str] | None = No
             image = cv2.resize(image, (wide, height), interpolation=cv2.INTER_CUBIC)
         columns.append(image)
     if titles is not None:
-        size = 3 + _letter_size(height, max(image.shape[1] for image in columns))
+        size = 3 + _font_size(height, max(image.shape[1] for image in columns))
         columns = [np.vstack([_title_bar(title, image.shape[1], size), image]) for title, image in zip(titles, columns)]
     gap = np.full((columns[0].shape[0], _GAP, 3), 255, np.uint8)
     return np.hstack([part for column in columns for part in (gap, column)][1:])
 
 
 def flow_to_colour(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
-    """flow (2, h, w), channel 0 x and 1 y, any unit -> (h, w, 3): hue is the direction, white is no motion.
+    """Colour-code flow (2, h, w), channels x and y in any unit, as an image (h, w, 3).
 
-    The wheel of Baker et al., "A Database and Evaluation Methodology for Optical Flow": red to the right, yellow
-    down, and so on. `largest` is the length that gets the full colour, the flow's own largest if None; longer is
-    shown darker, and so is what is not a finite number, in black.
+    The hue is the direction, on the colour wheel of Baker et al., "A Database and Evaluation Methodology for Optical
+    Flow": red is right, yellow is down. White is no motion. largest: the length with full saturation, by default the
+    longest vector of this flow; longer vectors are darker, non-finite ones black.
     """
     finite = np.isfinite(flow).all(axis=0)
     x, y = np.where(finite, flow, 0.0).astype(np.float64)
@@ -92,7 +91,7 @@ def flow_to_colour(flow: np.ndarray, largest: float | None = None) -> np.ndarray
     if largest is None:
         largest = length.max(initial=0.0)
     length = length / max(largest, 1e-9)
-    # Steps around the wheel from red over yellow, green, cyan, blue and magenta back, as the eye tells hues apart.
+    # Steps around the wheel: red, yellow, green, cyan, blue, magenta, red. More where the eye separates more hues.
     stops = np.cumsum([0, 15, 6, 4, 11, 13, 6])
     rim = np.array([(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 0)])
     position = np.arctan2(y, x) / (2 * np.pi) % 1.0 * stops[-1]
@@ -103,9 +102,9 @@ def flow_to_colour(flow: np.ndarray, largest: float | None = None) -> np.ndarray
 
 
 def heat_map(image: np.ndarray, weight: np.ndarray, low: float = 0.0, high: float | None = None) -> np.ndarray:
-    """The image, greyed, under the colours of `weight` (h, w): dark blue at `low`, red at `high` (its largest if None).
+    """Overlay `weight` (h, w) on the grey image: dark blue at `low`, red at `high` (by default its maximum).
 
-    The weights may be on a coarser grid than the image (feature cells); they are stretched over it.
+    The weights may be on a coarser grid than the image, such as feature cells; they are resized to the image.
     """
     if high is None:
         high = float(weight.max(initial=low))
@@ -116,7 +115,7 @@ def heat_map(image: np.ndarray, weight: np.ndarray, low: float = 0.0, high: floa
     return cv2.addWeighted(grey, 0.45, colour, 0.55, 0)
 
 
-def _letter_size(height: int, width: int) -> int:
+def _font_size(height: int, width: int) -> int:
     return max(11, round(min(height, width) * 0.026))
 
 
@@ -127,7 +126,10 @@ def _place(
     line: int,
     taken: Sequence[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int]:
-    """x1 y1 x2 y2 (exclusive ends) for a label of `shape` at `box`: inside the picture, off other labels if it can."""
+    """x1 y1 x2 y2 (exclusive ends) for a label of `shape` at `box`, inside the image.
+
+    Avoids the labels in `taken` if possible.
+    """
     high, wide = min(shape[0], size[0]), min(shape[1], size[1])
     x1, y1, x2, y2 = box
     left, right = x1 - line // 2, x2 + 1 + line // 2 - wide
@@ -153,9 +155,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
-@lru_cache(maxsize=256)  # a plate is 30 kB in a film of 1080 lines
+@lru_cache(maxsize=256)  # a plate takes 30 kB in a 1080p video
 def _plate(text: str, colour: tuple[int, int, int], size: int, room: int) -> np.ndarray:
-    """The text on a plate of the colour, BGR, in black or white by contrast; smaller letters if wider than `room`."""
+    """The text on a plate of `colour`, as BGR: black or white by contrast, shrunk if wider than `room` pixels."""
     font, margin = _font(size), max(2, size // 5)
     while font.getlength(text) + 2 * margin > room and size > 7:
         size -= 1
@@ -172,7 +174,7 @@ def _plate(text: str, colour: tuple[int, int, int], size: int, room: int) -> np.
 
 
 def _title_bar(title: str, width: int, size: int) -> np.ndarray:
-    """A white bar as wide as the picture with the title in its middle, as high as `size` asks whatever the title."""
+    """A white bar `width` pixels wide with the title centred. Its height depends only on the font size `size`."""
     plate = _plate(title, (255, 255, 255), size, width)
     bar = np.full((_plate("", (255, 255, 255), size, width).shape[0] + 4, width, 3), 255, np.uint8)
     wide = min(width, plate.shape[1])

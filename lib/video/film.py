@@ -1,4 +1,4 @@
-"""Annotated frames as an .mp4 that browsers play, which is right up to its last second even if the run is killed."""
+"""Writes annotated frames to an .mp4 that browsers can play. If the run is killed, at most the last second is lost."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from lib.errors import InputError
 from lib.files import replacing
 from lib.video.records import Result
 
-# While it grows, the film is a chain of fragments of a second, each whole in itself; close() writes it anew as an
-# ordinary film with its index in front.
+# While it grows, the film is a fragmented .mp4 with self-contained fragments of one second. close() rewrites it as an
+# ordinary film with the index at the front.
 _GROWING = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _DONE = {"movflags": "faststart"}
 
 
 class Film:
-    """H.264 at `fps` frames a second, of the first frame's size (an odd side grows by one pixel)."""
+    """An H.264 film at `fps` frames per second, in the size of the first frame (odd sides grow by one pixel).
+
+    Raises InputError if the suffix is not .mp4.
+    """
 
     def __init__(self, path: str | os.PathLike, fps: float) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
-            raise InputError(f"{path}: films are written as .mp4")
+            raise InputError(f"{path}: films are written as .mp4; give a name that ends in .mp4")
         self._rate = Fraction(fps).limit_denominator(1001)
         self._kept = 0
         self._container: av.container.OutputContainer | None = None
@@ -51,18 +54,21 @@ class Film:
             return 0
 
     def start(self, kept: Sequence[tuple[int, str]]) -> None:
-        # The size comes with the first frame, so the film is opened then.
+        # The film is opened by the first frame, which determines the size.
         self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._kept = len(kept)
 
     def write(self, result: Result) -> None:
         with self._as_os_error():
-            self._next += result.dropped  # what is left keeps the clip's pace
+            self._next += result.dropped  # keep the timing of the clip
             self._write(result.picture)
 
     def close(self) -> None:
-        """Writes the ordinary film. OSError (a full disk, say): the growing one stays as far as it is whole."""
+        """Rewrite the file as an ordinary film.
+
+        If it raises OSError, on a full disk for example, the complete fragments of the growing film remain.
+        """
         if self._container is not None:
             with self._as_os_error():
                 self._finish()
@@ -85,7 +91,7 @@ class Film:
             self._container.mux(packet)
 
     def _finish(self) -> None:
-        """Ends the growing film."""
+        """Flush the encoder and close the growing film."""
         container, self._container = self._container, None
         whole = False
         try:
@@ -109,14 +115,14 @@ class Film:
                         new.mux(packet)
 
     def _open(self, width: int, height: int) -> None:
-        """Starts the file; with frames of an earlier run to keep, as a copy of them that takes the old file's place."""
+        """Open the file. Frames kept from an earlier run are copied to a new file, which replaces the old one."""
         path = self.path.with_name(f".{self.path.stem}-growing.mp4") if self._kept else self.path
         self._container = av.open(str(path), "w", options=_GROWING)
         stream = self._stream = self._container.add_stream("libx264", rate=self._rate)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = max(1, round(self._rate))
-        # No frames out of order, so that a film can be cut anywhere; the colours' matrix is the one swscale uses.
+        # No B-frames, so that a film can be cut at any frame. The colour matrix is the one that swscale uses.
         stream.options = {"crf": "20", "preset": "veryfast", "bf": "0", "x264-params": "colormatrix=smpte170m"}
         self._next = 0
         if self._kept:
@@ -127,9 +133,9 @@ class Film:
         with av.open(str(self.path)) as old:
             source = old.streams.video[0]
             if (source.width, source.height) != (self._stream.width, self._stream.height):
-                raise InputError(f"{self.path}: is of another size than these frames; run without --resume")
+                raise InputError(f"{self.path}: the film has a different size from these frames; run without --resume")
             self._container.start_encoding()
-            # The encoder's packets have start codes, those of a file have lengths; the muxer wants one kind.
+            # The encoder's packets have start codes and those of a file have lengths; the muxer needs one kind.
             start_codes = BitStreamFilterContext("h264_mp4toannexb", source)
             for packet in old.demux(source):
                 if self._next == self._kept:
@@ -141,7 +147,7 @@ class Film:
 
 
 def _cut_to_whole_fragments(path: Path) -> None:
-    """Cuts off what a kill or a full disk left of a last fragment. A film is a row of boxes: length, kind, content."""
+    """Cut off an incomplete last fragment. An .mp4 is a sequence of boxes: length, kind, content."""
     with open(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         position = whole = 0
@@ -157,7 +163,7 @@ def _cut_to_whole_fragments(path: Path) -> None:
 
 
 def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The picture at the film's size: an odd edge repeated, another size shrunk or grown onto black."""
+    """The picture in the film's size: odd sides are padded by repeating the edge, other sizes resized onto black."""
     high, wide = picture.shape[:2]
     if (high, wide) == (height, width):
         return picture

@@ -1,4 +1,4 @@
-"""Annotated frames as picture files, and a small animated picture of a clip."""
+"""Writes annotated frames to image files, and small animations of clips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lib.errors import InputError
 from lib.files import replacing
 from lib.video.records import Result
 
-# Full colour resolution: thin coloured lines go grey without it.
+# No chroma subsampling, which would turn thin coloured lines grey.
 _JPEG = (
     cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
 )  # fmt: skip
@@ -23,27 +23,30 @@ _QUALITY = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": (cv2.IMWRITE_WEBP_QUALITY, 9
 
 
 def write_picture(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes BGR uint8 in the format of the suffix; readers never see half of it. Raises InputError, OSError."""
+    """Write a BGR uint8 image atomically, in the format given by the suffix.
+
+    Raises InputError if OpenCV cannot write this format or image, and OSError if the file cannot be written.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     try:
         good, data = cv2.imencode(suffix, image, _QUALITY.get(suffix, ()))
     except cv2.error as error:
-        raise InputError(f"{path}: OpenCV writes no picture of this kind: {error.err}") from error
+        raise InputError(f"{path}: OpenCV cannot write this format: {error.err}") from error
     if not good:
-        raise InputError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} in this format")
+        raise InputError(f"{path}: OpenCV cannot write a {image.shape[1]}x{image.shape[0]} image in this format")
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 class PictureFolder:
-    """Every frame as a picture under its own name."""
+    """Writes every frame as an image file under the frame's name."""
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.path = Path(folder)
 
     def finished(self) -> None:
-        """A picture does not tell which run made it."""
+        """None: image files do not record which run wrote them."""
 
     def start(self, kept: Sequence[tuple[int, str]]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -52,16 +55,16 @@ class PictureFolder:
         write_picture(self.path / result.name, result.picture)
 
     def close(self) -> None:
-        """Each picture is whole as soon as it is written."""
+        """Nothing to do: every image is complete once written."""
 
 
 def animate(
     pictures: Sequence[Path], path: str | os.PathLike, fps: float, *, max_frames: int = 100, max_size: int = 640
 ) -> None:
-    """Writes a GIF or WebP, by the suffix, that repeats the pictures at `fps` frames a second.
+    """Write a looping GIF or WebP (chosen by suffix) of image files at `fps` frames per second.
 
-    Longer clips are thinned to `max_frames` at the same pace, larger pictures shrunk to `max_size`, so that memory
-    and file stay small. Raises InputError where a picture cannot be read.
+    To limit memory and file size, frames of longer clips are skipped to leave `max_frames` at the same speed, and
+    images are shrunk to at most `max_size` pixels. Raises InputError if an image cannot be read.
     """
     step = -(-len(pictures) // max_frames)
     frames: list[Image.Image] = []
@@ -74,7 +77,7 @@ def animate(
             size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
         frame = frame.resize(size, Image.Resampling.LANCZOS) if frame.size != size else frame
         frames.append(_of_256_colours(frame) if gif else frame)
-    # Viewers slow down a GIF of less than 20 ms a frame, so the beat is told in whole hundredths, not under two.
+    # GIF delays are in 1/100 s, and viewers slow down GIFs with delays below 20 ms.
     wait = max(20, round(100 * step / fps) * 10)
     with replacing(path) as temporary:
         options = {} if gif else {"quality": 80, "method": 2}
@@ -82,5 +85,5 @@ def animate(
 
 
 def _of_256_colours(frame: Image.Image) -> Image.Image:
-    """Octree colours, then dithering with them: keeps the boxes' colours, ten times as fast as median cut."""
+    """Dither to an octree palette, which preserves the boxes' colours and is ten times as fast as median cut."""
     return frame.quantize(palette=frame.quantize(256, Image.Quantize.FASTOCTREE))

@@ -1,7 +1,11 @@
-"""Detections as files that are right after every frame: JSON lines, CSV, ImageNet detection file, COCO results.
+"""Detection files that are complete after every frame: JSON lines, CSV, ImageNet detection file, COCO results.
 
-A sink has `path`, `finished()` (frames of an earlier run that its file holds whole, None if the file cannot tell),
-`start(kept)` (opens; keeps of an earlier run what belongs to the frames `kept`), `write(result)`, and `close()`.
+A sink has these members:
+- `path`
+- `finished()`: the number of complete frames from an earlier run, None if the file does not record frames
+- `start(kept)`: opens the file and keeps what an earlier run wrote for the frames `kept`
+- `write(result)`
+- `close()`
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.bbox.detections import Detections, Tracked
+from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.files import replacing
@@ -24,9 +28,10 @@ from lib.files import replacing
 
 @dataclass
 class Result:
-    """A frame and what was found in it. `index` is its number in the source; `picture` draws it, once.
+    """A frame and its detections.
 
-    dropped: frames of a live clip that came just before it and were not worked on.
+    index: the frame's number in the source; picture: the annotated frame, drawn on first use; dropped: frames of a
+    live clip that were dropped just before this one.
     """
 
     index: int
@@ -44,19 +49,19 @@ class Result:
         return self._picture
 
     def rows(self) -> Iterable[tuple[int, float, list[float], list[int]]]:
-        """(class number, score, [x1, y1, x2, y2], [track] or []) of each detection, rounded to what the files hold."""
+        """(class number, score, [x1, y1, x2, y2], [track] or []) of each detection, rounded as in the files."""
         found = self.detections
         scores, boxes = found.scores.astype(float).round(4).tolist(), found.boxes.astype(float).round(2).tolist()
-        tracks = found.tracks[:, None].tolist() if isinstance(found, Tracked) else [[]] * len(found)
+        tracks = [[]] * len(found) if found.tracks is None else found.tracks[:, None].tolist()
         return zip(found.classes.tolist(), scores, boxes, tracks)
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")  # names of files need not be UTF-8
+    return text.encode(errors="surrogateescape")  # file names need not be UTF-8
 
 
 class _RowFile:
-    """A text file that grows by rows; `head`, rows joined by `joint`, and `tail` are what it holds after each frame."""
+    """A text file that grows row by row. After each frame it holds `head`, the rows joined by `joint`, and `tail`."""
 
     head, joint, tail, tail_without_rows = "", "\n", "\n", ""
 
@@ -70,7 +75,10 @@ class _RowFile:
         return None
 
     def start(self, kept: Sequence[tuple[int, str]]) -> None:
-        """kept: (index, name) of the frames whose rows stay."""
+        """Open the file. kept: (index, name) of each frame whose rows are kept.
+
+        Raises InputError if the existing file has other columns.
+        """
         self.close()
         with replacing(self.path) as path, open(path, "wb") as new:
             new.write(_bytes(self.head))
@@ -90,7 +98,7 @@ class _RowFile:
             return
         with open(self.path, encoding="utf-8", errors="surrogateescape", newline="") as old:
             if old.read(len(self.head)) != self.head:
-                raise InputError(f"{self.path}: has other columns than this run would write; run without --resume")
+                raise InputError(f"{self.path}: has different columns from this run; run without --resume")
             for line in old:
                 row = line.removesuffix("\n").removesuffix(",")
                 if line.endswith("\n") and row not in ("", "]"):
@@ -99,15 +107,15 @@ class _RowFile:
                     yield row
 
     def index_of(self, row: str) -> int:
-        """The frame's number that a row of this file tells."""
+        """The frame number stored in a row of this file."""
         raise NotImplementedError
 
     def rows_of(self, result: Result) -> list[str]:
-        """The rows of a frame, without line ends."""
+        """The rows of one frame, without line endings."""
         raise NotImplementedError
 
     def write(self, result: Result) -> None:
-        """Adds a frame. OSError (a full disk, say): the file is as it was before."""
+        """Append one frame. If it raises OSError, on a full disk for example, the file is left unchanged."""
         rows = self.rows_of(result)
         if rows:
             data = _bytes((self.joint if self._rows else "") + self.joint.join(rows))
@@ -132,7 +140,10 @@ class _RowFile:
 
 
 class JsonLines(_RowFile):
-    """One object a frame: frame, index, width, height, detections (class, class_id, score, box x1 y1 x2 y2, track)."""
+    """One JSON object per frame: frame, index, width, height and detections.
+
+    Each detection has class, class_id, score, box (x1 y1 x2 y2) and, if tracked, track.
+    """
 
     _keys = ("class", "class_id", "score", "box", "track")
 
@@ -158,23 +169,24 @@ class JsonLines(_RowFile):
         frame = {"frame": result.name, "index": result.index, "width": width, "height": height, "detections": found}
         return [json.dumps(frame, ensure_ascii=False)]
 
-    def tracked(self) -> Iterator[Tracked]:
-        """What the file holds, frame by frame. InputError: it was written without tracks."""
+    def tracked(self) -> Iterator[Detections]:
+        """Read the file's detections frame by frame. Raises InputError if it was written without tracks."""
         with open(self.path, encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
                 found = json.loads(line)["detections"]
                 if not all("track" in each for each in found):
                     raise InputError(f"{self.path}: was written without --track; run without --resume")
-                yield Tracked(
+                yield Detections(
                     np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
                     np.array([each["score"] for each in found], np.float32),
                     np.array([each["class_id"] for each in found], np.int32),
                     np.array([each["track"] for each in found], np.int32),
+                    self.classes.names,
                 )
 
 
 class Csv(_RowFile):
-    """One row a detection: frame, index, class, class_id, score, x1, y1, x2, y2; with `tracks` also track."""
+    """One row per detection: frame, index, class, class_id, score, x1, y1, x2, y2 and, if `tracks`, track."""
 
     def __init__(self, path: str | os.PathLike, classes: ClassList, tracks: bool = False) -> None:
         super().__init__(path)
@@ -193,7 +205,7 @@ class Csv(_RowFile):
 
 
 class ImageNetFile(_RowFile):
-    """ImageNet's detection file: a line a detection, `frame_id class_index score x1 y1 x2 y2`; frame ids from 1."""
+    """ImageNet's detection file, one line per detection: `frame_id class_index score x1 y1 x2 y2`; frames from 1."""
 
     def index_of(self, row: str) -> int:
         return int(row.split()[0]) - 1
@@ -206,7 +218,7 @@ class ImageNetFile(_RowFile):
 
 
 class CocoResults(_RowFile):
-    """COCO's results file: a JSON array of image_id (frames from 1), category_id, bbox x y w h, score, track_id."""
+    """COCO's results file, a JSON array: image_id (frames from 1), category_id, bbox (x y w h), score, track_id."""
 
     head, joint, tail, tail_without_rows = "[\n", ",\n", "\n]\n", "]\n"
     _keys = ("image_id", "category_id", "bbox", "score", "track_id")

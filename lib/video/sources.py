@@ -1,4 +1,4 @@
-"""Where frames come from: picture files, a video file or address, a camera."""
+"""Sources of frames: image files, video files, streams and cameras."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lib.errors import InputError
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: its number in the source from 0, the name its picture gets, and BGR uint8 (H, W, 3)."""
+    """One frame. index: its number in the source, from 0; name: of its output image; image: BGR uint8 (H, W, 3)."""
 
     index: int
     name: str
@@ -27,7 +27,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Picture files in order, all of one folder."""
+    """Image files of one folder, in order."""
 
     paths: Sequence[Path]
     fps: float | None = None
@@ -46,24 +46,24 @@ class PictureFiles:
         return self.paths[index].name
 
     def read(self, wanted: range) -> Iterator[Frame]:
-        """The frames of the numbers `wanted`. Raises InputError at a picture that cannot be read."""
+        """Yield the frames with the numbers `wanted`. Raises InputError if an image cannot be read."""
         for index in wanted:
             yield Frame(index, self.paths[index].name, pictures.read(self.paths[index]))
 
 
 @dataclass(frozen=True)
 class VideoStream:
-    """A video file, or the address of a stream."""
+    """A video file or the URL of a stream."""
 
     where: str
     fps: float | None
     size: tuple[int, int] | None
-    length: int | None  # as the file's header counts, None where it does not
+    length: int | None  # from the header, None if not given there
     live: bool
 
     @classmethod
     def probe(cls, where: str) -> VideoStream:
-        """Reads the header. Raises InputError where there is no video that can be decoded."""
+        """Read the header. Raises InputError if there is no video that can be decoded."""
         with opened(where) as container:
             stream = container.streams.video[0]
             size = (stream.codec_context.width, stream.codec_context.height)
@@ -81,9 +81,9 @@ class VideoStream:
         return f"{index:06d}.jpg"
 
     def read(self, wanted: range) -> Iterator[Frame]:
-        """The frames of the numbers `wanted`, decoded one after another.
+        """Yield the frames with the numbers `wanted`, decoding all frames in order.
 
-        Raises InputError where the data is broken, or ends before the frames that the header counts.
+        Raises InputError if the data is broken or has fewer frames than the header says.
         """
         index = -1
         with opened(self.where) as container:
@@ -98,13 +98,13 @@ class VideoStream:
                 raise InputError(f"{self.where}: broken after frame {index}: {error.strerror}") from error
         if self.length is not None and index + 1 < min(self.length, wanted.stop):
             raise InputError(
-                f"{self.where}: broken or cut: its header counts {self.length} frames, {index + 1} are there"
+                f"{self.where}: broken or truncated: the header says {self.length} frames, but only {index + 1} exist"
             )
 
 
 @dataclass
 class Camera:
-    """A camera of this machine, by number."""
+    """A local camera, by number. Raises InputError if it cannot be opened."""
 
     number: int
     fps: float | None = None
@@ -123,12 +123,12 @@ class Camera:
         return f"{index:06d}.jpg"
 
     def read(self, wanted: range) -> Iterator[Frame]:
-        """Frames as the camera gives them. Raises InputError when it stops giving."""
+        """Yield frames as they arrive. Raises InputError when the camera delivers no more."""
         with self._opened() as camera:
             for index in range(wanted.stop):
                 good, image = camera.read()
                 if not good:
-                    raise InputError(f"{self.where}: gives no more frames after {index}")
+                    raise InputError(f"{self.where}: no more frames after the first {index}")
                 if index in wanted:
                     yield Frame(index, self.name_of(index), image)
 
@@ -136,13 +136,13 @@ class Camera:
     def _opened(self) -> Iterator[cv2.VideoCapture]:
         before = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
         if before is not None:
-            cv2.setLogLevel(0)  # a camera that is not there is told by one line, not by OpenCV's six
+            cv2.setLogLevel(0)  # the InputError below replaces six lines by OpenCV
         camera = cv2.VideoCapture(self.number)
         if before is not None:
             cv2.setLogLevel(before)
         try:
             if not camera.isOpened():
-                raise InputError(f"{self.where}: there is no such camera, or another program holds it")
+                raise InputError(f"{self.where}: no such camera, or another program is using it")
             yield camera
         finally:
             camera.release()

@@ -1,4 +1,4 @@
-"""One clip through a detector into sinks, in constant memory; whatever happens, finished frames stay whole."""
+"""Runs a detector on a clip and writes to sinks, in constant memory. Finished frames survive any interruption."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from lib.video.records import JsonLines, Result
 from lib.video.sources import Frame
 from lib.video.tracks import Tracker
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 Detector = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 
 
 @dataclass
 class Summary:
-    """A clip's run. finished: frames that are written, those of an earlier run included.
+    """The outcome of `run_clip` for one clip.
 
-    dropped: frames of a live clip that came while the detector was at others, None of a clip that waits; stopped: a
-    live clip was ended by Ctrl-C.
+    finished: frames written, including those of an earlier run. dropped: frames of a live clip dropped because the
+    detector was busy; None if the clip is not live. stopped: whether Ctrl-C ended a live clip.
     """
 
     clip: str
     finished: int
-    worked: int = 0  # frames that went through the detector in this run
-    boxes: int = 0  # that this run wrote
-    seconds: float = 0.0  # in the detector, without waiting for frames, without warm-up
+    worked: int = 0  # frames that the detector processed in this run
+    boxes: int = 0  # written in this run
+    seconds: float = 0.0  # in the detector, excluding warm-up and waiting for frames
     warmup_seconds: float = 0.0
     dropped: int | None = None
     stopped: bool = False
 
     @property
     def seconds_per_frame(self) -> float:
-        """NaN where no frame was left to work on."""
+        """NaN if no frame was processed."""
         return self.seconds / self.worked if self.worked else float("nan")
 
     def __str__(self) -> str:
         if not self.worked:
-            return f"{self.clip}: all {self.finished} frames were finished before"
+            return f"{self.clip}: all {self.finished} frames were already finished"
         each = self.seconds_per_frame
         text = (
-            f"{self.clip}: {self.finished} frames, {self.boxes} boxes, {each:.4f} s a frame "
-            f"({1 / max(each, 1e-9):.1f} frames a second) without loading and warm-up ({self.warmup_seconds:.2f} s)"
+            f"{self.clip}: {self.finished} frames, {self.boxes} boxes, {each:.4f} s per frame "
+            f"({1 / max(each, 1e-9):.1f} frames per second), excluding loading and {self.warmup_seconds:.2f} s warm-up"
         )
         if self.dropped is not None:
             text += f"; {self.dropped} of {self.finished + self.dropped} dropped to keep up"
@@ -74,18 +74,21 @@ def run_clip(
     before: Callable[[], None] = lambda: None,
     progress: bool = True,
 ) -> Summary:
-    """Passes the clip's frames through the detector and every frame's detections to each sink (see `video.records`).
+    """Run the detector on a clip and write the detections of every frame to each sink (see `lib.video.records`).
 
-    The detector may look ahead: frames wait until it has spoken about them, no longer. paint(image, detections)
-    draws; threshold and only (class numbers, None for all) choose what sinks see, and track numbers its objects;
-    `before` is called when the first frame is read and the detector is warm, before anything is written.
+    The detector may look ahead; a frame is kept only until the detector yields its detections.
 
-    resume: goes on behind the last frame that all sinks of an earlier run hold, `context` frames of which pass
-    through the detector again, unwritten, since the next frame's detections depend on them. Tracks go on from what
-    the JSON lines tell.
+    paint(image, detections): draws the annotated frame. threshold, only (class numbers, None for all): which
+    detections are written. track: whether to number the objects. before: called once the first frame is read and the
+    detector is warmed up, before anything is written. warmup: copies of the first frame to warm up with.
 
-    Raises InputError, with where it stopped, for a broken frame or an output that cannot be written, and
-    SystemExit(130) for Ctrl-C, which is but the end of a live clip; sinks are closed first, and what is finished stays.
+    resume: continue after the last frame that all sinks of an earlier run contain. The `context` frames before that
+    point pass through the detector again without being written, since the next detections depend on them. Tracks
+    continue from those in the JSON lines.
+
+    Raises InputError, saying how far it came, for a broken frame or an output that cannot be written, and
+    SystemExit(130) on Ctrl-C, except that Ctrl-C ends a live clip normally. Sinks are closed first, and finished
+    frames are kept.
     """
     done = _finished(clip, sinks) if resume else 0
     summary = Summary(clip.name, finished=done, dropped=0 if clip.live else None)
@@ -102,14 +105,14 @@ def run_clip(
         if first is None:
             if done:
                 return summary
-            raise InputError(f"{clip.source.where}: no frame in it, or --frames begins behind its end")
+            raise InputError(f"{clip.source.where}: has no frames, or --frames starts after its end")
         summary.warmup_seconds = _warm_up(detector, first, warmup)
         with _writing(clip):
             before()
             for sink in sinks:
                 sink.start([(clip.numbers[position], clip.name_at(position)) for position in range(done)])
         results = _detect(detector, chain([first], frames), summary)
-        total = None if clip.live else clip.length  # how many will be dropped nobody knows
+        total = None if clip.live else clip.length  # the number of dropped frames is not known in advance
         with tqdm(total=total, initial=done, unit="frame", desc=clip.name, disable=not progress) as bar:
             for position, (frame, detections) in enumerate(results, done - lead):
                 dropped, expected = (frame.index - expected) // clip.step, frame.index + clip.step
@@ -140,10 +143,10 @@ def run_clip(
             where = f"{summary.finished} frames are finished, the last is {last}"
         else:
             of = f" of {clip.length}" if clip.length else ""
-            where = f"{summary.finished}{of} frames are finished, the last is {last}; --resume goes on there"
+            where = f"{summary.finished}{of} frames are finished, the last is {last}; continue with --resume"
         if isinstance(error, InputError):
             raise InputError(f"{error}; {where}") from error
-        logger.warning("stopped: %s", where)
+        log.warning("stopped: %s", where)
         if isinstance(error, KeyboardInterrupt):
             raise SystemExit(130) from error
         raise
@@ -162,7 +165,7 @@ def _writing(clip: Clip) -> Iterator[None]:
 
 
 def _detect(detector: Detector, frames: Iterable[Frame], summary: Summary) -> Iterator[tuple[Frame, Detections]]:
-    """Each frame with its detections; the time that the detector takes goes to the summary."""
+    """Yield each frame with its detections, and add the detector's time to the summary."""
     waiting: deque[Frame] = deque()
     loading = 0.0
 
@@ -177,7 +180,7 @@ def _detect(detector: Detector, frames: Iterable[Frame], summary: Summary) -> It
                 return
             waiting.append(frame)
             image = frame.image
-            del frame  # this generator sleeps until the next frame is wanted
+            del frame  # do not keep the frame alive while the generator is suspended
             yield image
             del image
 
@@ -189,15 +192,15 @@ def _detect(detector: Detector, frames: Iterable[Frame], summary: Summary) -> It
         if detections is None:
             break
         if not waiting:
-            raise RuntimeError("the detector gave more detections than it got frames")
+            raise RuntimeError("the detector yielded more detections than it received frames")
         summary.worked += 1
         yield waiting.popleft(), detections
     if waiting:
-        raise RuntimeError(f"the detector gave no detections for the last {len(waiting)} frames")
+        raise RuntimeError(f"the detector yielded no detections for the last {len(waiting)} frames")
 
 
 def _warm_up(detector: Detector, frame: Frame, count: int) -> float:
-    """Seconds that `count` copies of the first frame take; networks are bound and memory is taken on the way."""
+    """Run `count` copies of the first frame, which binds networks and allocates memory. Returns the seconds taken."""
     start = time.perf_counter()
     for _ in detector([frame.image] * count) if count else ():
         pass
@@ -210,30 +213,32 @@ def _chosen(detections: Detections, threshold: float, only: frozenset[int] | Non
 
 
 def _finished(clip: Clip, sinks: Sequence) -> int:
-    """Frames of an earlier run that every sink that can tell holds whole."""
+    """The number of complete frames from an earlier run in every sink that records frames."""
     if clip.live:
-        raise InputError(f"--resume: {clip.source.where} is live, its earlier frames are gone")
+        raise InputError(f"--resume: {clip.source.where} is live and cannot be resumed; run without --resume")
     counts = [count for count in (sink.finished() for sink in sinks) if count is not None]
     if not counts:
-        raise InputError("--resume: needs the detections.jsonl or the film of the run that it shall go on with")
+        raise InputError(
+            "--resume: needs the detections.jsonl or the film of the earlier run; give its --output or --json"
+        )
     if clip.length is not None and min(counts) > clip.length:
         raise InputError(f"--resume: the earlier run has {min(counts)} frames, {clip.source.where} only {clip.length}")
     return min(counts)
 
 
 def _catch_up(tracker: Tracker, sinks: Sequence, done: int) -> None:
-    """Shows the tracker the frames that an earlier run finished."""
+    """Update the tracker with the frames finished by an earlier run."""
     files = [sink for sink in sinks if isinstance(sink, JsonLines)]
     if not files:
-        raise InputError("--resume: --track goes on from the JSON lines of the earlier run alone, so it needs --json")
+        raise InputError("--resume: --track continues from the JSON lines of the earlier run, so it needs --json")
     for tracked in islice(files[0].tracked(), done):
         tracker.follow(tracked)
 
 
 def _close_all(sinks: Sequence) -> None:
-    """Closes what can be closed; the error that ends the run is told by the caller, these are told in the log."""
+    """Close all sinks. Errors are only logged, since the caller raises the error that ended the run."""
     for sink in sinks:
         try:
             sink.close()
         except (OSError, InputError) as error:
-            logger.warning("%s: not closed properly: %s", sink.path, error)
+            log.warning("%s: not closed properly: %s", sink.path, error)

@@ -1,22 +1,26 @@
-"""Which object is which from frame to frame, told as the frames come."""
+"""Online tracking: object numbers that persist from frame to frame."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from lib.bbox.detections import Detections, Tracked
+from lib.bbox.detections import Detections
 from lib.bbox.overlaps import overlaps
 from lib.nms.seq_nms import LINK_IOU
 
-PATIENCE = 10  # frames in a row that a track may miss
+PATIENCE = 10  # consecutive frames that a track may miss
 
 
 @dataclass
 class _Track:
-    """box (4,) as last seen, velocity (2,) x and y of its centre, pixels a frame, missed: frames since."""
+    """The state of one track.
+
+    box (4,): its last detection; velocity (2,): x and y of the centre, in pixels per frame; missed: frames since the
+    last detection.
+    """
 
     cls: int
     box: np.ndarray
@@ -25,46 +29,48 @@ class _Track:
 
     @property
     def expected(self) -> np.ndarray:
-        """Where its box should be in the next frame."""
+        """The predicted box in the next frame, at constant velocity."""
         return self.box + (self.missed + 1) * np.tile(self.velocity, 2)
 
 
 class Tracker:
-    """Calling it with the detections of a clip's frames, one after another, numbers their objects from 1.
+    """Assigns track numbers, counted from 1, to the detections of one clip.
 
-    A detection goes on with the track of its class whose expected box overlaps it with an IoU of `LINK_IOU` or more,
-    as Seq-NMS links boxes; where there is a choice, the one with the largest sum of overlaps in the frame. Others begin
-    tracks, so leave out beforehand what is too uncertain. A track ends when it has missed more than `PATIENCE` frames;
-    until then it goes on at its last velocity. Of the past, the tracks that have not ended are all that is kept.
+    Call it with the detections of each frame in order; it returns them with `tracks` set. Use one tracker per clip.
+
+    A detection continues a track of its class if its IoU with the track's predicted box is at least `LINK_IOU`, the
+    threshold of Seq-NMS. If several assignments are possible, the one with the largest sum of IoUs in the frame is
+    chosen. Every other detection starts a track, so filter out uncertain detections first. A track ends after missing
+    more than `PATIENCE` frames; until then it moves on at its last velocity. Only active tracks are stored.
     """
 
     def __init__(self) -> None:
         self._tracks: dict[int, _Track] = {}
         self._last = 0
 
-    def __call__(self, found: Detections) -> Tracked:
-        tracked = Tracked(found.boxes, found.scores, found.classes, self._numbers(found))
+    def __call__(self, found: Detections) -> Detections:
+        tracked = replace(found, tracks=self._numbers(found))
         self.follow(tracked)
         return tracked
 
-    def follow(self, tracked: Tracked) -> None:
-        """Takes in a frame whose tracks are known. Shown each frame of an earlier run, it goes on as that would."""
+    def follow(self, tracked: Detections) -> None:
+        """Update with a frame whose tracks are known, such as each frame of an earlier run that is resumed."""
         for track in self._tracks.values():
             track.missed += 1
-        # As precise as files hold boxes.
+        # Rounded as in the files, so that a resumed run assigns the same numbers.
         boxes = tracked.boxes.astype(float).round(2)
         for number, cls, box in zip(tracked.tracks.tolist(), tracked.classes.tolist(), boxes):
             track = self._tracks.get(number)
             velocity = np.zeros(2)
             if track is not None:
                 step = (box - track.box).reshape(2, 2).mean(axis=0) / track.missed
-                velocity = (track.velocity + step) / 2  # detections jitter
+                velocity = (track.velocity + step) / 2  # smoothed, since detections jitter
             self._tracks[number] = _Track(cls, box, velocity)
             self._last = max(self._last, number)
         self._tracks = {number: track for number, track in self._tracks.items() if track.missed <= PATIENCE}
 
     def _numbers(self, found: Detections) -> np.ndarray:
-        """The track of each detection, those of new ones from the last number up."""
+        """The track number (N,) int32 of each detection; new tracks get the next unused numbers."""
         result = np.zeros(len(found), np.int32)
         known = list(self._tracks)
         if known:

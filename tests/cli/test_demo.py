@@ -67,7 +67,7 @@ def test_everything_lands_in_the_default_folder(folder, tmp_path, monkeypatch, c
         assert animation.n_frames == 12
     assert (
         "12 frames" in caplog.text
-        and "s a frame" in caplog.text
+        and "s per frame" in caplog.text
         and "output/demo/fake/clip/animation.gif" in caplog.text
     )
 

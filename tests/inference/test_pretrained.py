@@ -1,13 +1,11 @@
-"""Detectors by the name of their files, and detections that know what they are called."""
+"""Pretrained detectors, and the names that the packages export."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -16,7 +14,7 @@ import rfcn
 from lib.bbox.detections import Detections
 from lib.config import load_config
 from lib.errors import InputError
-from lib.inference.pretrained import NamedDetections, named, read_pretrained
+from lib.inference.pretrained import read_pretrained
 from lib.nets import params
 from tests import tiny
 from tests.golden import same_detections
@@ -50,7 +48,7 @@ def test_a_pretrained_detector_is_the_one_of_settings_and_weights(files, method)
         same_detections(one, other)
         assert one.names == [("cat", "dog", "fish")[number - 1] for number in one.classes]
         assert {"cat", "dog", "fish"} == set(one.names)
-        assert type(other) is Detections
+        assert other.class_names == ()
 
 
 def test_settings_win_over_the_file(files):
@@ -61,7 +59,7 @@ def test_settings_win_over_the_file(files):
 
 
 def test_a_folder_stands_for_the_one_detector_in_it_and_the_last_epoch(files):
-    with pytest.raises(InputError, match="holds weights of fgfa_rfcn, rfcn"):
+    with pytest.raises(InputError, match="contains weights of fgfa_rfcn, rfcn"):
         read_pretrained(files)
     for path in files.glob("rfcn*"):
         path.unlink()
@@ -74,13 +72,13 @@ def test_what_is_missing_is_named(files):
     with pytest.raises(InputError, match=r"no weights other-0000\.params in"):
         read_pretrained(files / "other")
     (files / "rfcn.yaml").unlink()
-    with pytest.raises(InputError, match=r"rfcn\.yaml: not there"):
+    with pytest.raises(InputError, match=r"rfcn\.yaml: no such file; the weights .*rfcn-0000\.params need"):
         read_pretrained(files / "rfcn")
     (files / "classes.txt").write_text("c1 cat\n")
     with pytest.raises(InputError, match="class list has 1 classes"):
         read_pretrained(files / "fgfa_rfcn")
     (files / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no weights"):
+    with pytest.raises(InputError, match="contains no weights"):
         read_pretrained(files / "empty")
 
 
@@ -90,44 +88,22 @@ def test_weights_of_the_other_method_are_refused(files):
         rfcn.FrameDetector.from_pretrained(files / "rfcn")
 
 
-FOUND = named(
-    Detections(np.float32([[0, 1, 2, 3], [4, 5, 6, 7]]), np.float32([0.9, 0.2]), np.int32([1, 3])), ["a", "b", "c"]
-)
-
-
-def test_names_stay_with_the_detections_that_are_kept():
-    assert FOUND.names == ["a", "c"]
-    kept = FOUND.above(0.5)
-    assert isinstance(kept, NamedDetections) and kept.names == ["a"] and len(kept) == 1
-
-
-def test_supervision_gets_boxes_scores_classes_and_names(monkeypatch):
-    made = types.SimpleNamespace(Detections=lambda **given: given)
-    monkeypatch.setitem(sys.modules, "supervision", made)
-    given = FOUND.to_supervision()
-    np.testing.assert_array_equal(given["xyxy"], FOUND.boxes)
-    np.testing.assert_array_equal(given["confidence"], FOUND.scores)
-    assert given["class_id"].tolist() == [1, 3] and given["data"] == {"class_name": ["a", "c"]}
-    monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(InputError, match="pip install supervision"):
-        FOUND.to_supervision()
-
-
-def test_the_real_supervision_takes_them():
-    supervision = pytest.importorskip("supervision", reason="optional")
-    found = FOUND.to_supervision()
-    assert isinstance(found, supervision.Detections) and len(found) == 2
-    assert list(found["class_name"]) == ["a", "c"]
-
-
 def test_importing_the_packages_needs_no_mxnet():
     code = (
-        "import sys, rfcn, fgfa_rfcn; sys.exit(bool({'mxnet', 'cv2', 'lib.backends.mxnet.loader'} & set(sys.modules)))"
+        "import sys; from rfcn import Detections, Tracker; import fgfa_rfcn; "
+        "assert (fgfa_rfcn.Detections, fgfa_rfcn.Tracker) == (Detections, Tracker); "
+        "sys.exit(bool({'mxnet', 'cv2', 'lib.backends.mxnet.loader'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-    for package in (rfcn, fgfa_rfcn):
-        with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-            _ = package.Nothing
+
+
+@pytest.mark.parametrize("package", [rfcn, fgfa_rfcn])
+def test_the_packages_export_their_public_names(package):
+    assert set(package.__all__) > {"Detections", "Tracker"}
+    assert all(getattr(package, name).__name__ == name for name in package.__all__)
+    assert package.Detections is Detections
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = package.Nothing
 
 
 BUNDLED = {

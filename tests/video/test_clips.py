@@ -123,7 +123,7 @@ def test_folder_of_videos_is_a_clip_each(tmp_path):
     write_video(tmp_path / "b.mp4", 2)
     write_video(tmp_path / "a.mp4", 3)
     assert [(clip.name, clip.length) for clip in open_clips([str(tmp_path)])] == [("a", 3), ("b", 2)]
-    with pytest.raises(InputError, match="is 2 clips"):
+    with pytest.raises(InputError, match="contains 2 clips"):
         open_clip(str(tmp_path))
 
 
@@ -135,7 +135,7 @@ def test_large_frames_are_shrunk_and_small_ones_left(tmp_path):
 
 @pytest.mark.parametrize("make, message", [
     (lambda path: path / "nowhere", "no such file"),
-    (lambda path: path, "holds no picture or video"),
+    (lambda path: path, "contains no picture or video"),
     (lambda path: path / "*.png", "nothing matches"),
 ])  # fmt: skip
 def test_input_that_is_not_there(tmp_path, make, message):
@@ -147,16 +147,16 @@ def test_path_that_is_misspelt_or_elsewhere(tmp_path):
     (tmp_path / "IMG_0042.MOV").write_bytes(b"")
     for name, message in (
         ("img_042.mov", rf"no such file or folder; did you mean {tmp_path}/IMG_0042\.MOV\?"),
-        ("holiday.mp4", rf"no such file or folder in {tmp_path}; give its whole path"),
+        ("holiday.mp4", rf"no such file or folder in {tmp_path}; give the full path"),
         ("film/a.mp4", rf"no such file or folder; there is no folder {tmp_path}/film"),
     ):
         with pytest.raises(InputError, match=message):
             open_clip(str(tmp_path / name))
 
 
-def test_folder_of_clips_is_told_apart_from_an_empty_one(tmp_path):
+def test_folder_of_clips_is_distinguished_from_an_empty_one(tmp_path):
     write_pictures(tmp_path / "clip", ["1.png"])
-    with pytest.raises(InputError, match="its folders do"):
+    with pytest.raises(InputError, match=r"use '.*/\*' for its subfolders"):
         open_clip(str(tmp_path))
 
 
@@ -276,6 +276,6 @@ def test_played_clip_gives_each_frame_at_its_time(monkeypatch):
     assert given == [(2, 0.01), (4, 0.1), (6, 0.4), (8, 0.41), (10, 0.42), (12, 0.5)]
 
 
-def test_length_of_a_stream_that_does_not_tell():
+def test_stream_of_unknown_length():
     clip = Clip("x", VideoStream("http://there/a", None, None, None, True), start=5, step=2)
     assert clip.length is None and clip.numbers[1] == 7 and clip.name_at(1) == "000007.jpg"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.bbox.detections import Detections, Tracked
+from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList, default_colour
 from lib.video import drawing as visualize
 from lib.video.drawing import draw, flow_to_colour, heat_map, side_by_side
@@ -58,12 +60,12 @@ def test_a_class_has_one_colour_whatever_else_is_in_the_frame():
     assert plain[90, 10].tolist() == list(default_colour(2)[::-1])
 
 
-def test_label_tells_the_track(monkeypatch):
+def test_label_shows_the_track(monkeypatch):
     texts = []
     monkeypatch.setattr(visualize, "_plate", lambda text, *_: texts.append(text) or np.zeros((5, 9, 3), np.uint8))
     boxes = found((10, 20, 60, 90, 0.9, 1), (100, 20, 150, 90, 0.8, 2))
     draw(grey(), boxes, ["cat", "dog"])
-    draw(grey(), Tracked(boxes.boxes, boxes.scores, boxes.classes, np.array([4, 17])), ["cat", "dog"])
+    draw(grey(), replace(boxes, tracks=np.int32([4, 17])), ["cat", "dog"])
     assert texts == ["cat 0.90", "dog 0.80", "#4 cat 0.90", "#17 dog 0.80"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.bbox.detections import Detections, Tracked
+from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.video.film import Film
@@ -35,9 +35,7 @@ def result(index, count=2, size=(48, 64), name=None):
 
 def tracked_result(index, count=2):
     plain = result(index, count)
-    found = plain.detections
-    numbers = np.array([7, 3], np.int32)[:count]
-    return replace(plain, detections=Tracked(found.boxes, found.scores, found.classes, numbers))
+    return replace(plain, detections=replace(plain.detections, tracks=np.int32([7, 3])[:count]))
 
 
 def kept(count):
@@ -97,7 +95,7 @@ def test_coco_results_are_json_after_every_frame(tmp_path):
     sink.close()
 
 
-def test_tracks_are_told_where_they_are_known(tmp_path):
+def test_tracks_are_written_if_known(tmp_path):
     lines, table = JsonLines(tmp_path / "l", CLASSES), Csv(tmp_path / "c", CLASSES, tracks=True)
     coco = CocoResults(tmp_path / "o")
     for sink in (lines, table, coco):
@@ -113,14 +111,15 @@ def test_tracks_are_told_where_they_are_known(tmp_path):
     assert [row["track_id"] for row in json.loads(coco.path.read_text())] == [7, 3, 7]
     back = list(lines.tracked())
     assert [each.tracks.tolist() for each in back] == [[7, 3], [], [7]]
-    assert back[0].classes.tolist() == [1, 2] and np.allclose(back[0].boxes[0], [1.12, 2, 30.5, 40])
+    assert back[0].classes.tolist() == [1, 2] and back[0].names == CLASSES.names
+    assert np.allclose(back[0].boxes[0], [1.12, 2, 30.5, 40])
 
 
 def test_files_with_and_without_tracks_are_not_mixed(tmp_path):
     for tracks in (False, True):
         run(Csv(tmp_path / "d.csv", CLASSES, tracks), range(3))
         before = (tmp_path / "d.csv").read_bytes()
-        with pytest.raises(InputError, match="other columns"):
+        with pytest.raises(InputError, match="different columns"):
             Csv(tmp_path / "d.csv", CLASSES, not tracks).start(kept(2))
         assert (tmp_path / "d.csv").read_bytes() == before
     run(JsonLines(tmp_path / "d.jsonl", CLASSES), range(3))
@@ -171,7 +170,7 @@ def test_pictures_keep_name_size_and_format(tmp_path):
 
 
 def test_picture_of_an_unknown_kind(tmp_path):
-    with pytest.raises(InputError, match="writes no picture"):
+    with pytest.raises(InputError, match="cannot write this format"):
         write_picture(tmp_path / "a.xyz", np.zeros((4, 4, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
@@ -274,7 +273,7 @@ def test_film_of_another_size_or_kind(tmp_path):
     run(Film(tmp_path / "a.mp4", 25), range(5))
     sink = Film(tmp_path / "a.mp4", 25)
     sink.start(kept(3))
-    with pytest.raises(InputError, match="another size"):
+    with pytest.raises(InputError, match="different size"):
         sink.write(result(3, size=(20, 20)))
     sink.close()
     assert Film(tmp_path / "a.mp4", 25).finished() == 5

@@ -55,7 +55,7 @@ class Window:
             ]
             x = float(np.mean(window))
             yield Detections(
-                np.array([[x, 0, 30, 20], [0, 0, 9, 9]], np.float32), np.array([0.9, 0.3], np.float32), np.array([1, 2])
+                np.array([[x, 0, 30, 20], [0, 0, 9, 9]], np.float32), np.array([0.9, 0.3], np.float32), np.int32([1, 2])
             )
             position += 1
             if position - self.reach > first:
@@ -183,7 +183,9 @@ def test_broken_frame_stops_with_everything_before_it_whole(folder, tmp_path):
     content = (folder / "010.png").read_bytes()
     (folder / "010.png").write_bytes(content[: len(content) // 2])
     sinks = [PictureFolder(tmp_path / "o"), Film(tmp_path / "a.mp4", 25), JsonLines(tmp_path / "d", CLASSES)]
-    with pytest.raises(InputError, match=r"010\.png.*; 7 of 20 frames are finished, the last is 006\.png; --resume"):
+    with pytest.raises(
+        InputError, match=r"010\.png.*; 7 of 20 frames are finished, the last is 006\.png; continue with --resume"
+    ):
         run_clip(Window(3), open_clip(str(folder)), sinks, plain, progress=False)
     assert len(records(sinks[2].path)) == sinks[1].finished() == len(list(sinks[0].path.iterdir())) == 7
     (folder / "010.png").write_bytes(content)
@@ -272,14 +274,14 @@ class Camera:
         pass
 
 
-def test_live_frame_is_told_of_before_the_next_one_comes():
+def test_live_frame_is_written_before_the_next_one_arrives():
     camera = Camera(12)
     summary = run_clip(Window(0), Clip("x", camera), [camera], plain, progress=False)
     assert camera.written == list(range(12))
     assert (summary.finished, summary.dropped) == (12, 0)
 
 
-def test_live_clip_drops_frames_and_tells_which(tmp_path, capsys):
+def test_live_clip_drops_frames_and_reports_which(tmp_path, capsys):
     """While the detector is at frame 3, frames 4 to 13 come; the last 2 of them wait for it."""
 
     def detector(frames):
@@ -298,7 +300,7 @@ def test_live_clip_drops_frames_and_tells_which(tmp_path, capsys):
     assert "dropped=8" in capsys.readouterr().err
 
 
-def test_clip_that_waits_tells_of_no_dropped_frames(folder, capsys):
+def test_clip_that_is_not_live_reports_no_dropped_frames(folder, capsys):
     summary = run_clip(Window(0), open_clip(str(folder), frames="2:20:3"), [], plain)
     assert summary.dropped is None and "dropped" not in str(summary) + capsys.readouterr().err
 
@@ -315,7 +317,7 @@ def test_interrupt_is_the_end_of_a_live_clip(tmp_path):
     summary = run_clip(Window(0), Clip("x", camera), sinks, plain, progress=False)
     assert summary.stopped and "5 frames" in str(summary) and "stopped by Ctrl-C" in str(summary)
     assert sinks[0].finished() == len(records(sinks[1].path)) == 6  # they come before the one that was interrupted
-    with pytest.raises(InputError, match="live, its earlier frames are gone"):
+    with pytest.raises(InputError, match="is live and cannot be resumed"):
         run_clip(Window(0), Clip("x", camera), sinks, plain, resume=True, progress=False)
 
 
@@ -323,7 +325,7 @@ def test_live_clip_that_breaks_off_offers_no_resume():
     class Broken(Camera):
         def read(self, wanted):
             yield from super().read(wanted)
-            raise InputError("camera: gives no more frames after 4")
+            raise InputError("camera: no more frames after the first 4")
 
     camera = Broken(4)
     with pytest.raises(InputError, match=r"4 frames are finished, the last is 000003\.jpg$"):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.bbox.detections import Detections, Tracked
+from lib.bbox.detections import Detections
 from lib.video.tracks import PATIENCE, Tracker
 
 CAT, DOG = 1, 2
@@ -65,13 +65,17 @@ def test_new_objects_get_new_numbers_and_old_ones_are_not_given_again():
     assert [each for each in numbers(frames) if each] == [[1], [1, 2, 3], [4, 5]]
 
 
-def test_detections_stay_as_they_were_and_choosing_keeps_their_tracks():
+def test_the_tracker_only_adds_tracks():
     found = Detections(
-        np.array([[0, 0, 9, 9], [50, 0, 59, 9]], np.float32), np.array([0.4, 0.9], np.float32), np.array([1, 2])
-    )
+        np.array([[0, 0, 9, 9], [50, 0, 59, 9]], np.float32), np.array([0.4, 0.9], np.float32), np.int32([1, 2]),
+        class_names=("cat", "dog"),
+    )  # fmt: skip
     tracked = Tracker()(found)
-    assert isinstance(tracked, Tracked) and tracked.boxes is found.boxes and tracked.scores is found.scores
-    assert tracked.above(0.5).tracks.tolist() == [2] and tracked.above(0.5).classes.tolist() == [2]
+    assert found.tracks is None and tracked.tracks.tolist() == [1, 2] and tracked.tracks.dtype == np.int32
+    for name in ("boxes", "scores", "classes", "class_names"):
+        assert getattr(tracked, name) is getattr(found, name)
+    sure = tracked.above(0.5)
+    assert sure.tracks.tolist() == [2] and sure.classes.tolist() == [2] and sure.names == ["dog"]
 
 
 clips = st.lists(
