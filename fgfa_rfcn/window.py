@@ -96,15 +96,22 @@ class VideoDetector:
 
     @classmethod
     def from_pretrained(
-        cls, where: str | Path, *, gpu: int | None = None, batch: int = 1, settings: Sequence[str] = ()
+        cls,
+        where: str | Path,
+        *,
+        gpu: int | None = None,
+        batch: int = 1,
+        settings: Sequence[str] = (),
+        watch: Callable[[Inside], None] | None = None,
     ) -> VideoDetector:
         """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
 
         gpu: its number, None for the CPU. settings: texts such as `TEST.KEY_FRAME_INTERVAL=5`, which win over the YAML.
-        Detections know the names of their classes. InputError: a file is missing, or the files do not fit together.
+        watch: see the class. Detections know the names of their classes. InputError: a file is missing, or the files
+        do not fit together.
         """
         cfg, weights, classes = read_pretrained(where, settings, gpu)
-        return cls.load(cfg, weights, batch=batch, names=classes.names)
+        return cls.load(cfg, weights, batch=batch, watch=watch, names=classes.names)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out

@@ -35,27 +35,27 @@ def detections_of(
     bbox_pred: np.ndarray,
     im_info: np.ndarray,
     test: EasyDict,
-    names: Sequence[str] = (),
+    class_names: Sequence[str] = (),
 ) -> Detections:
     """Detections of one image: boxes decoded, clipped, brought to original pixels; NMS class by class; the best kept.
 
     rois (R, 5) in resized pixels; cls_prob (R, C + 1); bbox_pred (R, 8), of which columns 4 to 7 are used;
-    im_info (3,) height, width, scale; names of classes 1..C, if known.
+    im_info (3,) height, width, scale; class_names of classes 1..C, if known.
     """
     height, width, scale = im_info
     boxes = clip(decode(rois[:, 1:5], bbox_pred[:, 4:8]), height, width) / scale
     rows, classes = nms_per_class(boxes, cls_prob, test.NMS, test.SCORE_THRESH, test.max_per_image)
-    return Detections(boxes[rows], cls_prob[rows, classes], classes.astype(np.int32), class_names=tuple(names))
+    return Detections(boxes[rows], cls_prob[rows, classes], classes.astype(np.int32), class_names=tuple(class_names))
 
 
 def batch_detections(
-    outputs: Mapping, im_infos: np.ndarray, test: EasyDict, names: Sequence[str] = ()
+    outputs: Mapping, im_infos: np.ndarray, test: EasyDict, class_names: Sequence[str] = ()
 ) -> list[Detections]:
-    """Detections of each image of a forward pass, with the names of their classes where given; im_infos (N, 3)."""
+    """Detections of each image of a forward pass, with the names of their classes; im_infos (N, 3)."""
     cls_prob = outputs["cls_prob_reshape_output"].asnumpy()
     bbox_pred = outputs["bbox_pred_reshape_output"].asnumpy()
     rois = outputs["rois_output"].asnumpy().reshape(len(cls_prob), -1, 5)
-    return [detections_of(*arrays, test, names) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
+    return [detections_of(*arrays, test, class_names) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
 
 
 class FrameDetector:
