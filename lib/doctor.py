@@ -1,4 +1,4 @@
-"""The command `python -m lib.doctor`, which is `lib.cli.doctor`."""
+"""Command `python -m lib.doctor`, implemented in `lib.cli.doctor`."""
 
 from lib.cli.doctor import main
 

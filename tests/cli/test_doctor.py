@@ -1,4 +1,4 @@
-"""The doctor goes on whatever is broken, and names a remedy for each problem."""
+"""The doctor runs all of its checks whatever is broken, and names one remedy for each cause."""
 
 from __future__ import annotations
 
@@ -10,62 +10,108 @@ from pathlib import Path
 
 import pytest
 
-from lib.cli import doctor
+from lib import cuda
+from lib.cli import checks, doctor
 from lib.errors import InputError
 from lib.files import sha256
 
 ROOT = Path(__file__).parents[2]
 
 
-def lines(look, root):
-    return [(line.text, bool(line.remedy)) for line in look(root)]
+def lines(check, root):
+    return [(line.text, bool(line.remedy)) for line in check(root)]
 
 
-def test_a_look_that_fails_is_a_problem_and_the_next_goes_on():
+def test_a_check_that_fails_is_one_problem_and_the_next_runs():
     def broken(root):
-        yield doctor.Line("before")
+        yield checks.Line("before")
         raise InputError("no library; run this")
 
-    looks = {"A": broken, "B": lambda root: iter([doctor.Line("after")])}
-    found = list(doctor.examine(ROOT, looks))
-    assert [(section, line.text) for section, line in found] == [
-        ("A", "before"),
-        ("A", "InputError: no library; run this"),
-        ("B", "after"),
+    todo = {"A": broken, "B": broken, "C": lambda root: iter([checks.Line("after")])}
+    found = [(section, line.text, bool(line.remedy)) for section, line in doctor.examine(ROOT, todo)]
+    assert found == [
+        ("A", "before", False),
+        ("A", "InputError: no library; run this", True),
+        ("B", "before", False),
+        ("B", "not checked: the error is the one under A", False),
+        ("C", "after", False),
     ]
-    assert found[1][1].remedy and not found[2][1].remedy
 
 
-def test_weights_by_their_sum_and_what_is_missing(tmp_path):
+@pytest.fixture
+def cuda_build(monkeypatch):
+    """MXNet's CUDA build in the place of the installed one, on a machine without a driver."""
+    monkeypatch.setattr(cuda, "is_cuda_build", lambda package: True)
+    monkeypatch.setattr(cuda, "has_driver", lambda: False)
+    monkeypatch.setattr(cuda, "cards", list)
+    monkeypatch.setattr(cuda, "unresolved", lambda package: [cuda.DRIVER])
+
+
+def problems():
+    todo = {name: doctor.CHECKS[name] for name in ("Packages", "GPU", "MXNet", "Built here")}
+    return [(section, line.text) for section, line in doctor.examine(ROOT, todo) if line.remedy]
+
+
+def test_a_missing_driver_is_one_problem(cuda_build):
+    ((section, text),) = problems()
+    assert section == "GPU" and "no NVIDIA driver" in text
+    assert lines(checks.mxnet, ROOT) == [("not checked: the CUDA build of MXNet needs the NVIDIA driver", False)]
+
+
+def test_a_missing_library_of_the_cuda_build_is_one_problem(cuda_build, monkeypatch):
+    monkeypatch.setattr(cuda, "has_driver", lambda: True)
+    monkeypatch.setattr(cuda, "cards", lambda: [cuda.Card("X", (8, 6))])
+    monkeypatch.setattr(cuda, "unresolved", lambda package: ["libcudnn.so.8"])
+    assert problems() == [("GPU", "libraries of libmxnet.so: cannot load libcudnn.so.8")]
+
+
+def test_a_package_that_is_not_installed_is_one_problem(monkeypatch):
+    version = checks._version
+    monkeypatch.setattr(checks, "_version", lambda name: None if name in ("mxnet", "av") else version(name))
+    assert problems() == [("Packages", "not installed: mxnet, av")]
+
+
+def test_weights_with_their_sums_and_what_is_missing(tmp_path):
     (tmp_path / "model/minivid").mkdir(parents=True)
     path = tmp_path / "model/minivid/rfcn-0000.params"
     path.write_bytes(b"weights")
-    found = lines(doctor.weights, tmp_path)
+    found = lines(checks.weights, tmp_path)
     assert found[0] == (f"model/minivid/rfcn-0000.params: 0.0 MB, sha256 {sha256(path)}", False)
     assert found[1] == ("model/minivid/fgfa-0000.params: missing", True)
     assert len(found) == 6 and not any(problem for _, problem in found[2:])
 
 
 def test_datasets_and_the_lists_in_them(tmp_path):
-    assert "no dataset" in lines(doctor.datasets, tmp_path)[0][0]
+    assert "no dataset" in lines(checks.datasets, tmp_path)[0][0]
     for part in ("Data", "Annotations", "ImageSets"):
         assert tmp_path.joinpath("data/mine", part).mkdir(parents=True) is None
     (tmp_path / "data/half/Data").mkdir(parents=True)
-    half, mine = lines(doctor.datasets, tmp_path)
+    half, mine = lines(checks.datasets, tmp_path)
     assert half == ("data/half: no Annotations, ImageSets", True)
-    assert mine == ("data/mine: ImageSets holds no list", True)
+    assert mine == ("data/mine: no lists in ImageSets", True)
     (tmp_path / "data/mine/ImageSets/VID_val_videos.txt").write_text("")
-    assert "lists VID_val_videos.txt; not gone through" in lines(doctor.datasets, tmp_path)[1][0]
+    assert lines(checks.datasets, tmp_path)[1] == ("data/mine: lists VID_val_videos.txt", False)
+
+
+def test_a_folder_of_clips_is_no_broken_dataset(tmp_path):
+    (tmp_path / "data/demo/clip").mkdir(parents=True)
+    assert lines(checks.datasets, tmp_path) == [("data/demo: not a dataset (no Data, Annotations, ImageSets)", False)]
+
+
+def test_the_bundled_data_has_no_problem():
+    for folder in ("data/demo", "data/minivid_val"):
+        found = [line for line in checks.datasets(ROOT) if line.text.startswith(f"{folder}:")]
+        assert len(found) == 1 and not found[0].remedy
 
 
 def test_check_goes_through_every_file(tmp_path, minivid):
     (tmp_path / "data").mkdir()
     copy = shutil.copytree(minivid, tmp_path / "data/X")
-    looked = [line for line in doctor.checked_datasets(tmp_path) if " faults in " in line.text]
+    looked = [line for line in checks.checked_datasets(tmp_path) if " faults in " in line.text]
     assert [(line.text.split(" faults")[0], line.remedy) for line in looked] == [("data/X: 0", "")]
     next((copy / "Data").rglob("*.JPEG")).write_bytes(b"no picture")
-    looked = [line for line in doctor.checked_datasets(tmp_path) if " faults in " in line.text]
-    assert "data/X" in looked[0].text and "names every fault" in looked[0].remedy
+    looked = [line for line in checks.checked_datasets(tmp_path) if " faults in " in line.text]
+    assert "data/X" in looked[0].text and "lists every fault" in looked[0].remedy
 
 
 def run(*options, **environment):
@@ -77,29 +123,30 @@ def run(*options, **environment):
 def test_the_whole_on_this_installation():
     done = run("-W", "ignore")
     assert done.returncode in (0, 1), done.stderr
-    for section in doctor.LOOKS:
+    for section in doctor.CHECKS:
         assert f"\n{section}\n" in f"\n{done.stdout}"
-    assert "a convolution gives the right figures" in done.stdout
-    assert "lib.nms.nms: built" in done.stdout and "built from these sources" in done.stdout
+    assert "a small convolution gives the right result" in done.stdout
+    assert "lib.nms.nms: built" in done.stdout and "matches its sources" in done.stdout
     assert done.stdout.count("PROBLEM") == int(done.stdout.splitlines()[-1].split()[0].replace("no", "0"))
 
 
 def test_without_any_package_it_still_says_what_to_do():
-    done = run("-S", PYTHONPATH="")
+    done = run("-S", PYTHONPATH="", OMP_NUM_THREADS="")
     assert done.returncode == 1, done.stderr
-    assert "  mxnet: not installed\n    PROBLEM" in done.stdout
-    assert "run sh init.sh" in done.stdout and "Datasets\n" in done.stdout
+    assert "  not installed: mxnet, numpy, " in done.stdout and "PyYAML\n    PROBLEM 1: run sh init.sh" in done.stdout
+    assert "  not checked: mxnet is not installed\n" in done.stdout and "Datasets\n" in done.stdout
+    assert done.stdout.endswith("\n1 problem\n")
 
 
 @pytest.mark.parametrize("threads, problem", [("1", True), ("4096", False)])
-def test_too_few_threads_are_told(monkeypatch, threads, problem):
+def test_too_few_threads_are_a_problem(monkeypatch, threads, problem):
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     if hasattr(os, "sched_getaffinity"):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(2))
-    (found,) = (line for line in doctor.system(ROOT) if "OMP_NUM_THREADS=" in line.text)
+    (found,) = (line for line in checks.system(ROOT) if "OMP_NUM_THREADS=" in line.text)
     assert bool(found.remedy) is problem
 
 
 def test_another_python_than_the_one_installed_into(tmp_path):
     (tmp_path / ".python-path").write_text("/elsewhere/bin/python\n")
-    assert ("init.sh installed into /elsewhere/bin/python", True) in lines(doctor.system, tmp_path)
+    assert ("init.sh installed into /elsewhere/bin/python", True) in lines(checks.system, tmp_path)

@@ -142,7 +142,7 @@ def test_nothing_to_test_on(root, tmp_path, capsys):
 @pytest.mark.parametrize("method", ["rfcn", "fgfa_rfcn"])
 def test_the_commands_train_test_and_use_a_detector_of_ones_own_classes(root, tmp_path, caplog, method):
     """Starts from weights of 8 classes; no DET anywhere."""
-    content = yaml.safe_load(Path(SMALL).read_text(encoding="utf-8"))
+    content = yaml.safe_load((tiny.ROOT / SMALL).read_text(encoding="utf-8"))
     small = make_config({**content, "SCALES": [48, 64]})
     trained, auxs = tiny.weights(small, method)
     save_params(tmp_path / "start-0000.params", trained, auxs)

@@ -1,0 +1,279 @@
+"""The checks of `python -m lib.doctor`: each takes the checkout's root and yields its findings.
+
+They are independent of each other, and none imports a package before it needs it. Where a check cannot run because of
+something that another one reports, it says so and adds no problem of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from lib import cuda
+from lib.files import sha256
+from lib.machine import cores
+
+INIT = "run sh init.sh"
+
+PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "scipy", "matplotlib", "pillow", "av", "easydict", "PyYAML")
+OTHER_BUILDS = {"mxnet": ("mxnet-cu112",), "opencv-python-headless": ("opencv-python", "opencv-contrib-python")}
+
+# Weights that a fresh checkout does not have, and what they are for.
+PUBLISHED = {
+    "model/rfcn_fgfa_flownet_vid-0000.params": "the published FGFA",
+    "model/rfcn_vid-0000.params": "the published R-FCN",
+    "model/pretrained_model/resnet_v1_101-0000.params": "training on ImageNet VID",
+    "model/pretrained_model/flownet-0000.params": "training FGFA on ImageNet VID",
+}
+BUNDLED = ("model/minivid/rfcn-0000.params", "model/minivid/fgfa-0000.params")
+PARTS = ("Data", "Annotations", "ImageSets")
+
+
+class Line(NamedTuple):
+    """One finding. remedy: what to do about it; "" if it is not a problem."""
+
+    text: str
+    remedy: str = ""
+
+
+Check = Callable[[Path], Iterator[Line]]
+
+
+def system(root: Path) -> Iterator[Line]:
+    version = sys.version_info
+    supported = (3, 9) <= version[:2] <= (3, 12)
+    yield Line(
+        f"Python {platform.python_version()} at {sys.executable}",
+        "" if supported else "MXNet 1.9.1 needs Python 3.9 to 3.12: remove .venv and run sh init.sh",
+    )
+    other = _other_python(root)
+    if other:
+        yield Line(f"init.sh installed into {other}", f"this is another Python; run . {other.parent}/activate")
+    libc = " ".join(platform.libc_ver())
+    yield Line(f"{platform.system()} {platform.release()} {platform.machine()} {libc}".rstrip())
+    mine = cores()
+    yield Line(f"{_processor()}: {os.cpu_count()} cores, {mine} available to this process{_memory()}")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    slow = threads is not None and threads.isdigit() and int(threads) < mine
+    yield Line(
+        f"threads: OMP_NUM_THREADS={threads}" if threads else f"threads: {mine} (OMP_NUM_THREADS is not set)",
+        f"this leaves cores idle: unset OMP_NUM_THREADS, unless other programs need the {mine} cores" if slow else "",
+    )
+    for name in ("g++", "nvcc"):
+        found = shutil.which(name)
+        remedy = "install g++ (Debian, Ubuntu: apt install g++)" if name == "g++" and not found else ""
+        yield Line(f"{name}: {found or 'not found'}", remedy)
+    commit = _output(["git", "-C", str(root), "describe", "--always", "--dirty"])
+    yield Line(f"checkout {root}{', commit ' + commit if commit else ''}")
+
+
+def packages(root: Path) -> Iterator[Line]:
+    pinned = {}
+    constraints = root / "constraints.txt"
+    if constraints.is_file():
+        pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", constraints.read_text(encoding="utf-8"), re.MULTILINE))
+    missing = []
+    for name in PACKAGES:
+        found = _installed(name)
+        if found is None:
+            missing.append(name)
+            continue
+        version, wanted = metadata.version(found), pinned.get(found)
+        remedy = ""
+        if name == "numpy" and _too_new(version):
+            remedy = "MXNet 1.9.1 does not work with numpy 2: pip install -c constraints.txt numpy"
+        tested = f" (tested with {wanted})" if wanted and wanted != version else ""
+        yield Line(f"{found} {version}{tested}", remedy)
+    if missing:
+        # In the wrong Python they are missing because it is the wrong one, which System reports.
+        yield Line(f"not installed: {', '.join(missing)}", "" if _other_python(root) else INIT)
+    if _version("mxnet") and _version("mxnet-cu112"):
+        yield Line(
+            "mxnet and mxnet-cu112 are both installed",
+            "they contain the same files: pip uninstall both, then run sh init.sh or sh init.sh --gpu",
+        )
+
+
+def gpus(root: Path) -> Iterator[Line]:
+    package = cuda.mxnet_folder()
+    build = package is not None and cuda.is_cuda_build(package)
+    driver = cuda.has_driver()
+    if not build and not driver:
+        yield Line("no NVIDIA driver; networks run on the CPU (gpus: '' in the YAML)")
+        return
+    verdict, usable = cuda.verdict(cuda.cards(), driver)
+    *others, last = verdict.splitlines()
+    yield from map(Line, others)
+    if build:
+        yield Line(last, "" if usable else "run on the CPU: remove .venv, run sh init.sh, set gpus: '' in the YAML")
+        missing = _missing_libraries(package)
+        yield Line(
+            f"libraries of libmxnet.so: {'cannot load ' + ', '.join(missing) if missing else 'all found'}",
+            "run sh init.sh --gpu" if missing else "",
+        )
+    else:
+        yield Line(last)
+        if usable:
+            yield Line("the installed MXNet is the CPU build; sh init.sh --gpu installs the CUDA build")
+
+
+def mxnet(root: Path) -> Iterator[Line]:
+    known = _reported_elsewhere()
+    if known:
+        yield Line(f"not checked: {known}")
+        return
+    health = importlib.import_module("lib.backends.mxnet.health")
+    about = health.engine()
+    yield Line(f"MXNet {about.version} at {about.file}, built with {', '.join(about.features)}")
+    right = health.adds_up()
+    yield Line(
+        "a small convolution gives the right result" if right else "a small convolution gives a WRONG result",
+        "" if right else "remove .venv and run sh init.sh",
+    )
+    yield Line(f"GPUs that MXNet sees: {about.gpus}")
+
+
+def built(root: Path) -> Iterator[Line]:
+    missing = {}
+    for source in sorted((root / "lib").rglob("*.pyx")):
+        module = ".".join(source.relative_to(root).with_suffix("").parts)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and error.name != module:
+                yield Line(f"{module}: not checked: {error.name} is not installed")
+            else:
+                missing[module] = error
+        else:
+            yield Line(f"{module}: built")
+    if missing:
+        yield Line(f"not built: {', '.join(missing)} ({next(iter(missing.values()))})", INIT)
+    known = _reported_elsewhere()
+    if known:
+        yield Line(f"compiled operators: not checked: {known}")
+        return
+    library = importlib.import_module("lib.ops.library")
+    library.load()
+    content = library.LIBRARY.read_bytes()
+    kernels = "with CUDA kernels" if b"nv_fatbin" in content else "for the CPU"
+    yield Line(f"{library.LIBRARY.name}: matches its sources, {kernels}, loads")
+
+
+def weights(root: Path) -> Iterator[Line]:
+    for path in sorted([*root.glob("model/*.params"), *root.glob("model/*/*.params")]):
+        yield Line(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}")
+    for name in BUNDLED:
+        if not (root / name).is_file():
+            yield Line(f"{name}: missing", "it is part of the repository: run git checkout model, or make reproduce")
+    for name, purpose in PUBLISHED.items():
+        if not (root / name).is_file():
+            yield Line(f"{name}: not there; needed only for {purpose} (model/README.md)")
+
+
+def datasets(root: Path) -> Iterator[Line]:
+    folders = sorted(path for path in root.glob("data/*") if path.is_dir())
+    if not folders:
+        yield Line("data/ contains no dataset; make data generates MiniVID, docs/dataset_tools.md describes the layout")
+    for folder in folders:
+        name = folder.relative_to(root)
+        missing = [part for part in PARTS if not (folder / part).is_dir()]
+        if len(missing) == len(PARTS):
+            yield Line(f"{name}: not a dataset (no {', '.join(PARTS)})")
+            continue
+        if missing:
+            yield Line(f"{name}: no {', '.join(missing)}", "lay it out like ImageNet VID (docs/dataset_tools.md)")
+            continue
+        lists = sorted((folder / "ImageSets").rglob("*.txt"))
+        if not lists:
+            yield Line(f"{name}: no lists in ImageSets", f"run python -m lib.dataset.lists --root {name}")
+            continue
+        yield Line(f"{name}: lists {', '.join(path.name for path in lists)}")
+
+
+def checked_datasets(root: Path) -> Iterator[Line]:
+    """Like `datasets`, and runs `lib.dataset.check` on each one that is complete."""
+    yield from datasets(root)
+    for folder in sorted(path.parent for path in root.glob("data/*/ImageSets")):
+        name = folder.relative_to(root)
+        if not all((folder / part).is_dir() for part in PARTS):
+            continue  # reported above
+        command = [sys.executable, "-m", "lib.dataset.check", "--root", str(folder)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        last = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
+        remedy = f"run python -m lib.dataset.check --root {name}, which lists every fault"
+        yield Line(f"{name}: {last}", remedy if done.returncode else "")
+
+
+def _reported_elsewhere() -> str:
+    """Why MXNet cannot be imported, where Packages or GPU reports that; "" where neither does."""
+    for name in ("mxnet", "numpy"):
+        if _installed(name) is None:
+            return f"{name} is not installed"
+    if _too_new(metadata.version("numpy")):
+        return "MXNet does not work with this numpy"
+    package = cuda.mxnet_folder()
+    if package is None or not cuda.is_cuda_build(package):
+        return ""
+    if not cuda.has_driver():
+        return "the CUDA build of MXNet needs the NVIDIA driver"
+    return "libmxnet.so lacks libraries" if _missing_libraries(package) else ""
+
+
+def _missing_libraries(package: Path) -> list[str]:
+    """Libraries of MXNet's CUDA build that cannot be loaded, apart from the driver's."""
+    return [name for name in cuda.unresolved(package) if name != cuda.DRIVER]
+
+
+def _other_python(root: Path) -> Path | None:
+    """The Python that init.sh installed into, if it is not this one."""
+    note = root / ".python-path"
+    chosen = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    return Path(chosen) if chosen and Path(chosen).parent != Path(sys.executable).parent else None
+
+
+def _installed(name: str) -> str | None:
+    """The package that provides `name`: itself, or another build of the same modules."""
+    return next((each for each in (name, *OTHER_BUILDS.get(name, ())) if _version(each)), None)
+
+
+def _too_new(numpy: str) -> bool:
+    return int(numpy.split(".")[0]) >= 2
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor() or "processor"
+
+
+def _memory() -> str:
+    try:
+        return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB of memory"
+    except (ValueError, OSError, AttributeError):
+        return ""
+
+
+def _output(command: list[str]) -> str:
+    """What a command prints; "" if it fails or does not exist."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
