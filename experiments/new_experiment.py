@@ -1,4 +1,4 @@
-"""Writes the YAML files that train R-FCN and FGFA on a dataset of one's own, and says the commands to run.
+"""Writes the YAML files that train each method on your own dataset, and says the commands to run.
 
     python experiments/new_experiment.py --name mine --root data/mine
 
@@ -12,19 +12,22 @@ import argparse
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from lib.cli.setup import output_folder, start_logging
+from lib.cli.options import start_logging
 from lib.config import load_config, make_config
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, test_videos, train_entries, training_boxes, training_index
 from lib.errors import InputError, command
 from lib.files import replacing
+from lib.method import Files, Method
+from lib.methods import METHODS
+from lib.settings import output_folder
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +40,11 @@ ROUND = 32  # sides are a multiple of this
 
 @dataclass(frozen=True)
 class Network:
-    """Where a network's settings and weights come from, by method; steps of training, and whether sizes are fitted."""
+    """A size of network: which files of a method are the template, what training starts from (the method's own weights
+    where empty), GPUs, least number of steps, and whether sizes are fitted to the dataset."""
 
-    templates: dict[str, str]
-    weights: dict[str, str]
+    files: Callable[[Method], Files]
+    weights: str
     flow: str
     gpus: str
     steps: int
@@ -48,23 +52,10 @@ class Network:
 
 
 NETWORKS = {
-    "small": Network(
-        {
-            "rfcn": "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml",
-            "fgfa_rfcn": "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
-        },
-        {"rfcn": "model/minivid/rfcn-0000.params", "fgfa_rfcn": "model/minivid/fgfa-0000.params"},
-        "model/minivid/fgfa-0000.params",
-        "",
-        6000,
-        True,
-    ),
+    "small": Network(lambda method: method.bundled, "", "", "", 6000, True),
     "resnet101": Network(
-        {
-            "rfcn": "experiments/rfcn/cfgs/resnet_v1_101_imagenet_vid_rfcn_end2end_ohem.yaml",
-            "fgfa_rfcn": "experiments/fgfa_rfcn/cfgs/resnet_v1_101_flownet_imagenet_vid_rfcn_end2end_ohem.yaml",
-        },
-        dict.fromkeys(("rfcn", "fgfa_rfcn"), "model/pretrained_model/resnet_v1_101-0000.params"),
+        lambda method: method.published,
+        "model/pretrained_model/resnet_v1_101-0000.params",
         "model/pretrained_model/flownet-0000.params",
         "0",
         20000,
@@ -121,16 +112,16 @@ def fitted_anchors(facts: Facts, short: int, stride: int, usual: Sequence[float]
 
 
 def settings(
-    template: dict, method: str, name: str, root: Path, facts: Facts, network: Network, args: argparse.Namespace
+    template: dict, method: Method, name: str, root: Path, facts: Facts, network: Network, args: argparse.Namespace
 ) -> dict:
     """The YAML's content, from that of another dataset."""
     cfg = {**template, "gpus": args.gpus if args.gpus is not None else network.gpus}
     net, train, test = (dict(template[section]) for section in ("network", "TRAIN", "TEST"))
-    net["pretrained"], epoch = prefix_of(args.weights or network.weights[method])
+    net["pretrained"], epoch = prefix_of(args.weights or network.weights or method.bundled.weights)
     if epoch:
         net["pretrained_epoch"] = epoch
-    if method == "fgfa_rfcn":
-        net["pretrained_flow"], epoch = prefix_of(args.flow_weights or network.flow)
+    if "pretrained_flow" in method.schema.tree["network"]:
+        net["pretrained_flow"], epoch = prefix_of(args.flow_weights or network.flow or method.bundled.weights)
         if epoch:
             raise InputError(f"--flow-weights: epoch {epoch:04d}; the flow network's file must end in -0000.params")
     if network.fitted:
@@ -140,7 +131,7 @@ def settings(
     epoch_steps = math.ceil(2 * facts.images / devices)  # every image and its mirror image
     epochs = max(math.ceil((args.steps or network.steps) / epoch_steps), 1)
     train["FLIP"] = True
-    train.update(model_prefix=f"{method}_{name}", begin_epoch=0, end_epoch=epochs, lr_step=f"{0.7 * epochs:g}")
+    train.update(model_prefix=f"{method.name}_{name}", begin_epoch=0, end_epoch=epochs, lr_step=f"{0.7 * epochs:g}")
     test["test_epoch"] = epochs
     data = {
         "dataset": name,
@@ -190,10 +181,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--name", required=True, help="name of the experiment, in file names and output folders")
     add("--root", type=Path, required=True, help="the dataset's folder, say data/mine")
-    add("--method", choices=("rfcn", "fgfa_rfcn", "both"), default="both", help="which to write (default: both)")
+    add("--method", nargs="+", choices=tuple(METHODS), default=list(METHODS), help="which to write (default: all)")
     add("--network", choices=tuple(NETWORKS), default="small", help="small: trains on a CPU (default); resnet101: GPUs")
     add("--weights", metavar="FILE", help="weights that training starts from (default: the bundled ones)")
-    add("--flow-weights", metavar="FILE", help="FGFA: weights of the flow network to start from")
+    add("--flow-weights", metavar="FILE", help="weights of the flow network to start from")
     add("--steps", type=int, help="least number of training steps (default: 6000 small, 20000 resnet101)")
     add("--gpus", help="GPU numbers separated by commas, '' for the CPU")
     add("--out", type=Path, help="folder for the files (default: experiments/<method>/cfgs)")
@@ -204,41 +195,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.steps is not None and args.steps < 1:
         raise InputError(f"--steps {args.steps}: give a number from 1 on")
     network = NETWORKS[args.network]
-    methods = ("rfcn", "fgfa_rfcn") if args.method == "both" else (args.method,)
-    paths = {each: (args.out or Path("experiments", each, "cfgs")) / f"{args.name}_{each}.yaml" for each in methods}
+    methods = [METHODS[name] for name in dict.fromkeys(args.method)]
+    paths = {
+        each.name: (args.out or Path("experiments", each.name, "cfgs")) / f"{args.name}_{each.name}.yaml"
+        for each in methods
+    }
     for path in paths.values():
         if path.exists():
             raise InputError(f"{path}: is there already and is not overwritten; remove it or choose another --name")
     facts = facts_of(args.root, Path("output/cache"))
     contents = {}
     for method in methods:
-        template = Path(__file__).resolve().parents[1] / network.templates[method]
+        template = Path(__file__).resolve().parents[1] / network.files(method).cfg
         given = yaml.safe_load(template.read_text(encoding="utf-8"))
-        contents[method] = settings(given, method, args.name, args.root, facts, network, args)
-        make_config(contents[method])  # raises where an option makes no sense
-    for method, path in paths.items():
+        contents[method.name] = settings(given, method, args.name, args.root, facts, network, args)
+        make_config(contents[method.name], method.schema)  # raises where an option makes no sense
+    for method in methods:
+        path = paths[method.name]
         told = [
-            f"{args.name}: made by experiments/new_experiment.py from {network.templates[method]}.",
+            f"{args.name}: made by experiments/new_experiment.py from {network.files(method).cfg}.",
             f"{facts.classes} classes, {facts.images} training images with {len(facts.sides)} objects in {args.root}.",
         ]
-        write(path, contents[method], told)
+        write(path, contents[method.name], told)
         _tell(method, path)
 
 
-def _tell(method: str, path: Path) -> None:
+def _tell(method: Method, path: Path) -> None:
     """Logs what was chosen, and the commands."""
-    cfg = load_config(path)
+    cfg = load_config(path, schema=method.schema)
     epochs, scales = cfg.TRAIN.end_epoch, cfg.SCALES
     log.info("%s: input %d x %d, anchors %s, %d epochs", path, *scales, cfg.network.ANCHOR_SCALES, epochs)
     start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not start.is_file():
         log.warning("%s: not there yet; training starts from it (model/README.md)", start)
-    weights = output_folder(cfg, path, method, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
+    weights = output_folder(cfg, path, method.name, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
     log.info(
         "  train and test:  python experiments/%s/%s_end2end_train_test.py --cfg %s\n"
         "  test again:      python experiments/%s/%s_test.py --cfg %s\n"
         "  use it:          python %s/demo.py --cfg %s --weights %s --input my.mp4 --output out.mp4",
-        *(method, method, path, method, method, path, method, path, weights),
+        *(method.name, method.name, path, method.name, method.name, path, method.name, path, weights),
     )
 
 

@@ -1,19 +1,13 @@
-"""Measures the ranges inside FGFA's feature and flow networks that TEST.PRECISION int8 needs, on training clips.
-
-Writes them beside the weights: fgfa-0000.params -> fgfa-0000.int8.json.
-"""
+"""Measure the ranges that TEST.PRECISION int8 needs, and write them beside the weights."""
 
 from __future__ import annotations
 
-from fgfa_rfcn.demo import CFG, WEIGHTS
-from fgfa_rfcn.window import VideoDetector
-from lib.cli.calibrate import main_of
-from lib.errors import command
+from fgfa_rfcn.method import METHOD
+from lib.cli.calibrate import run_calibration
 
 
-@command
 def main(argv: list[str] | None = None) -> None:
-    main_of(argv, __doc__, cfg=CFG, weights=WEIGHTS, load=VideoDetector.load)
+    run_calibration(argv, METHOD)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,13 @@
-"""Detects objects like demo.py, ten frames at a time."""
+"""Detect objects like demo.py, ten frames at a time."""
 
 from __future__ import annotations
 
-from fgfa_rfcn.demo import CFG, WEIGHTS
-from fgfa_rfcn.evaluate import make_detector
-from lib.cli.demo import main_of, make_parser
-from lib.errors import command
-
-BATCH = 10
+from fgfa_rfcn.method import METHOD
+from lib.cli.demo import run_demo
 
 
-@command
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser(__doc__, cfg=CFG, weights=WEIGHTS).parse_args(argv)
-    main_of(args, "fgfa_rfcn", make_detector, BATCH)
+    run_demo(argv, METHOD, batch=10)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from easydict import EasyDict
 
-from fgfa_rfcn.evaluate import make_detector
-from fgfa_rfcn.window import Inside
+from fgfa_rfcn.window import Inside, VideoDetector
 from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
@@ -32,6 +31,7 @@ def explain(
     clip: Clip,
     positions: Sequence[int],
     folder: Path,
+    *,
     classes: ClassList,
     threshold: float,
     baseline: Detector,
@@ -43,7 +43,7 @@ def explain(
     `baseline`, which sees the frame alone, beside FGFA's. InputError: a position outside the clip.
     """
     seen: list[Inside] = []
-    detector = make_detector(cfg, weights, watch=seen.append)
+    detector = VideoDetector.load(cfg, weights, batch=1, watch=seen.append)
     reach, written = cfg.TEST.KEY_FRAME_INTERVAL, []
     for position in positions:
         if position < 0 or (clip.length is not None and position >= clip.length):

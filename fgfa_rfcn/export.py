@@ -1,33 +1,13 @@
-"""Writes FGFA's networks as ONNX files and compares each with MXNet in onnxruntime.
-
-features.onnx: data (N, 3, H, W), RGB minus mean -> features (N, C, h, w), embedding (N, E, h, w)
-flow.onnx:     current, other (N, 3, H, W) -> flow (N, 2, h, w) in feature cells, from current to other
-heads.onnx:    features (N, C, h, w), aggregated -> rpn_prob (N, 2A, h, w), rpn_deltas (N, 4A, h, w),
-               rfcn_cls (N, group^2 * classes, h, w), rfcn_bbox (N, group^2 * 8, h, w)
-
-N, H and W are free. Not in the files: aggregation along the flow, proposals, position-sensitive pooling (ONNX has no
-operators for these two) and NMS. They remain for the caller; docs/weights.md shows a frame's whole way.
-"""
+"""Write the networks as ONNX files, each compared with MXNet in onnxruntime."""
 
 from __future__ import annotations
 
-from fgfa_rfcn.demo import CFG, WEIGHTS
-from fgfa_rfcn.network import export_parts, read_parameters
-from lib.cli.export import main_of
-from lib.errors import command
+from fgfa_rfcn.method import METHOD
+from lib.cli.export import run_export
 
 
-@command
 def main(argv: list[str] | None = None) -> None:
-    main_of(
-        argv,
-        __doc__,
-        cfg=CFG,
-        weights=WEIGHTS,
-        out="output/onnx/fgfa_rfcn",
-        parts=export_parts,
-        read=read_parameters,
-    )
+    run_export(argv, METHOD)
 
 
 if __name__ == "__main__":

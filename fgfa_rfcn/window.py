@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from easydict import EasyDict
 
-from fgfa_rfcn.network import (
-    aggregation_symbol,
-    feature_symbol,
-    flow_symbol,
-    image_symbol,
-    read_parameters,
-    window_frames,
-)
-from lib.backends.mxnet.precision import Precision, precision_of
-from lib.backends.mxnet.runtime import Forward, device
+from fgfa_rfcn import network
+from fgfa_rfcn.settings import SCHEMA
+from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Precision
 from lib.bbox.detections import Detections
 from lib.errors import InputError
 from lib.inference.detect import Picture, batch_detections, chunks, picture
-from lib.inference.pretrained import read_pretrained
+from lib.inference.detector import Detector
 from lib.nets.flownet import for_convolutions
 
 
@@ -39,79 +31,46 @@ class Inside(NamedTuple):
     weights: np.ndarray
 
 
-class VideoDetector:
+class VideoDetector(Detector):
     """Detects objects in a clip, each frame aggregated with the frames around it.
 
     Calling it with the frames of one clip (BGR uint8, any number from 1 up, one size) gives an iterator of Detections,
     one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
     through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
     input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. Clips come one
-    after another: RuntimeError where one goes on after the next has begun. watch: called with what went on inside,
-    frame by frame. names: of the classes 1..C; detections then know theirs. precision: of the feature and the flow
-    network; float32 if None.
+    after another: RuntimeError where one goes on after the next has begun. watch: called with an `Inside` for each
+    frame.
     """
+
+    schema = SCHEMA
+    parts = staticmethod(network.parts)
 
     def __init__(
         self,
-        context,
-        args: Mapping,
-        auxs: Mapping,
+        *,
         cfg: EasyDict,
+        args: Arrays,
+        auxs: Arrays,
+        backend: Backend,
+        device: Device,
+        precision: Precision,
         batch: int = 1,
         watch: Callable[[Inside], None] | None = None,
-        names: Sequence[str] = (),
-        precision: Precision | None = None,
+        class_names: Sequence[str] = (),
     ):
-        make = (precision or Precision()).network
-        self._features = make("features", feature_symbol(cfg), context, args, auxs)
-        self._image = Forward(image_symbol(cfg), context, {}, {})
+        self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
+        self._image = backend.network(lambda F: network.image(F, cfg), device, {}, {})
         self._flow = None
         if cfg.TEST.WARP:
-            self._flow = make("flow", flow_symbol(cfg), context, for_convolutions(args), auxs)
-        self._aggregation = Forward(aggregation_symbol(cfg, batch, explain=watch is not None), context, args, auxs)
-        self._cfg, self._batch, self._watch, self._names = cfg, batch, watch, names
+            flow_args = for_convolutions(args)
+            self._flow = precision.network("flow", lambda F: network.flow_of_pairs(F, cfg), device, flow_args, auxs)
+        self._aggregation = backend.network(
+            lambda F: network.aggregation(F, cfg, batch, explain=watch is not None), device, args, auxs
+        )
+        self._cfg, self._batch, self._watch, self._class_names = cfg, batch, watch, tuple(class_names)
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
         self._slots = self._before + self._after + 2 * batch - 1
-
-    @classmethod
-    def load(
-        cls,
-        cfg: EasyDict,
-        weights: str | Path,
-        worker: int = 0,
-        batch: int = 1,
-        watch: Callable[[Inside], None] | None = None,
-        names: Sequence[str] = (),
-        precision: Precision | None = None,
-    ) -> VideoDetector:
-        """From settings and a weights file, on the device that is the turn of `worker`.
-
-        precision: what TEST.PRECISION says if None. InputError: no such weights, weights of another network, or a
-        precision that cannot be had.
-        """
-        args, auxs = read_parameters(cfg, weights)
-        precision = precision or precision_of(cfg.TEST.PRECISION, weights)
-        return cls(device(cfg.gpus, worker), args, auxs, cfg, batch, watch, names, precision)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        where: str | Path,
-        *,
-        gpu: int | None = None,
-        batch: int = 1,
-        settings: Sequence[str] = (),
-        watch: Callable[[Inside], None] | None = None,
-    ) -> VideoDetector:
-        """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
-
-        gpu: its number, None for the CPU. settings: texts such as `TEST.KEY_FRAME_INTERVAL=5`, which win over the YAML.
-        watch: see the class. Detections know the names of their classes. InputError: a file is missing, or the files
-        do not fit together.
-        """
-        cfg, weights, classes = read_pretrained(where, settings, gpu)
-        return cls.load(cfg, weights, batch=batch, watch=watch, names=classes.names)
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out
@@ -125,8 +84,7 @@ class VideoDetector:
             if ring is None:
                 ring = self._ring(size, kept)
             for name, values in kept.items():
-                for row in range(len(chunk)):
-                    ring[name][(count + row) % self._slots] = values[row]
+                ring[name].write([(count + row) % self._slots for row in range(len(chunk))], values)
             im_info = chunk[0].im_info
             count += len(chunk)
             while count - self._after - done >= self._batch:
@@ -143,8 +101,8 @@ class VideoDetector:
         if self._clip is not clip:
             raise RuntimeError("another clip was begun before this one ended; end it first, or take two detectors")
 
-    def _kept(self, chunk: list[Picture], count: int, size: tuple) -> dict:
-        """What the ring keeps of new frames, as arrays of the device. size: of every frame of the clip."""
+    def _kept(self, chunk: list[Picture], count: int, size: tuple) -> dict[str, Array]:
+        """What the ring keeps of new frames, on the device. size: of every frame of the clip."""
         for row, item in enumerate(chunk):
             if item.data.shape != size:
                 raise InputError(
@@ -155,24 +113,27 @@ class VideoDetector:
         networks = {"feat_cache": self._features, **({"image_cache": self._image} if self._flow else {})}
         return {name: next(iter(network(data=data).values())) for name, network in networks.items()}
 
-    def _ring(self, size: tuple, kept: Mapping) -> dict:
+    def _ring(self, size: tuple, kept: Mapping[str, Array]) -> dict[str, Buffer]:
         """The caches that the networks read, to be written slot by slot."""
         caches = {name: (self._slots, *values.shape[1:]) for name, values in kept.items()}
-        frames, stride = window_frames(self._cfg), self._cfg.network.RCNN_FEAT_STRIDE
+        frames, stride = network.window_frames(self._cfg), self._cfg.network.RCNN_FEAT_STRIDE
         cells = [-(-side // stride) for side in size[2:]]
-        ring = self._aggregation.inputs(
-            im_info=(self._batch, 3),
-            order=(self._batch, frames),
-            flow=(self._batch * frames, 2, *cells),
-            feat_cache=caches["feat_cache"],
+        ring = dict(
+            self._aggregation.buffers(
+                im_info=(self._batch, 3),
+                order=(self._batch, frames),
+                flow=(self._batch * frames, 2, *cells),
+                feat_cache=caches["feat_cache"],
+            )
         )
-        ring["flow"][:] = 0  # and stays so without a flow network
+        pairs, *_ = ring["flow"].shape
+        ring["flow"].write(range(pairs), np.zeros(ring["flow"].shape, np.float32))  # as it stays without a flow network
         if self._flow:
-            pairs = (pairs_at_once(self._batch * frames),)
-            ring.update(self._flow.inputs(image_cache=caches["image_cache"], current=pairs, other=pairs))
+            step = (pairs_at_once(pairs),)
+            ring.update(self._flow.buffers(image_cache=caches["image_cache"], current=step, other=step))
         return ring
 
-    def _detect(self, ring: dict, indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
+    def _detect(self, ring: Mapping[str, Buffer], indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
         """Detections of the frames `indices`; a short batch at the end of a clip is filled up with its last frame."""
         centres = np.array([*indices, *[indices[-1]] * (self._batch - len(indices))])
         offsets = np.arange(-self._before, self._after + 1)
@@ -183,19 +144,21 @@ class VideoDetector:
         im_infos = np.repeat(im_info, self._batch, axis=0)
         outputs = self._aggregation(order=order, im_info=im_infos)
         if self._watch:
-            motion = ring["flow"].asnumpy().reshape(*windows.shape, *ring["flow"].shape[1:])
+            motion = np.asarray(ring["flow"]).reshape(*windows.shape, *ring["flow"].shape[1:])
             for row, centre in enumerate(indices):
-                self._watch(Inside(centre, windows[row], motion[row], outputs[f"weights{row}_output"].asnumpy()[:, 0]))
-        return batch_detections(outputs, im_infos, self._cfg.TEST, self._names)[: len(indices)]
+                weights = np.asarray(outputs[f"weights{row}"])[:, 0]
+                self._watch(Inside(centre, windows[row], motion[row], weights))
+        return batch_detections(outputs, im_infos, self._cfg.TEST, self._class_names)[: len(indices)]
 
-    def _flow_into(self, field, current: np.ndarray, other: np.ndarray) -> None:
+    def _flow_into(self, field: Buffer, current: np.ndarray, other: np.ndarray) -> None:
         """Flow (P, 2, h, w) between slots (P,) of the ring, some pairs at a time so that little memory is enough."""
         step = pairs_at_once(len(other))
         for start in range(0, len(other), step):
             # The last step looks back at pairs that are done, to be as long as the others.
-            span = slice(max(0, min(start, len(other) - step)), start + step)
-            (found,) = self._flow(current=current[span], other=other[span]).values()
-            field[span] = found
+            first = max(0, min(start, len(other) - step))
+            span = slice(first, first + step)
+            found = self._flow(current=current[span], other=other[span])["flow"]
+            field.write(range(first, first + step), found)
 
 
 def pairs_at_once(pairs: int) -> int:

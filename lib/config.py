@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from easydict import EasyDict
 
-from lib.defaults import TREE, Key
+from lib.defaults import TREE, Key, Tree
 from lib.errors import InputError, nearest, read_text
 
-# How many numbers a list must have.
-_LENGTHS = {
-    **dict.fromkeys(("network.UNITS", "network.WIDTHS", "network.STRIDES", "network.DILATIONS"), 4),
-    **dict.fromkeys(("network.EMBED_DIMS", "network.PIXEL_MEANS"), 3),
-    **dict.fromkeys(("network.ANCHOR_MEANS", "network.ANCHOR_STDS"), 4),
-    **dict.fromkeys(("TRAIN.BBOX_MEANS", "TRAIN.BBOX_STDS", "TRAIN.BBOX_WEIGHTS", "TRAIN.RPN_BBOX_WEIGHTS"), 4),
-}
+Rule = tuple[str, bool]  # what is wrong, whether all is well
 
-# Numbers, alone or in lists, that nothing can be made of unless they are greater than 0.
-_POSITIVE = {
-    "": ("SCALES",),
-    "network": (
-        *("UNITS", "WIDTHS", "STRIDES", "DILATIONS", "STEM", "FEAT_DIM", "FEAT_DILATION", "PSROI_SIZE", "EMBED_DIMS"),
-        *("FLOW_ENCODER", "FLOW_DECODER", "ANCHOR_SCALES", "ANCHOR_RATIOS", "ANCHOR_STDS"),
-    ),
-    "TRAIN": ("lr", "BATCH_ROIS_OHEM", "RPN_BATCH_SIZE", "BBOX_STDS"),
-    "TEST": ("BATCH_IMAGES",),
-}
+
+@dataclass(frozen=True)
+class Schema:
+    """The settings that a YAML file may hold.
+
+    tree: keys and sections. rules: (cfg) -> what must hold between the values. derive: fills in values that follow
+    from others. whole: whether other keys are errors; without a method at hand, its keys are ignored.
+    """
+
+    tree: Tree
+    rules: Callable[[EasyDict], Sequence[Rule]] = lambda cfg: ()
+    derive: Callable[[EasyDict], None] = lambda cfg: None
+    whole: bool = True
+
+    def extended(self, *trees: Tree, **changes: Any) -> Schema:
+        """This schema with the keys of other trees."""
+        return replace(self, tree=functools.reduce(joined, trees, self.tree), **changes)
+
+
+def joined(first: Tree, second: Tree) -> Tree:
+    """The keys of both trees."""
+    result = {**first, **second}
+    for name in set(first) & set(second):
+        if isinstance(first[name], Key) or isinstance(second[name], Key):
+            raise ValueError(f"settings key {name} is defined twice")
+        result[name] = joined(first[name], second[name])
+    return result
+
+
+COMMON = Schema(TREE, whole=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,8 +63,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
+def load_config(path: str | Path, overrides: Sequence[str] = (), schema: Schema = COMMON) -> EasyDict:
     """Settings of a YAML file over the defaults; overrides are `KEY.PATH=VALUE` texts that win over the file.
+
+    schema: that of the method (`METHOD.schema`); without it, only the keys that all methods share are read.
 
     Raises InputError, naming file and key: no such file, broken YAML, unknown key (with the nearest valid one), wrong
     type, values that contradict each other.
@@ -66,7 +84,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
         given = given if given is not None else {}
         for text in overrides if isinstance(given, dict) else ():
             _override(given, text)
-        return make_config(given)
+        return make_config(given, schema)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -87,43 +105,44 @@ def _override(given: dict[str, Any], text: str) -> None:
         raise InputError(f"--set {text!r}: {value!r} is not a YAML value") from None
 
 
-def make_config(given: dict[str, Any]) -> EasyDict:
+def make_config(given: dict[str, Any], schema: Schema = COMMON) -> EasyDict:
     """Settings `given` as a nested dict over the defaults, checked as by `load_config`."""
-    merged = _merge(given, TREE, "")
-    cfg = EasyDict(merged)
-    _check_numbers(cfg)
+    cfg = EasyDict(_merge(given, schema.tree, "", schema))
     _derive(cfg)
-    _check(cfg)
+    schema.derive(cfg)
+    for message, holds in (*_rules(cfg), *schema.rules(cfg)):
+        if not holds:
+            raise InputError(message)
     return cfg
 
 
-def _merge(given: Any, tree: dict[str, Any], where: str) -> dict[str, Any]:
+def _merge(given: Any, tree: Tree, where: str, schema: Schema) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise InputError(f"{where.rstrip('.') or 'the file'} must hold `key: value` lines, not {given!r}")
-    for name in given:
+    for name in given if schema.whole else ():
         if name not in tree:
-            raise InputError(f"unknown key {where}{name}{_hint(str(name), where, tree)}")
+            raise InputError(f"unknown key {where}{name}{_hint(str(name), where, tree, schema.tree)}")
     result = {}
     for name, node in tree.items():
         key = f"{where}{name}"
         if isinstance(node, Key):
             result[name] = _leaf(given[name], node, key) if name in given else copy.deepcopy(node.default)
         else:
-            result[name] = _merge(given.get(name, {}), node, f"{key}.")
+            result[name] = _merge(given.get(name, {}), node, f"{key}.", schema)
     return result
 
 
-def _hint(name: str, where: str, tree: dict[str, Any]) -> str:
+def _hint(name: str, where: str, tree: Tree, whole: Tree) -> str:
     close = nearest(name, tree)
     if close:
         return f"; did you mean {where}{close}?"
-    elsewhere = [key for key, _ in leaves() if key.split(".")[-1].lower() == name.lower()]
+    elsewhere = [key for key, _ in leaves(whole) if key.split(".")[-1].lower() == name.lower()]
     if elsewhere:
         return f"; did you mean {elsewhere[0]}?"
     return f"; valid here: {', '.join(sorted(tree))}"
 
 
-def leaves(tree: dict[str, Any] = TREE, where: str = "") -> Iterator[tuple[str, Key]]:
+def leaves(tree: Tree, where: str = "") -> Iterator[tuple[str, Key]]:
     """All keys as (path, Key), the path with dots."""
     for name, node in tree.items():
         if isinstance(node, Key):
@@ -162,6 +181,14 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
     if key.choices and value not in key.choices:
         allowed = " or ".join(repr(choice) for choice in key.choices)
         raise InputError(f"{path} must be {allowed}, not {value!r}")
+    if key.length is not None and len(value) != key.length:
+        raise InputError(f"{path} must have {key.length} numbers, not {len(value)}")
+    if key.positive:
+        numbers = value if isinstance(value, list) else [value]
+        if not numbers:
+            raise InputError(f"{path} must not be empty")
+        if min(numbers) <= 0:
+            raise InputError(f"{path} must be greater than 0, not {value}")
     return value
 
 
@@ -186,56 +213,29 @@ def kind(default: Any) -> str:
     return names[type(default)]
 
 
-def _check_numbers(cfg: EasyDict) -> None:
-    """Each by itself: lengths of lists, and what must be greater than 0."""
-    for path, length in _LENGTHS.items():
-        section, name = path.split(".")
-        if len(cfg[section][name]) != length:
-            raise InputError(f"{path} must have {length} numbers, not {len(cfg[section][name])}")
-    for section, names in _POSITIVE.items():
-        for name in names:
-            path = f"{section}.{name}".lstrip(".")
-            value = (cfg[section] if section else cfg)[name]
-            numbers = value if isinstance(value, list) else [value]
-            if not numbers:
-                raise InputError(f"{path} must not be empty")
-            if min(numbers) <= 0:
-                raise InputError(f"{path} must be greater than 0, not {value}")
-
-
 def _derive(cfg: EasyDict) -> None:
     """Values that follow from others; one that is given and differs is an error."""
     net = cfg.network
-    _derived(net, "NUM_ANCHORS", len(net.ANCHOR_SCALES) * len(net.ANCHOR_RATIOS), "ANCHOR_SCALES x ANCHOR_RATIOS")
-    _derived(net, "FGFA_FEAT_DIM", net.FEAT_DIM + net.EMBED_DIMS[-1], "FEAT_DIM + the last of EMBED_DIMS")
+    derive(net, "NUM_ANCHORS", len(net.ANCHOR_SCALES) * len(net.ANCHOR_RATIOS), "ANCHOR_SCALES x ANCHOR_RATIOS")
 
 
-def _derived(section: EasyDict, name: str, value: int, source: str) -> None:
+def derive(section: EasyDict, name: str, value: int, source: str) -> None:
+    """Sets network.<name>. Raises InputError where the settings give another value than 0, which stands for it."""
     if section[name] not in (0, value):
         raise InputError(f"network.{name} is {section[name]}, but {source} give {value}; leave it out")
     section[name] = value
 
 
-def _check(cfg: EasyDict) -> None:
+def _rules(cfg: EasyDict) -> Sequence[Rule]:
     net, train, test = cfg.network, cfg.TRAIN, cfg.TEST
     stride = 4 * math.prod(net.STRIDES)
-    rules = [
+    return [
         ("SCALES must be [short side, long side], short no longer than long", _pair(cfg.SCALES)),
         (f"network.RPN_FEAT_STRIDE is {net.RPN_FEAT_STRIDE}, but STRIDES give {stride}", net.RPN_FEAT_STRIDE == stride),
         ("network.RCNN_FEAT_STRIDE must equal network.RPN_FEAT_STRIDE", net.RCNN_FEAT_STRIDE == net.RPN_FEAT_STRIDE),
         ("network.FEAT_DIM must be even", net.FEAT_DIM % 2 == 0),
         ("network.ANCHOR_MEANS other than zeros are not supported", not any(net.ANCHOR_MEANS)),
-        (
-            f"network.FLOW_DECODER must have {len(net.FLOW_ENCODER) - 2} numbers, two fewer than FLOW_ENCODER",
-            len(net.FLOW_DECODER) == len(net.FLOW_ENCODER) - 2,
-        ),
-        (
-            f"network.FLOW_POOL_INPUT and FLOW_POOL_OUTPUT give flow of stride "
-            f"{4 << net.FLOW_POOL_INPUT << net.FLOW_POOL_OUTPUT}, but the features have {stride}",
-            4 << net.FLOW_POOL_INPUT << net.FLOW_POOL_OUTPUT == stride,
-        ),
         ("TRAIN.end_epoch must be greater than TRAIN.begin_epoch", train.end_epoch > train.begin_epoch >= 0),
-        ("TRAIN.MIN_OFFSET must be less than TRAIN.MAX_OFFSET", train.MIN_OFFSET < train.MAX_OFFSET),
         (
             "TRAIN.RPN_NEGATIVE_OVERLAP must not exceed TRAIN.RPN_POSITIVE_OVERLAP",
             train.RPN_NEGATIVE_OVERLAP <= train.RPN_POSITIVE_OVERLAP,
@@ -243,16 +243,12 @@ def _check(cfg: EasyDict) -> None:
         ("TRAIN.lr_step must be numbers separated by commas", _numbers(train.lr_step)),
         ("TRAIN.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(train)),
         ("TEST.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(test)),
-        ("TEST.KEY_FRAME_INTERVAL must be 0 or more", test.KEY_FRAME_INTERVAL >= 0),
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
         (
             "gpus must be numbers separated by commas, or empty",
             all(g.strip().isdigit() for g in cfg.gpus.split(",") if cfg.gpus),
         ),
     ]
-    for message, holds in rules:
-        if not holds:
-            raise InputError(message)
 
 
 def _pair(scales: list) -> bool:

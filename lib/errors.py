@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 
 class InputError(Exception):
@@ -31,12 +32,12 @@ def read_text(path: str | os.PathLike, advice: str, problem: str = "cannot be re
 
 
 def command(main: Callable[..., None]) -> Callable[..., None]:
-    """Wraps an entry script's `main`: an `InputError` becomes one line on stderr and exit status 2."""
+    """Wraps an entry script's `main(argv=None, ...)`: an `InputError` becomes one line on stderr and exit status 2."""
 
     @functools.wraps(main)
-    def wrapped(argv: list[str] | None = None) -> None:
+    def wrapped(argv: list[str] | None = None, *args: Any, **options: Any) -> None:
         try:
-            main(argv)
+            main(argv, *args, **options)
         except InputError as error:
             sys.stderr.write(f"error: {error}\n")
             sys.exit(2)

@@ -1,19 +1,13 @@
-"""Detects objects like demo.py, ten frames at a time."""
+"""Detect objects like demo.py, ten frames at a time."""
 
 from __future__ import annotations
 
-from lib.cli.demo import main_of, make_parser
-from lib.errors import command
-from rfcn.demo import CFG, WEIGHTS
-from rfcn.evaluate import make_detector
-
-BATCH = 10
+from lib.cli.demo import run_demo
+from rfcn.method import METHOD
 
 
-@command
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser(__doc__, cfg=CFG, weights=WEIGHTS).parse_args(argv)
-    main_of(args, "rfcn", make_detector, BATCH)
+    run_demo(argv, METHOD, batch=10)
 
 
 if __name__ == "__main__":

@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 from easydict import EasyDict
 
-from lib.backends.mxnet.precision import Precision, precision_of
-from lib.backends.mxnet.runtime import Forward, device
-from lib.inference import detect
-from lib.inference.pretrained import read_pretrained
-from rfcn.network import feature_symbol, head_symbol, read_parameters
+from lib.backends.base import Arrays, Backend, Device, Precision
+from lib.bbox.detections import Detections
+from lib.inference.detect import batch_detections, same_size
+from lib.inference.detector import Detector
+from rfcn import network
+from rfcn.settings import SCHEMA
 
 
-class FrameDetector(detect.FrameDetector):
-    """`lib.inference.detect.FrameDetector` on R-FCN."""
+class FrameDetector(Detector):
+    """Detects objects in each frame by itself, `batch` frames of one size at a time.
 
-    @classmethod
-    def load(
-        cls,
+    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order. It has nothing to
+    `watch`.
+    """
+
+    schema = SCHEMA
+    parts = staticmethod(network.parts)
+
+    def __init__(
+        self,
+        *,
         cfg: EasyDict,
-        weights: str | Path,
-        worker: int = 0,
-        batch: int | None = None,
-        names: Sequence[str] = (),
-        precision: Precision | None = None,
-    ) -> FrameDetector:
-        """From settings and a weights file, on the device that is the turn of `worker`.
+        args: Arrays,
+        auxs: Arrays,
+        backend: Backend,
+        device: Device,
+        precision: Precision,
+        batch: int = 1,
+        watch: Callable[[Any], None] | None = None,
+        class_names: Sequence[str] = (),
+    ):
+        self._cfg, self._batch, self._class_names = cfg, batch, tuple(class_names)
+        self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
+        self._heads = backend.network(lambda F: network.heads(F, cfg), device, args, auxs)
 
-        precision: of the feature network; what TEST.PRECISION says if None. InputError: no such weights, weights of
-        another network, or a precision that cannot be had.
-        """
-        args, auxs = read_parameters(cfg, weights)
-        context, precision = device(cfg.gpus, worker), precision or precision_of(cfg.TEST.PRECISION, weights)
-        features = precision.network("features", feature_symbol(cfg), context, args, auxs)
-        heads = Forward(head_symbol(cfg), context, args, auxs)
-
-        def forward(data, im_info):
-            (maps,) = features(data=data).values()
-            return heads(features=maps, im_info=im_info)
-
-        return cls(forward, cfg, batch or cfg.TEST.BATCH_IMAGES, names)
-
-    @classmethod
-    def from_pretrained(
-        cls, where: str | Path, *, gpu: int | None = None, batch: int | None = None, settings: Sequence[str] = ()
-    ) -> FrameDetector:
-        """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
-
-        gpu: its number, None for the CPU. settings: texts such as `TEST.NMS=0.5`, which win over the YAML.
-        Detections know the names of their classes. InputError: a file is missing, or the files do not fit together.
-        """
-        cfg, weights, classes = read_pretrained(where, settings, gpu)
-        return cls.load(cfg, weights, batch=batch, names=classes.names)
+    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
+        for pictures in same_size(frames, self._batch, self._cfg):
+            im_infos = np.concatenate([item.im_info for item in pictures])
+            features = self._features(data=np.concatenate([item.data for item in pictures]))["features"]
+            outputs = self._heads(features=features, im_info=im_infos)
+            yield from batch_detections(outputs, im_infos, self._cfg.TEST, self._class_names)

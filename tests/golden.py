@@ -9,7 +9,7 @@ from lib.bbox.detections import Detections
 
 def close(found, expected, tolerance: float) -> None:
     """Fails unless the largest difference is at most `tolerance` times the largest expected absolute value."""
-    found = np.asarray(found.asnumpy() if hasattr(found, "asnumpy") else found)
+    found = found.asnumpy() if hasattr(found, "asnumpy") else np.asarray(found)
     assert found.shape == expected.shape
     difference = np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max()
     assert difference <= tolerance, f"{difference:.2e} of the largest value"

@@ -10,13 +10,11 @@ import pytest
 import yaml
 from easydict import EasyDict
 
-import rfcn.network
-from fgfa_rfcn.network import train_symbol as fgfa_train_symbol
+from lib.backends.mxnet.backend import MXNet
 from lib.config import make_config
+from lib.methods import METHODS
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
-from lib.training.checkpoints import save_params
-from lib.training.train import NEW_LAYERS
 from tests import recipe
 
 ROOT = Path(__file__).parents[1]
@@ -62,8 +60,18 @@ def nested(**changes: dict) -> dict:
     return {name: dict(values) if isinstance(values, dict) else values for name, values in changed.items()}
 
 
-def settings(**changes: dict) -> EasyDict:
-    return make_config(nested(**changes))
+def settings(method: str = "fgfa_rfcn", **changes: dict) -> EasyDict:
+    return make_config(nested(**changes), METHODS[method].schema)
+
+
+def load(cfg: EasyDict, args: dict, auxs: dict, method: str = "fgfa_rfcn", **options):
+    """A method's detector on the CPU, by these parameters."""
+    backend = options.pop("backend", None) or MXNet(cfg.network.OPERATORS)
+    (device,) = backend.devices("")
+    precision = options.pop("precision", None) or backend.precision("float32", "")
+    return METHODS[method].detector(
+        cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, **{"batch": 1, **options}
+    )
 
 
 def inputs(cfg: EasyDict, height: int = 48, width: int = 64, frames: tuple = ("data",)) -> dict:
@@ -86,12 +94,9 @@ def inputs(cfg: EasyDict, height: int = 48, width: int = 64, frames: tuple = ("d
 def weights(cfg: EasyDict, method: str = "fgfa_rfcn") -> tuple[dict, dict]:
     """(args, auxs) by the recipe of the golden figures, whose outputs are lively; FGFA's include R-FCN's."""
     frames = {"rfcn": ("data",), "fgfa_rfcn": ("data", "data_bef", "data_aft")}[method]
-    symbol = {"rfcn": rfcn.network.train_symbol, "fgfa_rfcn": fgfa_train_symbol}[method](cfg)
     shapes = {name: value.shape for name, value in inputs(cfg, frames=frames).items()}
-    return tuple(
-        {name: recipe.weights(name, shape) for name, shape in part.items()}
-        for part in params.shapes_of(symbol, **shapes)
-    )
+    wanted = MXNet(cfg.network.OPERATORS).shapes(lambda F: METHODS[method].losses(F, cfg), **shapes)
+    return tuple({name: recipe.weights(name, shape) for name, shape in part.items()} for part in wanted)
 
 
 def clip(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[np.ndarray]:
@@ -136,10 +141,11 @@ def write_experiment(folder: Path, dataset: Path, method: str = "rfcn", **change
     values["TEST"] = {**values["TEST"], **test, **changes.get("TEST", {})}
     path = folder / f"{method}.yaml"
     path.write_text(yaml.safe_dump(values))
-    args, auxs = weights(make_config(values), method)
+    args, auxs = weights(make_config(values, METHODS[method].schema), method)
     flow = {name: value for name, value in args.items() if is_flow_layer(name)}
-    backbone = {name: value for name, value in args.items() if not name.startswith(NEW_LAYERS) and name not in flow}
-    save_params(folder / "backbone-0000.params", backbone, auxs)
+    new = tuple(METHODS[method].new_layers)
+    backbone = {name: value for name, value in args.items() if not name.startswith(new) and name not in flow}
+    params.save(folder / "backbone-0000.params", backbone, auxs)
     if flow:
-        save_params(folder / "flow-0000.params", flow, {})
+        params.save(folder / "flow-0000.params", flow, {})
     return path

@@ -1,15 +1,13 @@
-"""Tests FGFA on the videos of the test list: detections, and mean average precision."""
+"""Test on the videos of the test list: detections, and mean average precision."""
 
 from __future__ import annotations
 
-from fgfa_rfcn.evaluate import evaluate
+from fgfa_rfcn.method import METHOD
 from lib.cli.experiment import test_only
-from lib.errors import command
 
 
-@command
 def main(argv: list[str] | None = None) -> None:
-    test_only(argv, __doc__, "fgfa_rfcn", evaluate)
+    test_only(argv, METHOD)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import json
 import logging
 from pathlib import Path
 
-from lib.cli.setup import add_settings, begin
+from lib.cli.options import add_settings, begin
 from lib.errors import command
 from lib.files import replacing
+from lib.methods import method_of
 from lib.minivid.pretrain_flow import flow_errors
 from lib.nets.params import load
 
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sharp", action="store_true", help="on frames without blur, noise and low contrast")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set)
+    cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")
     errors = flow_errors(cfg, load(weights)[0], degraded=not args.sharp)
     log.info("%s: end-point error on moving objects, in feature cells", weights)

@@ -9,8 +9,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from lib.cli.setup import add_settings, begin
+from lib.cli.options import add_settings, begin
+from lib.cli.signals import log_file, stop_requested
 from lib.errors import command
+from lib.methods import method_of
 from lib.minivid.pretrain_backbone import train_backbone
 from lib.minivid.pretrain_flow import train_flow
 
@@ -25,17 +27,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
     parser.add_argument("--again", action="store_true", help="train anew even if the weights are there")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set)
+    cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     prefix = Path(cfg.network.pretrained if args.stage == "backbone" else cfg.network.pretrained_flow)
     path = prefix.with_name(f"{prefix.name}-0000.params")
     if path.exists() and not args.again:
         log.info("%s is there already; --again trains it anew", path)
         return
-    if args.stage == "backbone":
-        path = train_backbone(cfg, prefix)
-    else:
-        path = train_flow(cfg, prefix)
+    train = train_backbone if args.stage == "backbone" else train_flow
+    with log_file(prefix.parent / "training" / "train.log"), stop_requested() as stopped:
+        path = train(cfg, prefix, stopped)
     log.info("wrote %s", path)
 
 

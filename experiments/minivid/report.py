@@ -11,7 +11,7 @@ from pathlib import Path
 
 import matplotlib
 
-from lib.cli.setup import start_logging
+from lib.cli.options import start_logging
 from lib.errors import InputError, command
 from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation

@@ -15,26 +15,25 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.backends.mxnet.precision import ranges_path
-from lib.cli.setup import start_logging
+from lib.backends.base import ranges_path
+from lib.cli.options import start_logging
 from lib.config import load_config
 from lib.errors import InputError, command
 from lib.inference.evaluate import already_done
+from lib.methods import METHODS
 
 log = logging.getLogger(__name__)
 
-RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
-FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
-CFGS = {"rfcn": RFCN, "fgfa_rfcn": FGFA}
-SHORT = {"rfcn": "rfcn", "fgfa_rfcn": "fgfa"}  # how weights and results are called
+CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
+RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
 RESULTS = Path("output/minivid/results")
 WINDOWS = (5, 2, 1, 0)  # K to test with beside 9, which training ends with
 
 
 class Test(NamedTuple):
-    """What results of a test come from: a YAML file, settings over it, weights."""
+    """What results of a test come from: a method, settings over its YAML file, weights."""
 
-    cfg: str
+    method: str
     settings: list[str]
     weights: Path
 
@@ -59,12 +58,18 @@ class Step(NamedTuple):
             return self.leaves.stat().st_mtime >= self.made_from.stat().st_mtime
         if self.test is None:
             return True
-        cfg = load_config(self.test.cfg, self.test.settings)
+        method = METHODS[self.test.method]
+        cfg = load_config(method.bundled.cfg, self.test.settings, method.schema)
         return already_done(self.leaves.parent, cfg, self.test.weights)
 
 
 def _weights(method: str, name: str) -> Path:
-    return Path("output", method, "MiniVID", name, f"VID_train_15frames/{SHORT[method]}_minivid-0001.params")
+    return Path("output", method, "MiniVID", name, f"VID_train_15frames/{_short(method)}_minivid-0001.params")
+
+
+def _short(method: str) -> str:
+    """How the weights and results of a method are called."""
+    return Path(METHODS[method].bundled.weights).name.removesuffix("-0000.params")
 
 
 WEIGHTS = {method: _weights(method, Path(cfg).stem) for method, cfg in CFGS.items()}
@@ -88,7 +93,8 @@ def steps() -> list[Step]:
         plan.append(_test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
         plan.append(_test("fgfa_rfcn", f"nowarp_k{reach}", unwarped, window, "TEST.WARP=false"))
     plan.append(_test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
-    for method, name in SHORT.items():
+    for method in METHODS:
+        name = _short(method)
         plan.append(_calibrate(method))
         plan.append(_test(method, f"{name}_int8", WEIGHTS[method], "TEST.PRECISION=int8"))
         plan.append(_test(method, f"{name}_bfloat16", WEIGHTS[method], "TEST.PRECISION=bfloat16_emulated"))
@@ -118,14 +124,14 @@ def _train(method: str, results: Path, name: str = "", *settings: str) -> Step:
     changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
     if name:
         arguments += ["--name", name, "--set", *changed]
-    test = Test(cfg, [*changed, "TRAIN.RESUME=true"], _weights(method, name or Path(cfg).stem))
+    test = Test(method, [*changed, "TRAIN.RESUME=true"], _weights(method, name or Path(cfg).stem))
     return Step(f"train {name or method}", arguments, results / "results.json", test=test)
 
 
 def _test(method: str, name: str, weights: Path, *settings: str) -> Step:
     arguments = [f"experiments/{method}/{method}_test.py", "--cfg", CFGS[method], "--weights", str(weights)]
     arguments += ["--output", str(RESULTS / name), "--set", *settings]
-    test = Test(CFGS[method], list(settings), weights)
+    test = Test(method, list(settings), weights)
     return Step(f"test {name}", arguments, RESULTS / name / "results.json", test=test)
 
 

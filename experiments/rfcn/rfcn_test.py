@@ -1,15 +1,13 @@
-"""Tests R-FCN on the videos of the test list: detections, and mean average precision."""
+"""Test on the videos of the test list: detections, and mean average precision."""
 
 from __future__ import annotations
 
 from lib.cli.experiment import test_only
-from lib.errors import command
-from rfcn.evaluate import evaluate
+from rfcn.method import METHOD
 
 
-@command
 def main(argv: list[str] | None = None) -> None:
-    test_only(argv, __doc__, "rfcn", evaluate)
+    test_only(argv, METHOD)
 
 
 if __name__ == "__main__":

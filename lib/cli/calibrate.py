@@ -5,27 +5,33 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib.backends.mxnet.precision import Calibration
-from lib.cli.setup import add_network, begin
+from lib.backends.choice import backend_of
+from lib.cli.options import add_network, begin
 from lib.dataset.imagenet_vid import train_entries
-from lib.errors import InputError
+from lib.errors import InputError, command
+from lib.method import Method
 from lib.video.clips import Clip, open_clips
 from lib.video.sources import PictureFiles
-from lib.video.stream import Detector
 
 log = logging.getLogger(__name__)
 
 
-def main_of(argv: Sequence[str] | None, doc: str, *, cfg: str, weights: str, load: Callable[..., Detector]) -> None:
-    """The command of a method. load(settings, weights, precision=…) -> its detector."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_network(parser, cfg, weights)
+@command
+def run_calibration(argv: list[str] | None, method: Method) -> None:
+    """The script `calibrate.py` of a method."""
+    written = Path(method.bundled.weights)
+    doc = (
+        f"Measure the ranges inside {method.title}'s convolutional networks that TEST.PRECISION int8 needs, on "
+        f"training clips. They are written beside the weights: {written.name} -> {written.stem}.int8.json."
+    )
+    parser = argparse.ArgumentParser(description=doc)
+    add_network(parser, *method.bundled)
     parser.add_argument(
         "--input", nargs="+", help="folders, pictures or videos to look at (default: clips of dataset.image_set)"
     )
@@ -35,13 +41,14 @@ def main_of(argv: Sequence[str] | None, doc: str, *, cfg: str, weights: str, loa
     for option in ("clips", "frames"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: must be 1 or more")
-    settings = begin(args.cfg, args.set)
+    settings = begin(args.cfg, args.set, method.schema)
     if args.input:
         clips = open_clips(args.input, frames=f"0:{args.frames}")[: args.clips]
     else:
         clips = training_clips(settings, args.clips, args.frames)
-    calibration = Calibration()
-    detector = load(settings, args.weights, precision=calibration)
+    backend = backend_of(settings)
+    calibration = backend.calibration()
+    detector = method.detector.load(settings, args.weights, backend=backend, precision=calibration)
     for clip in tqdm(clips, unit=" clips", desc="calibration", disable=None):
         deque(detector(frame.image for frame in clip), maxlen=0)
     log.info("wrote %s; TEST.PRECISION: int8 takes it from there", calibration.save(args.weights))

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from easydict import EasyDict
-
-from lib.cli.setup import add_network, begin, classes_of
+from lib.cli.explain import add_explain_arguments, explain_frames
+from lib.cli.options import add_network, begin
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
-from lib.errors import InputError, nearest
+from lib.errors import InputError, command, nearest
 from lib.files import replacing, sha256
+from lib.method import Method
+from lib.settings import classes_of
 from lib.video.clips import Clip, open_clips
 from lib.video.drawing import draw
 from lib.video.film import Film
@@ -25,40 +26,36 @@ from lib.video.records import CocoResults, Csv, ImageNetFile, JsonLines
 from lib.video.sources import PictureFiles
 from lib.video.stream import Detector, Summary, run_clip
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of pictures in a folder, which do not tell
 CLIP = "data/demo/MiniVID_val_0026"  # the bundled one
 
 
-def make_parser(doc: str, *, cfg: str, weights: str, inputs: Sequence[str] = (CLIP,)) -> argparse.ArgumentParser:
-    """The options of a demo script; cfg, weights and inputs are what runs when nothing is given."""
-    parser = argparse.ArgumentParser(description=doc)
-    add_arguments(parser, cfg=cfg, weights=weights, inputs=inputs)
-    return parser
-
-
-def main_of(
-    args: argparse.Namespace,
-    method: str,
-    make_detector: Callable[[EasyDict, str, int, int], Detector],
-    batch: int = 1,
-) -> EasyDict:
-    """The whole demo script of a method; make_detector(settings, weights, device number, frames at a time).
-
-    Returns the settings.
-    """
+@command
+def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
+    """The scripts `demo.py` of a method and, with a batch, `demo_batch.py`."""
+    several = f"{batch} frames at a time" if batch > 1 else "one frame at a time"
+    parser = argparse.ArgumentParser(
+        description=f"Detect objects in images, videos or a camera's frames, {several}, with {method.title}."
+    )
+    add_arguments(parser, cfg=method.bundled.cfg, weights=method.bundled.weights, inputs=(CLIP,))
+    if method.explain and batch == 1:
+        add_explain_arguments(parser, method)
+    args = parser.parse_args(argv)
     if args.live and batch > 1:
-        raise InputError("--live: frames shall not wait for each other; use demo.py instead of demo_batch.py")
-    settings = begin(args.cfg, [*args.set, *["TEST.causal=true"] * args.live])
+        raise InputError("--live cannot be combined with batching; use demo.py instead of demo_batch.py")
+    settings = begin(args.cfg, [*args.set, *method.live] if args.live else args.set, method.schema)
+    classes = classes_of(settings)
     run(
-        lambda: make_detector(settings, args.weights, 0, batch),
+        lambda: method.detector.load(settings, args.weights, batch=batch),
         args,
-        classes_of(settings),
-        method=method,
-        context=settings.TEST.KEY_FRAME_INTERVAL,
+        classes,
+        method=method.name,
+        context=lambda done: method.replay(settings, done),
         warmup=batch,
     )
-    return settings
+    if method.explain and batch == 1 and args.explain:
+        explain_frames(args, method, settings, classes)
 
 
 def add_arguments(
@@ -106,15 +103,15 @@ def run(
     classes: ClassList,
     *,
     method: str,
-    context: int = 0,
+    context: Callable[[int], int] = lambda done: 0,
     warmup: int = 1,
     progress: bool = True,
 ) -> list[Summary]:
-    """Detects in every clip of `args` (of `add_arguments`) and writes what was asked; logs times and places.
+    """Detects in every clip of `args` (of `add_arguments`) and writes what was asked for; logs times and places.
 
-    The detector is made after the input and the output were looked at, before anything is written. `context`: how
-    many frames before it a frame's detections depend on (FGFA's K). `warmup`: how many frames are passed through
-    before the clock starts (a batch, for detectors that work in batches). Raises InputError.
+    The detector is made after the input and the output have been checked, before anything is written. context: (done)
+    -> how many of `done` finished frames a resumed run passes through the detector again. warmup: how many frames pass
+    through it before the clock starts (a batch, for detectors that work in batches). Raises InputError.
     """
     only = _class_numbers(args.classes, classes)
     _check(args)
@@ -135,13 +132,13 @@ def run(
             progress=progress,
         )  # fmt: skip
         output.finish(clip, summary)
-        logger.info("%s", summary)
+        log.info("%s", summary)
         if summary.worked and not summary.boxes:
-            logger.warning(
+            log.warning(
                 "no box of at least %g: lower --threshold, or give weights that know what is there; these know %s",
                 args.threshold, ", ".join(classes.names[:8]) + (", ..." if len(classes) > 8 else ""),
             )  # fmt: skip
-        logger.info("written: %s", ", ".join(str(place) for place in output.places()))
+        log.info("written: %s", ", ".join(str(place) for place in output.places()))
         warmup = 0
         summaries.append(summary)
         if summary.stopped:

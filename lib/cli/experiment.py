@@ -1,46 +1,52 @@
-"""What the experiment scripts of every method share: train and then test, or test alone."""
+"""What the experiment scripts of every method share: train and then test, or only test."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.cli.setup import add_settings, begin, check_folder, output_folder
-from lib.eval.evaluation import Evaluation
+from lib.cli.options import add_settings, begin
+from lib.cli.signals import log_file, stop_requested
+from lib.errors import command
 from lib.eval.tables import report
-from lib.inference.evaluate import weights_path
+from lib.inference.evaluate import evaluate_detector, weights_path
+from lib.method import Method
+from lib.settings import check_folder, output_folder
+from lib.training.train import train
 
 log = logging.getLogger(__name__)
 
-Train = Callable[[EasyDict, Path], Path]
-Evaluate = Callable[[EasyDict, Path, Path], Evaluation]
 
-
-def train_test(argv: list[str] | None, doc: str, method: str, train: Train, evaluate: Evaluate) -> None:
+@command
+def train_and_test(argv: list[str] | None, method: Method) -> None:
     """Trains by a YAML file and tests the last weights."""
-    parser = _parser(doc)
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
+    parser = _parser(f"Train {method.title} end to end by a YAML file, then test it on the videos of the test list.")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
+    )
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set)
+    cfg = begin(args.cfg, args.set, method.schema)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
-    folder = output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set)
+    folder = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
     for each in (folder, _results(cfg, args, method)):
         check_folder(each)
-    _test(cfg, args, method, evaluate, train(cfg, folder))
+    with log_file(folder / "train.log"), stop_requested() as stopped:
+        weights = train(cfg, method, folder, stopped=stopped)
+    _test(cfg, args, method, weights)
 
 
-def test_only(argv: list[str] | None, doc: str, method: str, evaluate: Evaluate) -> None:
+@command
+def test_only(argv: list[str] | None, method: Method) -> None:
     """Tests weights by a YAML file: those given, or the checkpoint TEST.test_epoch of the training."""
-    parser = _parser(doc)
+    parser = _parser(f"Test {method.title} on the videos of the test list: detections, and mean average precision.")
     parser.add_argument("--weights", type=Path, help="parameter file (default: what the training by this YAML wrote)")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set)
-    trained = output_folder(cfg, args.name or args.cfg, method, cfg.dataset.image_set)
-    _test(cfg, args, method, evaluate, args.weights or weights_path(cfg, trained))
+    cfg = begin(args.cfg, args.set, method.schema)
+    trained = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
+    _test(cfg, args, method, args.weights or weights_path(cfg, trained))
 
 
 def _parser(doc: str) -> argparse.ArgumentParser:
@@ -51,13 +57,13 @@ def _parser(doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _results(cfg: EasyDict, args: argparse.Namespace, method: str) -> Path:
+def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:
     """Where detections and results go."""
-    return args.output or output_folder(cfg, args.name or args.cfg, method, cfg.dataset.test_image_set)
+    return args.output or output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.test_image_set)
 
 
-def _test(cfg: EasyDict, args: argparse.Namespace, method: str, evaluate: Evaluate, weights: Path) -> None:
+def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path) -> None:
     folder = _results(cfg, args, method)
     check_folder(folder)
-    result = evaluate(cfg, weights, folder)
+    result = evaluate_detector(cfg, method.detector.load, weights, folder)
     log.info("%s\nwritten to %s", report(result).text(), folder)

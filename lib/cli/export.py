@@ -1,47 +1,75 @@
-"""Writes a detector's networks as ONNX files, each compared with MXNet in onnxruntime before it is there."""
+"""Writes a detector's networks as ONNX files, each compared with the backend in onnxruntime before it is kept."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
 
-from lib.backends.mxnet.runtime import Forward, devices
-from lib.cli.setup import add_network, begin, check_folder, keep_config
-from lib.errors import InputError
+from lib.backends.base import Arrays, Backend
+from lib.backends.choice import backend_of
+from lib.cli.options import add_network, begin
+from lib.config import make_config
+from lib.errors import InputError, command
 from lib.files import replacing
+from lib.inference.detector import read_parameters
 from lib.machine import cores
-from lib.nets.onnx_graph import Part, require, to_onnx
+from lib.method import Method
+from lib.nets.onnx_graph import require, to_onnx
+from lib.nets.part import Part
+from lib.settings import check_folder, keep_config
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # of an output's largest value; rounding alone has stayed below a tenth of it
 
-Parts = Callable[[EasyDict], dict[str, Part]]
-Read = Callable[[EasyDict, str], tuple[dict, dict]]
+
+ABOUT = """\
+Write the networks of {title} as ONNX files, each compared with MXNet in onnxruntime before it is kept.
+
+{parts}
+
+Inputs and outputs are (N, C, H, W), of which N, H and W are free. Not in the files: proposals and position-sensitive
+pooling (ONNX has no operators for these two), NMS, and what comes between the networks. docs/weights.md shows a
+frame's whole way.
+"""
 
 
-def main_of(argv: list[str] | None, doc: str, *, cfg: str, weights: str, out: str, parts: Parts, read: Read) -> None:
-    """What `<method>/export.py` does; cfg, weights and out are what runs when nothing is given."""
+@command
+def run_export(argv: list[str] | None, method: Method) -> None:
+    """The script `export.py` of a method."""
+    listed = method.parts(make_config({}, method.schema)).items()
+    doc = ABOUT.format(title=method.title, parts="\n".join(f"{name}.onnx  {part.about}" for name, part in listed))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_network(parser, cfg, weights)
+    add_network(parser, *method.bundled)
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path(out), help="folder for the files (default: %(default)s)"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("output/onnx") / method.name,
+        help="folder for the files (default: %(default)s)",
     )
     args = parser.parse_args(argv)
-    settings = begin(args.cfg, args.set)
+    cfg = begin(args.cfg, args.set, method.schema)
     check_folder(args.out)
-    export(parts(settings), *read(settings, args.weights), settings, args.out)
+    backend = backend_of(cfg)
+    parameters = read_parameters(method.parts(cfg), args.weights, backend)
+    export(method.parts(cfg), *parameters, cfg, args.out, backend)
 
 
-def export(parts: Mapping[str, Part], args: Mapping, auxs: Mapping, cfg: EasyDict, folder: Path) -> dict[str, float]:
-    """Writes <folder>/<name>.onnx for each part, and config.yaml, the settings -> the greatest difference of each.
+def export(
+    parts: Mapping[str, Part], args: Arrays, auxs: Arrays, cfg: EasyDict, folder: Path, backend: Backend
+) -> dict[str, float]:
+    """Writes <folder>/<name>.onnx for each part that is needed, and config.yaml, the settings.
 
-    That is the difference from MXNet as a share of the output's largest value, on noise of two sizes. InputError: onnx
-    or onnxruntime is not installed, or a difference is above TOLERANCE; no file is written or replaced then.
+    -> for each the greatest difference from the backend, as a share of the output's largest value, on noise of two
+    sizes. Raises InputError where onnx or onnxruntime is not installed, or a difference is above TOLERANCE; then no
+    file is written or replaced.
     """
     require("onnx")
     require("onnxruntime")
@@ -50,41 +78,49 @@ def export(parts: Mapping[str, Part], args: Mapping, auxs: Mapping, cfg: EasyDic
     differences = {}
     with contextlib.ExitStack() as written:
         for name, part in parts.items():
+            if not part.needed:
+                continue
             path = folder / f"{name}.onnx"
             temporary = written.enter_context(replacing(path))
-            temporary.write_bytes(to_onnx(part, args, auxs).SerializeToString())
-            differences[name] = _greatest_difference(path, temporary, part, args, auxs, sizes)
-            logging.info(
-                "%s: %.1f MB, differs from MXNet by at most %.1e of an output's largest value",
+            expected = [_expected(part, args, auxs, backend, *size) for size in sizes]
+            channels = {output: value.shape[1] for output, value in expected[0][1].items()}
+            temporary.write_bytes(to_onnx(part, args, auxs, channels).SerializeToString())
+            differences[name] = _greatest_difference(path, temporary, expected)
+            log.info(
+                "%s: %.1f MB, differs from %s by at most %.1e of an output's largest value",
                 path,
                 temporary.stat().st_size / 1e6,
+                backend.name,
                 differences[name],
             )
         keep_config(cfg, folder)
     return differences
 
 
-def _greatest_difference(path: Path, file: Path, part: Part, args: Mapping, auxs: Mapping, sizes: tuple) -> float:
-    """Of all outputs at all sizes (batch, height, width of the picture). InputError: above TOLERANCE."""
+def _expected(part: Part, args: Arrays, auxs: Arrays, backend: Backend, batch: int, height: int, width: int):
+    """(noise as inputs, the backend's outputs)."""
     rng = np.random.default_rng(0)
+    inputs = {
+        name: rng.uniform(-128, 128, shape).astype(np.float32)
+        for name, shape in part.input_shapes(height, width, batch).items()
+    }
+    network = backend.network(part.build, backend.devices("")[0], args, auxs)
+    return inputs, {name: np.asarray(value) for name, value in network(**inputs).items()}
+
+
+def _greatest_difference(path: Path, file: Path, cases: list[tuple[Arrays, Arrays]]) -> float:
+    """Of all outputs in all cases of inputs and expected outputs. Raises InputError above TOLERANCE."""
     session = _session(file)
-    forward = Forward(part.symbol, devices("")[0], args, auxs)
     greatest = 0.0
-    for batch, *space in sizes:
-        space = [-(-pixels // part.stride) for pixels in space]
-        inputs = {
-            name: rng.uniform(-128, 128, (batch, channels, *space)).astype(np.float32)
-            for name, channels in part.inputs.items()
-        }
-        expected = forward(**inputs)
-        for name, found in zip(part.output_names(), session.run(part.output_names(), inputs)):
-            difference = relative_difference(found, expected[f"{name}_output"].asnumpy())
+    for inputs, expected in cases:
+        for name, found in zip(expected, session.run(list(expected), dict(inputs))):
+            difference = relative_difference(found, expected[name])
             if not difference <= TOLERANCE:
                 shape = " x ".join(map(str, next(iter(inputs.values())).shape))
                 raise InputError(
-                    f"{path}: not written, because its output {name} differs from MXNet's by {difference:.1e} of its "
-                    f"largest value for input {shape}, more than {TOLERANCE:.0e}; try another onnxruntime "
-                    f"(this is {require('onnxruntime').__version__})"
+                    f"{path}: not written, because its output {name} differs from the expected one by "
+                    f"{difference:.1e} of its largest value for input {shape}, more than {TOLERANCE:.0e}; try another "
+                    f"onnxruntime (this is {require('onnxruntime').__version__})"
                 )
             greatest = max(greatest, difference)
     return greatest

@@ -1,23 +1,21 @@
 """Which network of ours a parameter file fits, and where it does not.
 
-The networks are those of the YAML files under experiments/<method>/cfgs. This room may not import the methods that
-stand on it, so it loads `<method>.network` by the name of that folder and asks its `parameters(cfg)`, as it would that
-of a method added later.
+The networks are those of the YAML files under experiments/<method>/cfgs.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from easydict import EasyDict
 
+from lib.backends.choice import backend_of
 from lib.config import load_config
-from lib.errors import InputError
 from lib.files import sha256
+from lib.inference.detector import parameter_shapes
+from lib.methods import method_named, method_of
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
 from lib.nets.resnet import is_backbone_layer
@@ -66,40 +64,20 @@ class Fit:
         return wrong / (len(self.network.shapes) + len(self.extra))
 
 
-def method_of(cfg_path: str | Path) -> str:
-    """Name of the package that a YAML file is for, which is the folder above its `cfgs`. InputError: no such place."""
-    folder = Path(cfg_path).resolve().parent
-    if folder.name != "cfgs":
-        raise InputError(f"{cfg_path}: not in experiments/<method>/cfgs; name its method by --method")
-    return folder.parent.name
-
-
-def network_module(method: str):
-    """`<method>.network`. InputError: no such package, or it is none of ours."""
-    try:
-        module = importlib.import_module(f"{method}.network")
-    except ModuleNotFoundError:
-        module = None
-    if not hasattr(module, "parameters"):
-        raise InputError(f"{method}: no method of this project; rfcn and fgfa_rfcn are")
-    return module
-
-
-def shapes_for(cfg: EasyDict, method: str) -> dict[str, tuple]:
-    """Shapes of everything that the method's detector needs, whether its operators are built or not."""
-    cfg.network.OPERATORS = "builtin"  # the parameters are the same
-    args, auxs = network_module(method).parameters(cfg)
-    return {**args, **auxs}
-
-
 def networks(cfg_paths: Sequence[Path] = (), method: str = "") -> list[Network]:
-    """The networks and their parts for these YAML files, by default those under experiments; alike ones are one."""
+    """The networks and their parts for these YAML files, by default those under experiments; equal ones are one.
+
+    Raises InputError where the method of a file is not known.
+    """
     alike: dict[tuple, list[str]] = {}
     for path in cfg_paths or sorted(EXPERIMENTS.glob("*/cfgs/*.yaml")):
-        name = method or method_of(path)
-        shapes = shapes_for(load_config(path), name)
+        record = method_named(method, "--method") if method else method_of(path)
+        cfg = load_config(path, schema=record.schema)
+        needed = {name: part for name, part in record.parts(cfg).items() if part.needed}
+        args, auxs = parameter_shapes(needed, backend_of(cfg))
+        shapes = {**args, **auxs}
         for part, belongs in {"": lambda _: True, **PARTS}.items():
-            key = (part, name, tuple(sorted((n, s) for n, s in shapes.items() if belongs(n))))
+            key = (part, record.name, tuple(sorted((n, s) for n, s in shapes.items() if belongs(n))))
             if key[2]:
                 alike.setdefault(key, []).append(Path(path).name)
     return [Network(name, part, tuple(files), dict(shapes)) for (part, name, shapes), files in alike.items()]
@@ -130,7 +108,7 @@ def report(path: str | Path, known: Iterable[Network], listing: bool = True) -> 
         for name, value in sorted(values.items()):
             if listing:
                 lines.append(f"  {kind} {name} {tuple(value.shape)} {np.dtype(value.dtype).name}")
-            if not np.isfinite(value.asnumpy()).all():
+            if not np.isfinite(value).all():
                 broken.append(name)
     if broken:
         lines.append(f"NOT FINITE: {_names(broken)}; training diverged or the file is broken")

@@ -11,11 +11,14 @@ from easydict import EasyDict
 from lib.cli import inspection
 from lib.config import load_config, make_config
 from lib.errors import InputError, command
+from lib.methods import METHODS, method_named, method_of
 from lib.nets import params, sizes
 from lib.nets.convert import flownet, resnet
 from lib.nets.convert.caffe_file import read_caffemodel
 from lib.nets.convert.layers import Converted
 from lib.nets.convert.torch_file import read_state
+
+METHOD_HELP = "method of --cfg, where that is not under experiments/<method>/cfgs"
 
 
 @command
@@ -32,7 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--cfg", type=Path, action="append", default=[], help="YAML of the network (default: all under experiments)"
     )
-    inspect.add_argument("--method", default="", help="rfcn or fgfa_rfcn, where --cfg lies elsewhere")
+    inspect.add_argument(
+        "--method",
+        default="",
+        choices=("", *METHODS),
+        help=METHOD_HELP,
+    )
     inspect.add_argument("--brief", action="store_true", help="do not list every parameter")
     inspect.set_defaults(run=_inspect)
     convert = commands.add_parser(
@@ -50,7 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         help="YAML of the network that will start from it: the file is fitted to its PIXEL_MEANS, sizes and epsilon, "
         "and refused where it does not fit (default: the published settings of R-FCN, unchecked)",
     )
-    convert.add_argument("--method", default="", help="rfcn or fgfa_rfcn, where --cfg lies elsewhere")
+    convert.add_argument(
+        "--method",
+        default="",
+        choices=("", *METHODS),
+        help=METHOD_HELP,
+    )
     convert.add_argument(
         "--source-means",
         nargs=3,
@@ -71,9 +84,13 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    cfg = load_config(args.cfg) if args.cfg else make_config({})
-    method = args.method or (inspection.method_of(args.cfg) if args.cfg else "rfcn")
-    eps = inspection.network_module(method).EPS
+    if args.method or not args.cfg:
+        method = method_named(args.method or "rfcn", "--method")
+    else:
+        method = method_of(args.cfg)
+    eps = method.eps
+    # Without a YAML it is not known which method the weights are for: the schema with a flow network fits all.
+    cfg = load_config(args.cfg, schema=method.schema) if args.cfg else make_config({}, METHODS["fgfa_rfcn"].schema)
     if args.out.suffix != ".params":
         raise InputError(f"{args.out}: must end in .params; the YAML names it without -0000.params")
     try:
@@ -86,7 +103,7 @@ def _convert(args: argparse.Namespace) -> None:
         if stride_in_3x3 not in (None, cfg.network.STRIDE_IN_3X3):
             wanted = str(stride_in_3x3).lower()
             raise InputError(f"{args.cfg}: network.STRIDE_IN_3X3 must be {wanted} for {args.source}, set it")
-        _check_fit(found, args.cfg, method, part)
+        _check_fit(found, args.cfg, method.name, part)
     params.save(args.out, found.args, found.auxs)
     lines = [f"{args.out}: the {part}, {len(found.args)} arguments, {len(found.auxs)} auxiliary states"]
     lines += [f"left aside: {', '.join(found.unused)}"] if found.unused else []

@@ -1,14 +1,15 @@
-"""From a network's outputs to detections in original pixels, and the detector of single frames."""
+"""From frames to a network's input, and from its outputs to detections in original pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from easydict import EasyDict
 
+from lib.backends.base import Array
 from lib.bbox.detections import Detections
 from lib.bbox.transform import clip, decode
 from lib.dataset.image import prepare
@@ -49,35 +50,15 @@ def detections_of(
 
 
 def batch_detections(
-    outputs: Mapping, im_infos: np.ndarray, test: EasyDict, class_names: Sequence[str] = ()
+    outputs: Mapping[str, Array], im_infos: np.ndarray, test: EasyDict, class_names: Sequence[str] = ()
 ) -> list[Detections]:
     """Detections of each image of a forward pass, with the names of their classes; im_infos (N, 3)."""
-    cls_prob = outputs["cls_prob_reshape_output"].asnumpy()
-    bbox_pred = outputs["bbox_pred_reshape_output"].asnumpy()
-    rois = outputs["rois_output"].asnumpy().reshape(len(cls_prob), -1, 5)
+    cls_prob, bbox_pred = np.asarray(outputs["cls_prob_reshape"]), np.asarray(outputs["bbox_pred_reshape"])
+    rois = np.asarray(outputs["rois"]).reshape(len(cls_prob), -1, 5)
     return [detections_of(*arrays, test, class_names) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
 
 
-class FrameDetector:
-    """Detects objects in each frame by itself, `batch` frames of one size at a time.
-
-    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order. forward: the
-    network, from data (N, 3, h, w) and im_info (N, 3) to its outputs by name. names: of the classes 1..C; detections
-    then know theirs.
-    """
-
-    def __init__(self, forward: Callable[..., Mapping], cfg: EasyDict, batch: int = 1, names: Sequence[str] = ()):
-        self._forward = forward
-        self._cfg, self._batch, self._names = cfg, batch, names
-
-    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
-        for pictures in _same_size(frames, self._batch, self._cfg):
-            im_infos = np.concatenate([item.im_info for item in pictures])
-            outputs = self._forward(data=np.concatenate([item.data for item in pictures]), im_info=im_infos)
-            yield from batch_detections(outputs, im_infos, self._cfg.TEST, self._names)
-
-
-def _same_size(frames: Iterable[np.ndarray], limit: int, cfg: EasyDict) -> Iterator[list[Picture]]:
+def same_size(frames: Iterable[np.ndarray], limit: int, cfg: EasyDict) -> Iterator[list[Picture]]:
     """Runs of at most `limit` pictures of one size."""
     run: list[Picture] = []
     for frame in frames:

@@ -13,9 +13,8 @@ from pathlib import Path
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib.backends.mxnet.runtime import devices
+from lib.backends.choice import backend_of
 from lib.bbox.detections import Detections
-from lib.cli.setup import classes_of, plain
 from lib.dataset.imagenet_vid import VideoEntry, list_path, test_videos
 from lib.eval.detections import DetectionTable, write_detections
 from lib.eval.evaluation import Evaluation, evaluate
@@ -25,6 +24,7 @@ from lib.eval.rescore import rescore
 from lib.eval.results import save_result
 from lib.eval.truth import Truth, load_truth, read_image_set
 from lib.files import sha256
+from lib.settings import classes_of, plain
 from lib.video.clips import Clip
 from lib.video.sources import PictureFiles
 from lib.video.stream import Detector
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
 
-# make(cfg, weights, device number) -> a detector; a function of a module, so that another process can call it.
-MakeDetector = Callable[[EasyDict, Path, int], Detector]
+# load(cfg, weights, device=number) -> a detector; a function of a module or class, so that other processes can call it.
+LoadDetector = Callable[..., Detector]
 
 
-def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path) -> Evaluation:
+def evaluate_detector(cfg: EasyDict, load: LoadDetector, weights: Path, folder: Path) -> Evaluation:
     """Detects in every video of the test list and evaluates.
 
     Detections are rescored by Seq-NMS where TEST.SEQ_NMS asks for it.
@@ -47,7 +47,7 @@ def test(cfg: EasyDict, make_detector: MakeDetector, weights: Path, folder: Path
     videos = test_videos(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     truth = truth_of(cfg)  # first, so that what is wrong with the annotations is told before hours of detection
     motion, area = _ranges(cfg)
-    detections = detect_videos(cfg, make_detector, weights, videos)
+    detections = detect_videos(cfg, load, weights, videos)
     image_set = list_path(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     if cfg.TEST.SEQ_NMS:
         detections = rescore(detections, *read_image_set(image_set), nms_iou=cfg.TEST.NMS)
@@ -78,19 +78,19 @@ def _ranges(cfg: EasyDict) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
 
 
 def detect_videos(
-    cfg: EasyDict, make_detector: MakeDetector, weights: Path, videos: Sequence[VideoEntry], workers: int = 0
+    cfg: EasyDict, load: LoadDetector, weights: Path, videos: Sequence[VideoEntry], workers: int = 0
 ) -> DetectionTable:
     """Detections of all videos, in list order whatever the number of devices.
 
     The videos are shared out by length over `workers` processes, one a device (0: as many as `gpus` names).
     """
-    workers = min(workers or len(devices(cfg.gpus)), len(videos))
+    workers = min(workers or len(backend_of(cfg).devices(cfg.gpus)), len(videos))
     started = time.monotonic()
     if workers == 1:
-        found = list(_share(range(len(videos)), cfg, make_detector, weights, videos, 0, progress=True))
+        found = list(_share(range(len(videos)), cfg, load, weights, videos, 0, progress=True))
     else:
         shares = _shared_out([video.num_frames for video in videos], workers)
-        task = functools.partial(_share_list, cfg=plain(cfg), make=make_detector, weights=weights, videos=list(videos))
+        task = functools.partial(_share_list, cfg=plain(cfg), load=load, weights=weights, videos=list(videos))
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             parts = pool.starmap(task, [(share, number) for number, share in enumerate(shares)])
         found = [item for part in parts for item in part]
@@ -110,21 +110,21 @@ def _shared_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
     return taken
 
 
-def _share_list(numbers: Sequence[int], device: int, *, cfg: dict, make: MakeDetector, weights: Path, videos: list):
-    return list(_share(numbers, EasyDict(cfg), make, weights, videos, device, progress=device == 0))
+def _share_list(numbers: Sequence[int], device: int, *, cfg: dict, load: LoadDetector, weights: Path, videos: list):
+    return list(_share(numbers, EasyDict(cfg), load, weights, videos, device, progress=device == 0))
 
 
 def _share(
     numbers: Iterable[int],
     cfg: EasyDict,
-    make: MakeDetector,
+    load: LoadDetector,
     weights: Path,
     videos: Sequence,
     device: int,
     progress: bool,
 ):
     """(number, detections) of each video of a share."""
-    detector = make(cfg, weights, device)
+    detector = load(cfg, weights, device=device)
     numbers = list(numbers)
     total = sum(videos[number].num_frames for number in numbers)
     with tqdm(total=total, unit=" frames", desc="test", disable=None if progress else True) as bar:

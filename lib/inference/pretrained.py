@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from easydict import EasyDict
 
-from lib.cli.setup import classes_of
-from lib.config import load_config
+from lib.config import Schema, load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
+from lib.settings import classes_of
 
 _WEIGHTS = re.compile(r"(.+)-\d{4}\.params")
 
@@ -29,12 +29,12 @@ class Pretrained(NamedTuple):
     classes: ClassList
 
 
-def read_pretrained(where: str | Path, settings: Sequence[str] = (), gpu: int | None = None) -> Pretrained:
+def read_pretrained(where: str | Path, settings: Sequence[str], gpu: int | None, schema: Schema) -> Pretrained:
     """Read the settings, weights and classes of a detector, given its prefix or a folder with a single detector.
 
     settings: overrides of the YAML file, as `KEY.PATH=VALUE`. gpu: the number of a GPU, None for the CPU; overrides
-    the YAML file. The weights are those of the last epoch. The class list is `classes.txt` in the folder of the
-    weights, otherwise the one that the YAML file names.
+    the YAML file. schema: the settings of the method. The weights are those of the last epoch. The class list is
+    `classes.txt` in the folder of the weights, otherwise the one that the YAML file names.
 
     Raises InputError if the detector is missing, incomplete or ambiguous, or if the class list has the wrong length.
     """
@@ -42,7 +42,7 @@ def read_pretrained(where: str | Path, settings: Sequence[str] = (), gpu: int | 
     cfg_path, found = prefix.with_name(f"{prefix.name}.yaml"), _weights(prefix)
     if not cfg_path.is_file():
         raise InputError(f"{cfg_path}: no such file; the weights {found[-1]} need their settings there")
-    cfg = load_config(cfg_path, settings)
+    cfg = load_config(cfg_path, settings, schema)
     cfg.gpus = "" if gpu is None else str(gpu)
     beside = prefix.with_name("classes.txt")
     if beside.is_file():

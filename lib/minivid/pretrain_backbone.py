@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,14 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Sgd
-from lib.backends.mxnet.runtime import TrainStep, devices
+from lib.backends.base import Functions, Sgd
+from lib.backends.choice import backend_of
 from lib.machine import cores
 from lib.minivid.crops import crops
 from lib.nets import params
 from lib.nets.resnet import Backbone, classifier
 from lib.nets.sizes import backbone
-from lib.training.checkpoints import Checkpoints, save_params
+from lib.training.checkpoints import Checkpoints
 from lib.training.fit import fit
 from lib.training.schedules import one_cycle
 
@@ -61,7 +61,7 @@ class CropLoader:
 
 
 def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]:
-    prob, label = outputs["softmax_output"], batch["label"].astype(np.int64)
+    prob, label = outputs["softmax"], batch["label"].astype(np.int64)
     of_label = np.maximum(prob[np.arange(len(label)), label], 1e-14)
     count = float(len(label))
     return {
@@ -70,24 +70,28 @@ def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]
     }
 
 
-def train_backbone(cfg: EasyDict, prefix: Path) -> Path:
+def train_backbone(cfg: EasyDict, prefix: Path, stopped: threading.Event | None = None) -> Path:
     """Trains the backbone of `cfg` for BACKBONE.steps steps -> `<prefix>-0000.params`, without the classifier."""
     settings = cfg.BACKBONE
     loader = CropLoader(cfg)
     epochs = max(1, round(settings.steps / len(loader)))
     sizes = replace(backbone(cfg, Backbone.eps), batch_statistics=True)
-    symbol = classifier(mx.sym.Variable("data"), mx.sym.Variable("label"), sizes, cfg.dataset.NUM_CLASSES)
+    backend = backend_of(cfg)
+
+    def network(F: Functions) -> dict:
+        return classifier(F, sizes, cfg.dataset.NUM_CLASSES)
+
     batch = next(loader.epoch(0))[0]
-    shapes = params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})
+    shapes = backend.shapes(network, **{name: value.shape for name, value in batch.items()})
     checkpoints = Checkpoints(prefix.parent / "training" / prefix.name)
     resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
     if resumed:
         args, auxs = resumed.args, resumed.auxs
     else:
         args, auxs = ({n: params.initial(n, s, cfg.TRAIN.SEED) for n, s in part.items()} for part in shapes)
-    step = TrainStep(symbol, devices(cfg.gpus)[:1], args, auxs, set(args), Sgd(wd=settings.wd))
+    trainer = backend.trainer(network, backend.devices(cfg.gpus)[:1], args, auxs, args, Sgd(wd=settings.wd))
     fit(
-        step,
+        trainer,
         loader,
         schedule=one_cycle(settings.lr, epochs * len(loader)),
         end_epoch=epochs,
@@ -95,8 +99,9 @@ def train_backbone(cfg: EasyDict, prefix: Path) -> Path:
         metrics=_metrics,
         resumed=resumed,
         frequent=cfg.default.frequent,
+        stopped=stopped,
     )
-    args, auxs = step.params()
+    args, auxs = trainer.params()
     path = prefix.with_name(f"{prefix.name}-0000.params")
-    save_params(path, {name: value for name, value in args.items() if not name.startswith("fc_")}, auxs)
+    params.save(path, {name: value for name, value in args.items() if not name.startswith("fc_")}, auxs)
     return path

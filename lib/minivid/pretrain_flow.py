@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import multiprocessing
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,9 +13,8 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Adam
-from lib.backends.mxnet.runtime import Forward, TrainStep, devices
+from lib.backends.base import Adam, Functions
+from lib.backends.choice import backend_of
 from lib.machine import cores
 from lib.minivid.flow import frame_pair, random_pair
 from lib.minivid.scene import scene_of
@@ -22,7 +22,7 @@ from lib.minivid.settings import Settings
 from lib.nets import params
 from lib.nets.flownet import FlowNet, flow, pretraining_losses
 from lib.nets.sizes import flownet
-from lib.training.checkpoints import Checkpoints, save_params
+from lib.training.checkpoints import Checkpoints
 from lib.training.fit import fit
 from lib.training.schedules import cosine
 
@@ -105,7 +105,7 @@ class PairLoader:
 def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]:
     """End-point error in cells over moving objects, that of zero flow there, and over everything."""
     truth = batch["flow0"]
-    error = np.linalg.norm(outputs["flow_output"] - truth, axis=1)
+    error = np.linalg.norm(outputs["flow"] - truth, axis=1)
     moving = batch["weight0"][:, 0] > 1
     count = float(moving.sum())
     return {
@@ -115,21 +115,25 @@ def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]
     }
 
 
-def train_flow(cfg: EasyDict, prefix: Path) -> Path:
+def train_flow(cfg: EasyDict, prefix: Path, stopped: threading.Event | None = None) -> Path:
     """Trains the flow network of `cfg` for FLOW.steps steps -> its weights, `<prefix>-0000.params`."""
     net, settings = flownet(cfg), Settings.load(Path(cfg.dataset.dataset_path))
     loader = PairLoader(net, settings, cfg)
     epochs = max(1, round(cfg.FLOW.steps / len(loader)))
     scales = len(_strides(net))
-    symbol = pretraining_losses(net, [1.0, *(0.5**scale for scale in range(1, scales))])
+    backend = backend_of(cfg)
+
+    def network(F: Functions) -> dict:
+        return pretraining_losses(F, net, [1.0, *(0.5**scale for scale in range(1, scales))])
+
     batch = next(loader.epoch(0))[0]
-    wanted, _ = params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})
+    wanted, _ = backend.shapes(network, **{name: value.shape for name, value in batch.items()})
     checkpoints = Checkpoints(prefix.parent / "training" / prefix.name)
     resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
     args = resumed.args if resumed else {n: params.initial(n, s, cfg.TRAIN.SEED) for n, s in wanted.items()}
-    step = TrainStep(symbol, devices(cfg.gpus)[:1], args, {}, set(wanted), Adam(clip_norm=10.0))
+    trainer = backend.trainer(network, backend.devices(cfg.gpus)[:1], args, {}, wanted, Adam(clip_norm=10.0))
     fit(
-        step,
+        trainer,
         loader,
         schedule=cosine(cfg.FLOW.lr, epochs * len(loader)),
         end_epoch=epochs,
@@ -137,9 +141,10 @@ def train_flow(cfg: EasyDict, prefix: Path) -> Path:
         metrics=_metrics,
         resumed=resumed,
         frequent=cfg.default.frequent,
+        stopped=stopped,
     )
     path = prefix.with_name(f"{prefix.name}-0000.params")
-    save_params(path, *step.params())
+    params.save(path, *trainer.params())
     return path
 
 
@@ -153,8 +158,13 @@ def flow_errors(
     """
     net, settings = flownet(cfg), Settings.load(Path(cfg.dataset.dataset_path))
     stride = _strides(net)[0]
-    symbol = flow(mx.sym.Variable("current"), mx.sym.Variable("other"), net)
-    forward = Forward(symbol, devices(cfg.gpus)[0], args, {})
+    backend = backend_of(cfg)
+    forward = backend.network(
+        lambda F: {"flow": flow(F, F.Variable("current"), F.Variable("other"), net)},
+        backend.devices(cfg.gpus)[0],
+        args,
+        {},
+    )
     means = np.float32(cfg.network.PIXEL_MEANS)
     sums = {distance: np.zeros(3) for distance in DISTANCES}
     for clip in tqdm(range(min(clips, settings.val)), desc="flow error", disable=None):
@@ -166,10 +176,10 @@ def flow_errors(
                 images = [
                     (image - means)[:, :, ::-1].transpose(2, 0, 1)[None] for image in (pair.image_i, pair.image_j)
                 ]
-                (found,) = forward(current=images[0], other=images[1]).values()
+                found = np.asarray(forward(current=images[0], other=images[1])["flow"])[0]
                 truth = sampled(pair.flow, stride) / stride
                 moving = sampled(pair.moving, stride)
-                error = np.linalg.norm(found.asnumpy()[0] - truth, axis=0)[moving]
+                error = np.linalg.norm(found - truth, axis=0)[moving]
                 zero = np.linalg.norm(truth, axis=0)[moving]
                 sums[distance] += (error.sum(), zero.sum(), moving.sum())
     return {

@@ -4,47 +4,39 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from lib.backends.mxnet.loader import mx
-from lib.nets.rfcn_head import head_losses, head_maps, head_outputs, rfcn_head
+from lib.backends.base import Functions
+from lib.nets.rfcn_head import MAPS, head_losses, head_maps, head_outputs, rfcn_head
 from lib.nets.rpn import proposal_inputs, propose, rpn, rpn_losses
-from lib.nets.sizes import operators, proposals
-from lib.ops.ohem import ohem
-from lib.ops.proposal_target import proposal_target
+from lib.nets.sizes import proposals
 
 BOX_CLASSES = 2  # class-agnostic: background and foreground
 
 
-def _halves(features, cfg: EasyDict):
+def _halves(F: Functions, features, cfg: EasyDict):
     """Channels for the RPN, channels for the R-FCN head."""
     half = cfg.network.FEAT_DIM // 2
-    return mx.sym.slice_axis(features, 1, 0, half), mx.sym.slice_axis(features, 1, half, 2 * half)
+    return F.slice_axis(features, 1, 0, half), F.slice_axis(features, 1, half, 2 * half)
 
 
-def _head(features, rois, cfg: EasyDict):
+def _head(F: Functions, features, rois, cfg: EasyDict):
     net = cfg.network
-    return rfcn_head(
-        features, rois, cfg.dataset.NUM_CLASSES, BOX_CLASSES, net.PSROI_SIZE, net.RCNN_FEAT_STRIDE, operators(cfg)
-    )
+    return rfcn_head(F, features, rois, cfg.dataset.NUM_CLASSES, BOX_CLASSES, net.PSROI_SIZE, net.RCNN_FEAT_STRIDE)
 
 
-def training_losses(features, cfg: EasyDict):
-    """features (1, C, h, w) -> the group of five training outputs (rpn_cls_prob, rpn_bbox_loss,
-    cls_prob_reshape, bbox_loss_reshape, blockgrad0). No gradient passes through the proposals.
+def training_losses(F: Functions, features, cfg: EasyDict) -> dict:
+    """features (1, C, h, w) -> the training outputs rpn_cls_prob, rpn_bbox_loss, cls_prob_reshape, bbox_loss_reshape,
+    blockgrad0 (the head's labels). No gradient passes through the proposals.
+
+    Inputs im_info (1, 3), gt_boxes (1, G, 5), label, bbox_target, bbox_weight.
     """
     train = cfg.TRAIN
-    for_rpn, for_head = _halves(features, cfg)
-    scores, boxes = rpn(for_rpn, cfg.network.NUM_ANCHORS)
-    rpn_outputs = rpn_losses(scores, boxes, train.RPN_BATCH_SIZE)
-    rois = propose(
-        mx.sym.BlockGrad(scores),
-        mx.sym.BlockGrad(boxes),
-        mx.sym.Variable("im_info"),
-        proposals(cfg, train),
-        operators(cfg),
-    )
-    rois, label, bbox_target, bbox_weight = proposal_target(
+    for_rpn, for_head = _halves(F, features, cfg)
+    scores, boxes = rpn(F, for_rpn, cfg.network.NUM_ANCHORS)
+    rpn_outputs = rpn_losses(F, scores, boxes, train.RPN_BATCH_SIZE)
+    rois = propose(F, F.BlockGrad(scores), F.BlockGrad(boxes), F.Variable("im_info"), proposals(cfg, train))
+    rois, label, bbox_target, bbox_weight = F.proposal_target(
         rois,
-        mx.sym.Variable("gt_boxes"),
+        F.Variable("gt_boxes"),
         num_classes=BOX_CLASSES,
         batch_images=train.BATCH_IMAGES,
         batch_rois=train.BATCH_ROIS,
@@ -58,29 +50,38 @@ def training_losses(features, cfg: EasyDict):
         bbox_weights=train.BBOX_WEIGHTS,
         name="proposal_target",
     )
-    cls_score, bbox_pred = _head(for_head, rois, cfg)
-    label, bbox_weight = ohem(
+    cls_score, bbox_pred = _head(F, for_head, rois, cfg)
+    label, bbox_weight = F.ohem(
         cls_score, bbox_pred, label, bbox_target, bbox_weight, rois_per_image=train.BATCH_ROIS_OHEM, name="ohem"
     )
     losses = head_losses(
-        cls_score, bbox_pred, label, bbox_target, bbox_weight, train.BATCH_IMAGES, train.BATCH_ROIS_OHEM
+        F, cls_score, bbox_pred, label, bbox_target, bbox_weight, train.BATCH_IMAGES, train.BATCH_ROIS_OHEM
     )
-    return mx.sym.Group([*rpn_outputs, *losses])
+    return {**rpn_outputs, **losses}
 
 
-def detections(features, cfg: EasyDict) -> list:
-    """features (N, C, h, w) -> [rois (N R, 5), cls_prob_reshape (N, R, classes), bbox_pred_reshape (N, R, 8)]."""
-    for_rpn, for_head = _halves(features, cfg)
-    scores, boxes = rpn(for_rpn, cfg.network.NUM_ANCHORS)
-    rois = propose(scores, boxes, mx.sym.Variable("im_info"), proposals(cfg, cfg.TEST), operators(cfg))
-    return [rois, *head_outputs(*_head(for_head, rois, cfg), cfg.TEST.RPN_POST_NMS_TOP_N)]
+def detections(F: Functions, features, cfg: EasyDict) -> dict:
+    """features (N, C, h, w) -> rois (N R, 5), cls_prob_reshape (N, R, classes), bbox_pred_reshape (N, R, 8).
 
-
-def detection_maps(features, cfg: EasyDict):
-    """The convolutions of `detections` alone, which stand before proposals and pooling: features (N, C, h, w) -> the
-    group rpn_prob (N, 2A, h, w), background first; rpn_deltas (N, 4A, h, w); rfcn_cls and rfcn_bbox of `head_maps`.
+    Input im_info (N, 3).
     """
-    for_rpn, for_head = _halves(features, cfg)
-    prob, deltas = proposal_inputs(*rpn(for_rpn, cfg.network.NUM_ANCHORS), proposals(cfg, cfg.TEST))
-    maps = head_maps(for_head, cfg.dataset.NUM_CLASSES, BOX_CLASSES, cfg.network.PSROI_SIZE)
-    return mx.sym.Group([mx.sym.identity(prob, name="rpn_prob"), mx.sym.identity(deltas, name="rpn_deltas"), *maps])
+    for_rpn, for_head = _halves(F, features, cfg)
+    scores, boxes = rpn(F, for_rpn, cfg.network.NUM_ANCHORS)
+    rois = propose(F, scores, boxes, F.Variable("im_info"), proposals(cfg, cfg.TEST))
+    return {"rois": rois, **head_outputs(F, *_head(F, for_head, rois, cfg), cfg.TEST.RPN_POST_NMS_TOP_N)}
+
+
+def detection_maps(F: Functions, features, cfg: EasyDict) -> dict:
+    """Only the convolutions of `detections`, which come before proposals and pooling.
+
+    features (N, C, h, w) -> rpn_prob (N, 2A, h, w), background first; rpn_deltas (N, 4A, h, w); rfcn_cls and rfcn_bbox
+    of `head_maps`.
+    """
+    for_rpn, for_head = _halves(F, features, cfg)
+    prob, deltas = proposal_inputs(F, *rpn(F, for_rpn, cfg.network.NUM_ANCHORS), proposals(cfg, cfg.TEST))
+    maps = head_maps(F, for_head, cfg.dataset.NUM_CLASSES, BOX_CLASSES, cfg.network.PSROI_SIZE)
+    return {
+        "rpn_prob": F.identity(prob, name="rpn_prob"),
+        "rpn_deltas": F.identity(deltas, name="rpn_deltas"),
+        **dict(zip(MAPS, maps)),
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.backends.mxnet.loader import mx
+from lib.backends.base import Functions
 
 _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
 
@@ -33,39 +33,39 @@ def is_flow_layer(name: str) -> bool:
     return name.startswith(_LAYERS)
 
 
-def _leaky(x):
-    return mx.sym.LeakyReLU(x, act_type="leaky", slope=0.1)
+def _leaky(F: Functions, x):
+    return F.LeakyReLU(x, act_type="leaky", slope=0.1)
 
 
-def _conv(x, name: str, filters: int, kernel: int = 3, stride: int = 1):
+def _conv(F: Functions, x, name: str, filters: int, kernel: int = 3, stride: int = 1):
     pad = (kernel - 1) // 2
-    return mx.sym.Convolution(
+    return F.Convolution(
         x, name=name, num_filter=filters, kernel=(kernel, kernel), stride=(stride, stride), pad=(pad, pad)
     )
 
 
-def _double(x, like, name: str, filters: int):
+def _double(F: Functions, x, like, name: str, filters: int):
     """Deconvolution 4x4/2, cropped from offset (1, 1) to the size of `like`."""
-    x = mx.sym.Deconvolution(x, name=name, num_filter=filters, kernel=(4, 4), stride=(2, 2), no_bias=False)
-    return mx.sym.Crop(x, like, offset=(1, 1))
+    x = F.Deconvolution(x, name=name, num_filter=filters, kernel=(4, 4), stride=(2, 2), no_bias=False)
+    return F.Crop(x, like, offset=(1, 1))
 
 
-def double_by_convolution(x, like, name: str, filters: int):
+def double_by_convolution(F: Functions, x, like, name: str, filters: int):
     """`_double` by a convolution 2x2 to four times the channels, whose output is spread out, for int8, which has no
     deconvolution; in float32 it is as fast. The weights come from `for_convolutions`.
     """
-    x = mx.sym.Convolution(x, name=name, num_filter=4 * filters, kernel=(2, 2), pad=(1, 1))
-    return mx.sym.Crop(mx.sym.depth_to_space(x, block_size=2), like, offset=(1, 1))
+    x = F.Convolution(x, name=name, num_filter=4 * filters, kernel=(2, 2), pad=(1, 1))
+    return F.Crop(F.depth_to_space(x, block_size=2), like, offset=(1, 1))
 
 
-def for_convolutions(args: Mapping) -> dict:
+def for_convolutions(args: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Parameters of a flow network for `double_by_convolution`: deconv<i>_weight (C, F, 4, 4) -> (4F, C, 2, 2).
 
     Row 2 y + s of the output is the sum over k of row y - k of the input times row 2 k + s of the kernel, k = 0, 1.
     """
     changed = dict(args)
     for name in [name for name in args if name.startswith("deconv")]:
-        value = np.asarray(args[name].asnumpy() if hasattr(args[name], "asnumpy") else args[name])
+        value = args[name]
         if name.endswith("_weight"):
             channels, filters = value.shape[:2]
             taps = value.reshape(channels, filters, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]  # C, F, k, s of rows, of columns
@@ -75,30 +75,30 @@ def for_convolutions(args: Mapping) -> dict:
     return changed
 
 
-def _halve(x):
+def _halve(F: Functions, x):
     """2x2 average, sizes rounded up: windows at the border divide by the cells that exist."""
-    return mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full")
+    return F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full")
 
 
-def prepare(images, net: FlowNet):
+def prepare(F: Functions, images, net: FlowNet):
     """images (N, 3, H, W), RGB minus mean -> as `flow_of_prepared` takes them, half the size if net.pool_input."""
     images = images / 255.0
-    return _halve(images) if net.pool_input else images
+    return _halve(F, images) if net.pool_input else images
 
 
-def encode(x, net: FlowNet) -> list:
+def encode(F: Functions, x, net: FlowNet) -> list:
     """-> feature maps of levels 1, 2, ..., each half the size of the one before."""
     levels = []
     for level, filters in enumerate(net.encoder, start=1):
         name = "flow_conv1" if level == 1 else f"conv{level}"
-        x = _leaky(_conv(x, name, filters, kernel={1: 7, 2: 5, 3: 5}.get(level, 3), stride=2))
+        x = _leaky(F, _conv(F, x, name, filters, kernel={1: 7, 2: 5, 3: 5}.get(level, 3), stride=2))
         if level >= 3:
-            x = _leaky(_conv(x, f"{name}_1", filters))
+            x = _leaky(F, _conv(F, x, f"{name}_1", filters))
         levels.append(x)
     return levels
 
 
-def flow(current, other, net: FlowNet, every_scale: bool = False):
+def flow(F: Functions, current, other, net: FlowNet, every_scale: bool = False):
     """Flow from the current frames to the others.
 
     current, other (F, 3, H, W): RGB minus mean. -> (F, 2, h, w) in feature cells; channel 0 is x, 1 is y: the point
@@ -106,41 +106,41 @@ def flow(current, other, net: FlowNet, every_scale: bool = False):
     every_scale: -> list of flows from the finest to the coarsest, for pre-training; all but the first are the raw
     predictions of the decoder's levels.
     """
-    return flow_of_prepared(prepare(current, net), prepare(other, net), net, every_scale)
+    return flow_of_prepared(F, prepare(F, current, net), prepare(F, other, net), net, every_scale)
 
 
-def flow_of_prepared(current, other, net: FlowNet, every_scale: bool = False, double=_double):
+def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bool = False, double=_double):
     """As `flow`, for images that are through `prepare`; double: `_double`, or `double_by_convolution` of parameters
     that are through `for_convolutions`.
     """
-    levels = encode(mx.sym.concat(current, other, dim=1), net)
+    levels = encode(F, F.concat(current, other, dim=1), net)
     x = levels[-1]
     predictions = []
     for index, (level, filters) in enumerate(zip(range(len(levels), 2, -1), net.decoder), start=1):
         below = levels[level - 2]
-        coarse = _conv(x, f"Convolution{index}", 2)
+        coarse = _conv(F, x, f"Convolution{index}", 2)
         predictions.insert(0, coarse)
-        detail = _leaky(double(x, below, f"deconv{level - 1}", filters))
-        upsampled = _double(coarse, below, f"upsample_flow{level}to{level - 1}", 2)
-        x = mx.sym.concat(below, detail, upsampled, dim=1)
+        detail = _leaky(F, double(F, x, below, f"deconv{level - 1}", filters))
+        upsampled = _double(F, coarse, below, f"upsample_flow{level}to{level - 1}", 2)
+        x = F.concat(below, detail, upsampled, dim=1)
     if net.pool_output:
-        x = _halve(x)
-    finest = _conv(x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
+        x = _halve(F, x)
+    finest = _conv(F, x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
     return [finest, *predictions] if every_scale else finest
 
 
-def pretraining_losses(net: FlowNet, weights: Sequence[float]):
+def pretraining_losses(F: Functions, net: FlowNet, weights: Sequence[float]) -> dict:
     """Training on true flow: end-point error at every scale (as FlowNet-S was trained).
 
     Inputs: current, other (N, 3, H, W); for scale i from the finest: flow<i> (N, 2, h_i, w_i) in finest cells and
     weight<i> (N, 1, h_i, w_i). Outputs: a loss a scale, times weights[i], then the finest flow.
     """
-    current, other = mx.sym.Variable("current"), mx.sym.Variable("other")
-    finest, *coarser = flow(current, other, net, every_scale=True)
-    outputs = []
+    current, other = F.Variable("current"), F.Variable("other")
+    finest, *coarser = flow(F, current, other, net, every_scale=True)
+    outputs = {}
     for index, prediction in enumerate([finest, *(coarse * net.scale for coarse in coarser)]):
-        difference = prediction - mx.sym.Variable(f"flow{index}")
-        error = mx.sym.sqrt(mx.sym.sum(mx.sym.square(difference), axis=1, keepdims=True) + 1e-4)
-        loss = mx.sym.mean(error * mx.sym.Variable(f"weight{index}"))
-        outputs.append(mx.sym.MakeLoss(loss * weights[index], name=f"epe{index}"))
-    return mx.sym.Group([*outputs, mx.sym.BlockGrad(finest, name="flow")])
+        difference = prediction - F.Variable(f"flow{index}")
+        error = F.sqrt(F.sum(F.square(difference), axis=1, keepdims=True) + 1e-4)
+        loss = F.mean(error * F.Variable(f"weight{index}"))
+        outputs[f"epe{index}"] = F.MakeLoss(loss * weights[index], name=f"epe{index}")
+    return {**outputs, "flow": F.BlockGrad(finest, name="flow")}

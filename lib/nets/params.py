@@ -10,33 +10,26 @@ targets' normalisation folded in; testing takes that in its place.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
-from lib.files import replacing
+from lib.nets import params_file
 
 TEST_SUFFIX = "_test"
 
 
-def load(path: str | Path) -> tuple[dict, dict]:
-    """(args, auxs) as NDArrays by name. Raises InputError: no such file (with where to get it), or not parameters."""
+def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(args, auxs) by name. Raises InputError: no such file (with where to get it), or not parameters."""
     path = Path(path)
     if not path.is_file():
         raise InputError(
             f"{path}: no such weights; train them first, or see model/README.md for where published weights come from"
         )
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.base.MXNetError:
-        raise InputError(f"{path}: not an MXNet parameter file, or cut short; get or write it anew") from None
-    if not isinstance(stored, dict):
-        raise InputError(f"{path}: holds arrays without names; expected names like arg:conv1_weight")
-    parts: dict[str, dict] = {"arg": {}, "aux": {}}
-    for key, value in stored.items():
+    parts: dict[str, dict[str, np.ndarray]] = {"arg": {}, "aux": {}}
+    for key, value in params_file.read(path).items():
         kind, colon, name = key.partition(":")
         if not colon or kind not in parts:
             raise InputError(f"{path}: array {key!r} is not named arg:NAME or aux:NAME")
@@ -44,14 +37,13 @@ def load(path: str | Path) -> tuple[dict, dict]:
     return parts["arg"], parts["aux"]
 
 
-def save(path: str | Path, args: Mapping, auxs: Mapping) -> None:
-    """Writes weights (numpy or NDArray by name) in MXNet's format: keys `arg:NAME` and `aux:NAME`."""
-    arrays = {}
-    for kind, values in (("arg", args), ("aux", auxs)):
-        for name, value in values.items():
-            arrays[f"{kind}:{name}"] = value if isinstance(value, mx.nd.NDArray) else mx.nd.array(value)
-    with replacing(path) as temporary:
-        mx.nd.save(str(temporary), arrays)
+def save(path: str | Path, args: Mapping[str, np.ndarray], auxs: Mapping[str, np.ndarray]) -> None:
+    """Writes weights in MXNet's format, as float32: keys `arg:NAME` and `aux:NAME`."""
+    parts = (("arg", args), ("aux", auxs))
+    params_file.write(
+        path,
+        {f"{kind}:{name}": np.asarray(value, np.float32) for kind, values in parts for name, value in values.items()},
+    )
 
 
 def for_test(args: Mapping) -> dict:
@@ -62,20 +54,6 @@ def for_test(args: Mapping) -> dict:
 def for_training(args: Mapping) -> dict:
     """Parameters without those made for testing."""
     return {name: value for name, value in args.items() if not name.endswith(TEST_SUFFIX)}
-
-
-def shapes_of(symbol, **inputs: tuple) -> tuple[dict[str, tuple], dict[str, tuple]]:
-    """Shapes of a symbol's parameters (args, auxs) for known shapes of its inputs, the inputs left out.
-
-    Of `inputs` those count that the symbol has.
-    """
-    names = symbol.list_arguments()
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**{name: inputs[name] for name in names if name in inputs})
-    args = dict(zip(names, arg_shapes))
-    return (
-        {name: shape for name, shape in args.items() if name not in inputs},
-        dict(zip(symbol.list_auxiliary_states(), aux_shapes)),
-    )
 
 
 def check(given: Mapping, wanted: Mapping[str, tuple], source: str) -> None:
@@ -99,42 +77,66 @@ def check(given: Mapping, wanted: Mapping[str, tuple], source: str) -> None:
         )
 
 
-def initial(name: str, shape: tuple, seed: int) -> np.ndarray:
-    """Starting value of a new parameter, drawn from its own stream so that it does not depend on the others.
+# How a parameter starts: (shape, a generator of its own) -> values.
+Initializer = Callable[[tuple, np.random.Generator], np.ndarray]
 
-    He's normal for the embedding, the flow network and backbones trained from nothing; normal 0.01 for the detection
-    layers; zeros for biases, betas and means; ones for gammas and variances.
+
+def normal(shape: tuple, rng: np.random.Generator) -> np.ndarray:
+    """Normal with standard deviation 0.01, as published for the detection layers."""
+    return rng.standard_normal(shape) * 0.01
+
+
+def he_normal(shape: tuple, rng: np.random.Generator) -> np.ndarray:
+    """He's normal for a convolution (out, in, height, width)."""
+    return rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))
+
+
+def he_normal_deconvolution(shape: tuple, rng: np.random.Generator) -> np.ndarray:
+    """He's normal for a deconvolution (in, out, 4, 4) at stride 2: an output sees 2 x 2 of the kernel."""
+    return rng.standard_normal(shape) * np.sqrt(2.0 / (shape[0] * 4))
+
+
+# Layers that no pretrained backbone holds, by the start of their names.
+DETECTION_LAYERS: dict[str, Initializer] = dict.fromkeys(("feat_conv_3x3", "rpn_", "rfcn_"), normal)
+_FROM_SCRATCH: dict[str, Initializer] = {
+    **DETECTION_LAYERS,
+    "fc_": normal,
+    **dict.fromkeys(("deconv", "upsample_flow"), he_normal_deconvolution),
+    "": he_normal,
+}
+
+
+def initial(name: str, shape: tuple, seed: int, layers: Mapping[str, Initializer] = _FROM_SCRATCH) -> np.ndarray:
+    """Starting value of a new parameter, from a random stream of its own, so that it does not depend on the others.
+
+    By the first of `layers` whose key is its name or starts it; biases, betas and means that are not listed by their
+    full name are zeros, gammas and variances ones.
     """
-    if name.endswith(("_bias", "_beta", "_moving_mean")):
+    if name not in layers and name.endswith(("_bias", "_beta", "_moving_mean")):
         return np.zeros(shape, np.float32)
-    if name.endswith(("_gamma", "_moving_var")):
+    if name not in layers and name.endswith(("_gamma", "_moving_var")):
         return np.ones(shape, np.float32)
+    make = layers[name] if name in layers else next(made for start, made in layers.items() if name.startswith(start))
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
-    if name.startswith(("feat_conv_3x3", "rpn_", "rfcn_", "fc_")):
-        std = 0.01
-    elif name.startswith(
-        ("deconv", "upsample_flow")
-    ):  # (in, out, 4, 4) at stride 2: an output sees 2 x 2 of the kernel
-        std = np.sqrt(2.0 / (shape[0] * 4))
-    else:
-        std = np.sqrt(2.0 / np.prod(shape[1:]))
-    return (rng.standard_normal(shape) * std).astype(np.float32)
+    return make(shape, rng).astype(np.float32)
 
 
-def start(wanted: Mapping[str, tuple], pretrained: Mapping, seed: int, new: tuple[str, ...]) -> tuple[dict, list[str]]:
+def start(
+    wanted: Mapping[str, tuple], pretrained: Mapping[str, np.ndarray], seed: int, new: Mapping[str, Initializer]
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Values to start training from: the pretrained ones where name and shape fit, else `initial` for layers that may
     be new; and the names of those.
 
-    wanted: shapes by name; new: prefixes of layers that may be new. Others that the pretrained weights lack raise
-    InputError.
+    wanted: shapes by name; new: how layers that may be new start, by the start of their names. Raises InputError where
+    the pretrained weights lack any other.
     """
     values, fresh = {}, []
     for name, shape in wanted.items():
         value = pretrained.get(name)
         if value is not None and tuple(value.shape) == tuple(shape):
             values[name] = value
-        elif name.startswith(new):
-            values[name] = initial(name, shape, seed)
+        elif name.startswith(tuple(new)):
+            values[name] = initial(name, shape, seed, new)
             fresh.append(name)
         else:
             found = "lack it" if value is None else f"have it as {tuple(value.shape)}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
-from lib.backends.mxnet.loader import mx
+from lib.backends.base import Functions
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ def is_backbone_layer(name: str) -> bool:
     return name.startswith(("conv1_", "bn_conv1_", "res", "bn"))
 
 
-def relu(x, name: str | None = None):
-    return mx.sym.Activation(x, act_type="relu", name=name)
+def relu(F: Functions, x, name: str | None = None):
+    return F.Activation(x, act_type="relu", name=name)
 
 
-def conv_bn(x, name: str, filters: int, net: Backbone, kernel: int = 1, stride: int = 1, dilate: int = 1):
+def conv_bn(F: Functions, x, name: str, filters: int, net: Backbone, kernel: int = 1, stride: int = 1, dilate: int = 1):
     """Convolution without bias, padded to keep the size, then BatchNorm named after it (res… -> bn…)."""
     pad = dilate * (kernel // 2)
-    x = mx.sym.Convolution(
+    x = F.Convolution(
         x,
         name=name,
         num_filter=filters,
@@ -55,19 +55,19 @@ def conv_bn(x, name: str, filters: int, net: Backbone, kernel: int = 1, stride: 
         no_bias=True,
     )
     bn_name = name.replace("res", "bn", 1) if name.startswith("res") else f"bn_{name}"
-    return mx.sym.BatchNorm(
+    return F.BatchNorm(
         x, name=bn_name, use_global_stats=not net.batch_statistics, fix_gamma=False, eps=net.eps, momentum=0.9
     )
 
 
-def bottleneck(x, name: str, width: int, stride: int, dilate: int, project: bool, net: Backbone):
+def bottleneck(F: Functions, x, name: str, width: int, stride: int, dilate: int, project: bool, net: Backbone):
     """x (N, C, H, W) -> (N, 4 * width, H / stride, W / stride), ReLU after the sum."""
-    shortcut = conv_bn(x, f"res{name}_branch1", 4 * width, net, 1, stride) if project else x
+    shortcut = conv_bn(F, x, f"res{name}_branch1", 4 * width, net, 1, stride) if project else x
     first, second = (1, stride) if net.stride_in_3x3 else (stride, 1)
-    y = relu(conv_bn(x, f"res{name}_branch2a", width, net, 1, first))
-    y = relu(conv_bn(y, f"res{name}_branch2b", width, net, 3, second, dilate))
-    y = conv_bn(y, f"res{name}_branch2c", 4 * width, net)
-    return relu(shortcut + y, name=f"res{name}_relu")
+    y = relu(F, conv_bn(F, x, f"res{name}_branch2a", width, net, 1, first))
+    y = relu(F, conv_bn(F, y, f"res{name}_branch2b", width, net, 3, second, dilate))
+    y = conv_bn(F, y, f"res{name}_branch2c", 4 * width, net)
+    return relu(F, shortcut + y, name=f"res{name}_relu")
 
 
 def unit_names(stage: int, units: int) -> list[str]:
@@ -77,32 +77,35 @@ def unit_names(stage: int, units: int) -> list[str]:
     return [f"{stage}a"] + [f"{stage}b{i}" for i in range(1, units)]
 
 
-def resnet(data, net: Backbone):
+def resnet(F: Functions, data, net: Backbone):
     """data (N, 3, H, W) RGB minus mean -> (N, 4 * widths[-1], ceil(H / stride), ceil(W / stride))."""
-    x = relu(conv_bn(data, "conv1", net.stem, net, kernel=7, stride=2))
-    x = mx.sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max", name="pool1")
+    x = relu(F, conv_bn(F, data, "conv1", net.stem, net, kernel=7, stride=2))
+    x = F.Pooling(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max", name="pool1")
     table = zip(net.units, net.widths, net.strides, net.dilations)
     for stage, (units, width, stride, dilate) in enumerate(table, start=2):
         for unit, name in enumerate(unit_names(stage, units)):
-            x = bottleneck(x, name, width, stride if unit == 0 else 1, dilate, project=unit == 0, net=net)
+            x = bottleneck(F, x, name, width, stride if unit == 0 else 1, dilate, project=unit == 0, net=net)
     return x
 
 
-def feature_map(data, net: Backbone, channels: int = 1024, dilate: int = 6):
+def feature_map(F: Functions, data, net: Backbone, channels: int = 1024, dilate: int = 6):
     """The map that detection works on: ResNet, then a dilated 3x3 convolution and ReLU -> (N, channels, h, w)."""
-    x = mx.sym.Convolution(
-        resnet(data, net),
+    x = F.Convolution(
+        resnet(F, data, net),
         name="feat_conv_3x3",
         num_filter=channels,
         kernel=(3, 3),
         pad=(dilate, dilate),
         dilate=(dilate, dilate),
     )
-    return relu(x, name="feat_conv_3x3_relu")
+    return relu(F, x, name="feat_conv_3x3_relu")
 
 
-def classifier(data, label, net: Backbone, classes: int):
-    """Image classification on the same backbone, to train one from nothing -> softmax of (N, classes)."""
-    x = mx.sym.Pooling(resnet(data, net), global_pool=True, kernel=(1, 1), pool_type="avg", name="pool5")
-    x = mx.sym.FullyConnected(mx.sym.Flatten(x), num_hidden=classes, name="fc_classes")
-    return mx.sym.SoftmaxOutput(x, label, normalization="batch", name="softmax")
+def classifier(F: Functions, net: Backbone, classes: int) -> dict:
+    """Image classification on the same backbone, to train one from scratch.
+
+    Inputs data (N, 3, H, W), label (N,); output softmax (N, classes).
+    """
+    x = F.Pooling(resnet(F, F.Variable("data"), net), global_pool=True, kernel=(1, 1), pool_type="avg", name="pool5")
+    x = F.FullyConnected(F.Flatten(x), num_hidden=classes, name="fc_classes")
+    return {"softmax": F.SoftmaxOutput(x, F.Variable("label"), normalization="batch", name="softmax")}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
-from lib.backends.mxnet.loader import mx
+from lib.backends.base import Functions
 
 
 @dataclass(frozen=True)
@@ -27,21 +26,21 @@ class Proposals:
         return len(self.scales) * len(self.ratios)
 
 
-def rpn(features, anchors: int):
+def rpn(F: Functions, features, anchors: int):
     """features (N, C, h, w) -> scores (N, 2A, h, w), background first; raw box outputs (N, 4A, h, w)."""
-    scores = mx.sym.Convolution(features, name="rpn_cls_score", num_filter=2 * anchors, kernel=(1, 1))
-    boxes = mx.sym.Convolution(features, name="rpn_bbox_pred", num_filter=4 * anchors, kernel=(1, 1))
+    scores = F.Convolution(features, name="rpn_cls_score", num_filter=2 * anchors, kernel=(1, 1))
+    boxes = F.Convolution(features, name="rpn_bbox_pred", num_filter=4 * anchors, kernel=(1, 1))
     return scores, boxes
 
 
-def rpn_losses(scores, boxes, batch_size: int, sigma: float = 1.0):
+def rpn_losses(F: Functions, scores, boxes, batch_size: int, sigma: float = 1.0) -> dict:
     """Training outputs rpn_cls_prob (N, 2, A h, w) and rpn_bbox_loss (N, 4A, h, w).
 
     Class loss is the mean over labels other than -1; the box loss is divided by the constant `batch_size`.
     """
-    label, target, weight = (mx.sym.Variable(name) for name in ("label", "bbox_target", "bbox_weight"))
-    cls_prob = mx.sym.SoftmaxOutput(
-        mx.sym.reshape(scores, (0, 2, -1, 0)),
+    label, target, weight = (F.Variable(name) for name in ("label", "bbox_target", "bbox_weight"))
+    cls_prob = F.SoftmaxOutput(
+        F.reshape(scores, (0, 2, -1, 0)),
         label,
         multi_output=True,
         normalization="valid",
@@ -49,22 +48,23 @@ def rpn_losses(scores, boxes, batch_size: int, sigma: float = 1.0):
         ignore_label=-1,
         name="rpn_cls_prob",
     )
-    loss = weight * mx.sym.smooth_l1(boxes - target, scalar=sigma)
-    return cls_prob, mx.sym.MakeLoss(loss, grad_scale=1.0 / batch_size, name="rpn_bbox_loss")
+    loss = weight * F.smooth_l1(boxes - target, scalar=sigma)
+    bbox_loss = F.MakeLoss(loss, grad_scale=1.0 / batch_size, name="rpn_bbox_loss")
+    return {"rpn_cls_prob": cls_prob, "rpn_bbox_loss": bbox_loss}
 
 
-def proposal_inputs(scores, boxes, net: Proposals):
+def proposal_inputs(F: Functions, scores, boxes, net: Proposals):
     """What proposals are made of: probabilities (N, 2A, h, w), background first; box deltas (N, 4A, h, w)."""
-    prob = mx.sym.softmax(mx.sym.reshape(scores, (0, 2, -1, 0)), axis=1)
+    prob = F.softmax(F.reshape(scores, (0, 2, -1, 0)), axis=1)
     stds = list(net.anchor_stds) * net.anchors
-    deltas = mx.sym.broadcast_mul(boxes, mx.sym.reshape(_constant(stds), (1, -1, 1, 1)))
-    return mx.sym.reshape(prob, (0, 2 * net.anchors, -1, 0)), deltas
+    deltas = F.broadcast_mul(boxes, F.reshape(_constant(F, stds), (1, -1, 1, 1)))
+    return F.reshape(prob, (0, 2 * net.anchors, -1, 0)), deltas
 
 
-def propose(scores, boxes, im_info, net: Proposals, ops: ModuleType):
+def propose(F: Functions, scores, boxes, im_info, net: Proposals):
     """Boxes worth a second look: -> rois (N post_nms, 5): image index, x1 y1 x2 y2 in pixels of the resized image."""
-    return ops.multi_proposal(
-        *proposal_inputs(scores, boxes, net),
+    return F.multi_proposal(
+        *proposal_inputs(F, scores, boxes, net),
         im_info,
         feature_stride=net.stride,
         scales=net.scales,
@@ -77,7 +77,7 @@ def propose(scores, boxes, im_info, net: Proposals, ops: ModuleType):
     )
 
 
-def _constant(values: Sequence[float]):
-    """A symbol of fixed numbers, without a parameter in the checkpoint."""
-    parts = [mx.sym.full(shape=(1,), val=float(value)) for value in values]
-    return mx.sym.concat(*parts, dim=0)
+def _constant(F: Functions, values: Sequence[float]):
+    """An array of fixed numbers, without a parameter in the checkpoint."""
+    parts = [F.full(shape=(1,), val=float(value)) for value in values]
+    return F.concat(*parts, dim=0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 from easydict import EasyDict
 
+from lib.config import Rule
 from lib.nets.flownet import FlowNet
 from lib.nets.resnet import Backbone
 from lib.nets.rpn import Proposals
@@ -37,10 +36,18 @@ def proposals(cfg: EasyDict, section: EasyDict) -> Proposals:
     )
 
 
-def operators(cfg: EasyDict) -> ModuleType:
-    """The module of warp, multi_proposal and psroi_mean that network.OPERATORS chooses."""
-    if cfg.network.OPERATORS == "compiled":
-        from lib.backends.mxnet import compiled as chosen
-    else:
-        from lib.backends.mxnet import builtin as chosen
-    return chosen
+def flow_rules(cfg: EasyDict) -> list[Rule]:
+    """What the settings of a flow network must fulfil."""
+    net = cfg.network
+    stride = 4 << net.FLOW_POOL_INPUT << net.FLOW_POOL_OUTPUT
+    return [
+        (
+            f"network.FLOW_DECODER must have {len(net.FLOW_ENCODER) - 2} numbers, two fewer than FLOW_ENCODER",
+            len(net.FLOW_DECODER) == len(net.FLOW_ENCODER) - 2,
+        ),
+        (
+            f"network.FLOW_POOL_INPUT and FLOW_POOL_OUTPUT give flow of stride {stride}, but the features have "
+            f"{net.RPN_FEAT_STRIDE}",
+            stride == net.RPN_FEAT_STRIDE,
+        ),
+    ]

@@ -1,13 +1,11 @@
-"""The shared library of the compiled operators: where it lies, and loading it into MXNet once."""
+"""The shared library of the compiled operators: where it is, and whether it matches its sources."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from pathlib import Path
 
-from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
 
 SOURCES = Path(__file__).parent / "src"
@@ -32,16 +30,11 @@ def build_mark(path: Path) -> tuple[str, str] | None:
     return (found.group(1).decode(), found.group(2).decode()) if found else None
 
 
-@functools.cache
-def load() -> None:
-    """Registers the operators with MXNet (`mx.sym.fgfa_*`, `mx.nd.fgfa_*`); later calls do nothing.
-
-    A symbol's JSON that holds one of them can be read only after this. Raises InputError where the library was not
-    built, or was built from other sources.
-    """
+def checked() -> Path:
+    """The library. Raises InputError where it was not built, or was built from other sources."""
     if not LIBRARY.is_file():
         raise InputError(f"{LIBRARY}: the compiled operators are not built; run `sh init.sh` or `{BUILD_COMMAND}`")
     mark = build_mark(LIBRARY)
     if mark is None or mark[0] != sources_digest():
         raise InputError(f"{LIBRARY}: built from other sources than {SOURCES}; run `{BUILD_COMMAND}`")
-    mx.library.load(str(LIBRARY.resolve()), verbose=False)
+    return LIBRARY

@@ -13,9 +13,7 @@ import numpy as np
 from lib.files import replacing, sha256
 from lib.nets import params
 
-_log = logging.getLogger(__name__)
-
-save_params = params.save
+log = logging.getLogger(__name__)
 
 _OPTIMIZER, _TOTALS = "optimizer/", "totals/"
 
@@ -26,10 +24,10 @@ def with_test_weights(
     """`args` and beside them `<layer>_weight_test` and `<layer>_bias_test`, which give deltas without normalisation.
 
     The layer's channel is (class * 4 + coordinate) * bins + bin; the outputs of weight and bias times `stds` plus
-    `means` of the coordinate are the deltas. bins: 49 for 7x7 position-sensitive pooling. Values are numpy arrays or
-    NDArrays, the new ones numpy. Raises ValueError where the channels are no multiple of 4 * bins.
+    `means` of the coordinate are the deltas. bins: 49 for 7x7 position-sensitive pooling. Raises ValueError where the
+    channels are no multiple of 4 * bins.
     """
-    weight, bias = (np.asarray(_numpy(args[f"{layer}_{kind}"])) for kind in ("weight", "bias"))
+    weight, bias = (args[f"{layer}_{kind}"] for kind in ("weight", "bias"))
     classes, rest = divmod(len(weight), 4 * bins)
     if rest:
         raise ValueError(f"{layer}: {len(weight)} channels are no multiple of 4 coordinates x {bins} bins")
@@ -39,10 +37,6 @@ def with_test_weights(
         f"{layer}_bias{params.TEST_SUFFIX}": bias * std + mean,
     }
     return {**args, **folded}
-
-
-def _numpy(value) -> np.ndarray:
-    return value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ class Checkpoints:
         name = f"{checkpoint.epoch:04d}" if whole else "latest"
         path = self._named(name, ".params")
         args = self._complete(checkpoint.args) if self._complete else checkpoint.args
-        save_params(path, args, checkpoint.auxs)
+        params.save(path, args, checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
             # a state belongs to these very weights: the two files are not written in one move
@@ -111,7 +105,7 @@ class Checkpoints:
                 with np.load(path, allow_pickle=False) as file:
                     epoch, step = (int(v) for v in file["position"])
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                _log.warning("%s is not a checkpoint's state and is passed over (%s)", path, error)
+                log.warning("%s is not a checkpoint's state and is passed over (%s)", path, error)
                 continue
             found.append((epoch, step, path))
         for epoch, step, path in sorted(found, reverse=True):
@@ -119,19 +113,19 @@ class Checkpoints:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if not weights.is_file() or sha256(weights) != str(arrays["params_sha256"]):
-                _log.warning("%s is passed over: its weights %s are missing or others", path, weights.name)
+                log.warning("%s is passed over: its weights %s are missing or others", path, weights.name)
                 continue
-            args, auxs = ({name: _numpy(value) for name, value in part.items()} for part in params.load(weights))
+            args, auxs = params.load(weights)
             optimizer, totals = (
                 {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
                 for start in (_OPTIMIZER, _TOTALS)
             )
             return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)
-        _log.info("no checkpoint %s-* to go on from: training begins anew", self.prefix)
+        log.info("no checkpoint %s-* to go on from: training begins anew", self.prefix)
         return None
 
     def forget(self) -> None:
         """Removes the states (not the weights) of an earlier training, which a new one must not go on from."""
         for path in self.prefix.parent.glob(f"{self.prefix.name}-*.state.npz"):
-            _log.info("removing %s of an earlier training", path)
+            log.info("removing %s of an earlier training", path)
             path.unlink()

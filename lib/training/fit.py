@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,24 +14,16 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from lib.backends.base import Trainer
 from lib.errors import InputError
 from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
 from lib.training.metrics import Metrics, detection_metrics
 from lib.training.schedules import Schedule
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _DRAW_SECONDS = 60.0
-
-
-class Step(Protocol):
-    """One step of training: `lib.backends.mxnet.runtime.TrainStep`."""
-
-    def step(self, batches: Sequence[Mapping[str, np.ndarray]], lr: float) -> list[dict[str, np.ndarray]]: ...
-    def params(self) -> tuple[Mapping, Mapping]: ...
-    def state(self) -> Mapping[str, np.ndarray]: ...
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None: ...
 
 
 class Loader(Protocol):
@@ -50,7 +41,7 @@ class Interrupted(SystemExit):
 
 
 def fit(
-    step: Step,
+    trainer: Trainer,
     loader: Loader,
     *,
     schedule: Schedule,
@@ -61,39 +52,37 @@ def fit(
     begin_epoch: int = 0,
     frequent: int = 100,
     save_minutes: float = 30.0,
+    stopped: threading.Event | None = None,
 ) -> Path:
     """Trains epochs `begin_epoch`..`end_epoch` - 1; returns the path of the last weights.
 
     schedule: learning rate by the number of steps since epoch 0. metrics: what to show of a step, for each device.
-    resumed: `checkpoints.newest()` to go on from there; `step` must have been made with its args and auxs, its
+    resumed: `checkpoints.newest()` to go on from there; `trainer` must have been made with its args and auxs, its
     optimizer is set here. Without it the states of an earlier training are removed.
     Writes, in the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within one;
-    `train.log`; `losses.jsonl` with the means of every `frequent` steps; `losses.png` at the end, and
-    after an epoch where the last picture is a minute old.
-    Ctrl-C (or SIGTERM) ends the step, saves and raises Interrupted; a second Ctrl-C ends at once.
-    Raises InputError where a loss is not a number any more.
+    `losses.jsonl` with the means of every `frequent` steps; `losses.png` at the end, and after an epoch where the last
+    picture is a minute old.
+    stopped: once it is set, the step that runs is finished, the state saved, and Interrupted raised (see
+    `lib.cli.signals.stop_requested`). Raises InputError where a loss is no longer a finite number.
     """
-    run = _Run(step, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes)
-    with log_file(checkpoints.prefix.parent / "train.log"):
-        epoch, start = begin_epoch, 0
-        if resumed is None:
-            checkpoints.forget()
-        else:
-            epoch, start = resumed.epoch, resumed.step
-            step.load_state(resumed.optimizer)
-            run.window, run.whole = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
-            _log.info("going on from epoch %d, step %d of %d", epoch + 1, start, len(loader))
-        run.curves.cut(epoch, start)
-        with _stop_requested() as stopped:
-            path = run.train(epoch, start, end_epoch, stopped)
-    return path
+    run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes)
+    epoch, start = begin_epoch, 0
+    if resumed is None:
+        checkpoints.forget()
+    else:
+        epoch, start = resumed.epoch, resumed.step
+        trainer.load_state(resumed.optimizer)
+        run.window, run.whole = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
+        log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
+    run.curves.cut(epoch, start)
+    return run.train(epoch, start, end_epoch, stopped or threading.Event())
 
 
 class _Run:
     """The state of one call of `fit`."""
 
-    def __init__(self, step, loader, schedule, metrics, checkpoints, frequent, save_minutes) -> None:
-        self.step, self.loader, self.schedule, self.metrics = step, loader, schedule, metrics
+    def __init__(self, trainer, loader, schedule, metrics, checkpoints, frequent, save_minutes) -> None:
+        self.trainer, self.loader, self.schedule, self.metrics = trainer, loader, schedule, metrics
         self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
         folder = checkpoints.prefix.parent
         self.curves = Curves(folder / "losses.jsonl", folder / "losses.png")
@@ -111,10 +100,10 @@ class _Run:
             for number in range(epoch, end_epoch):
                 bar.set_description(f"epoch {number + 1}/{end_epoch}")
                 self._epoch(number, start if number == epoch else 0, bar, stopped)
-                _log.info("epoch %d: %s", number + 1, _shown(_means(self.whole)))
+                log.info("epoch %d: %s", number + 1, _shown(_means(self.whole)))
                 self.window, self.whole = {}, {}
                 path = self._save(number + 1, 0)
-                _log.info("saved %s", path)
+                log.info("saved %s", path)
                 if number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS:
                     self.curves.draw(steps)
                     drawn = time.monotonic()
@@ -133,7 +122,7 @@ class _Run:
                 batch = next(batches)
                 waited += time.monotonic() - asked
                 lr = self.schedule(epoch * steps + number)
-                outputs = self.step.step(batch, lr)
+                outputs = self.trainer.step(batch, lr)
                 self._measure(epoch, number, outputs, batch)
                 images += sum(len(next(iter(part.values()))) for part in batch)
                 done = number + 1
@@ -144,7 +133,7 @@ class _Run:
                 if done % self.frequent == 0 or done == steps:
                     means = _means(self.window)
                     self.curves.add(epoch, done, lr, means)
-                    _log.info(
+                    log.info(
                         "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s",
                         *(epoch + 1, done, steps, lr, images / (now - began), 100 * waited / (now - began)),
                         _shown(means),
@@ -169,71 +158,19 @@ class _Run:
                     totals[name] = totals.get(name, np.zeros(2)) + np.array([total, count])
 
     def _save(self, epoch: int, step: int) -> Path:
-        args, auxs = self.step.params()
+        args, auxs = self.trainer.params()
         totals = {**_write_totals(self.window, "window"), **_write_totals(self.whole, "epoch")}
-        return self.checkpoints.save(Checkpoint(epoch, step, args, auxs, self.step.state(), totals))
+        return self.checkpoints.save(Checkpoint(epoch, step, args, auxs, self.trainer.state(), totals))
 
     def _leave(self, epoch: int, step: int) -> None:
         if step:
             self._save(epoch, step)
-        _log.warning(
+        log.warning(
             "stopped in epoch %d after %d steps and saved; run the same command with --resume to go on",
             epoch + 1,
             step,
         )
         raise Interrupted
-
-
-@contextlib.contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """Appends what is logged meanwhile, from INFO on, to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.setLevel(logging.INFO)
-    root = logging.getLogger()
-    level = root.level
-    if not root.handlers:  # Python shows warnings itself only as long as there is no handler at all
-        root.addHandler(logging.lastResort)
-    others = [(other, other.level) for other in root.handlers]
-    if root.getEffectiveLevel() > logging.INFO:
-        for other, own in others:  # what these show does not grow by the lower level of the root
-            other.setLevel(max(own, level))
-        root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        for each in (handler, logging.lastResort):
-            root.removeHandler(each)
-        handler.close()
-        root.setLevel(level)
-        for other, own in others:
-            other.setLevel(own)
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets instead of ending the program; the second ends it."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped  # signals are handled in the main thread alone
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(number: int, frame: object) -> None:
-        stopped.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        tqdm.write("stopping after this step; once more ends at once")
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _means(totals: Mapping[str, np.ndarray]) -> dict[str, float]:

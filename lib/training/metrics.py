@@ -16,19 +16,19 @@ def detection_metrics(
 ) -> dict[str, tuple[float, float]]:
     """Accuracy and losses of the region proposal network and of the head, over the labels that count.
 
-    outputs: rpn_cls_prob_output (1, 2, A * h, w), rpn_bbox_loss_output (1, 4 A, h, w), cls_prob_reshape_output
-    (1, R, C + 1), bbox_loss_reshape_output (1, R, 4 * box classes), blockgrad0_output (1, R) labels after OHEM;
+    outputs: rpn_cls_prob (1, 2, A * h, w), rpn_bbox_loss (1, 4 A, h, w), cls_prob_reshape
+    (1, R, C + 1), bbox_loss_reshape (1, R, 4 * box classes), blockgrad0 (1, R) labels after OHEM;
     batch: label (1, A * h * w). Labels of -1 do not count. The box losses are sums over coordinates, divided by the
     number of labels that count, not by that of the positives.
     """
     result = {}
     parts = (
-        ("RPN", outputs["rpn_cls_prob_output"], batch["label"], outputs["rpn_bbox_loss_output"]),
+        ("RPN", outputs["rpn_cls_prob"], batch["label"], outputs["rpn_bbox_loss"]),
         (
             "RCNN",
-            np.moveaxis(outputs["cls_prob_reshape_output"], -1, 1),
-            outputs["blockgrad0_output"],
-            outputs["bbox_loss_reshape_output"],
+            np.moveaxis(outputs["cls_prob_reshape"], -1, 1),
+            outputs["blockgrad0"],
+            outputs["bbox_loss_reshape"],
         ),
     )
     for name, prob, label, box_loss in parts:

@@ -1,57 +1,80 @@
-"""Training a detector: its symbol and frames come from the method, the rest is here."""
+"""Training a detector: its losses and examples come from the method, the rest is here."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
 
-from lib.backends.mxnet.optimizers import Sgd
-from lib.backends.mxnet.runtime import TrainStep, devices
+from lib.backends.base import Backend, Functions, Sgd, Shape, Trainer
+from lib.backends.choice import backend_of
 from lib.bbox.anchors import base_anchors
 from lib.bbox.assign import assign
-from lib.cli.setup import classes_of, keep_config
 from lib.dataset.imagenet_vid import train_entries, training_index
-from lib.dataset.loader import Frames, TrainLoader, single_frame
+from lib.dataset.loader import Frames, TrainLoader
+from lib.method import Method
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
+from lib.settings import classes_of, keep_config
 from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
-from lib.training.fit import fit, log_file
+from lib.training.fit import fit
 from lib.training.schedules import step_decay
 
 log = logging.getLogger(__name__)
 
-# Layers that a pretrained backbone or flow network does not bring.
-NEW_LAYERS = ("feat_conv_3x3", "em_conv", "rpn_", "rfcn_")
 
+def train(
+    cfg: EasyDict,
+    method: Method,
+    folder: Path,
+    *,
+    backend: Backend | None = None,
+    stopped: threading.Event | None = None,
+) -> Path:
+    """Trains a method by the settings -> its last weights, in `folder` with settings, states and loss curves.
 
-def train(cfg: EasyDict, symbol, folder: Path, pretrained: list[str], frames: Frames = single_frame) -> Path:
-    """Trains `symbol` by the settings -> its last weights, in `folder` with log, settings, states and loss curves.
-
-    pretrained: parameter files that training starts from; what they lack of NEW_LAYERS starts anew. frames: the
-    pictures of a training example. TRAIN.RESUME goes on from the newest checkpoint in the folder.
+    What the method's pretrained files lack of its new layers starts from scratch. TRAIN.RESUME continues from the
+    newest checkpoint in the folder.
     """
-    contexts = devices(cfg.gpus)
-    loader = make_loader(cfg, len(contexts), frames)
+    backend = backend or backend_of(cfg)
+    devices = backend.devices(cfg.gpus)
+    loader = make_loader(cfg, len(devices), method.sample(cfg))
     checkpoints = Checkpoints(folder / cfg.TRAIN.model_prefix, functools.partial(_with_test, cfg=cfg))
     resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
-    wanted, wanted_auxs = _shapes(symbol, loader)
+
+    def losses(F: Functions) -> dict:
+        return method.losses(F, cfg)
+
+    batch = loader.batch(0, 0, int(loader.order(0)[0, 0, 0]), False)
+    wanted, wanted_auxs = backend.shapes(losses, **{name: value.shape for name, value in batch.items()})
+    new: list[str] = []
     if resumed:
-        args, auxs, new = resumed.args, resumed.auxs, []
+        args, auxs = resumed.args, resumed.auxs
         params.check({**args, **auxs}, {**wanted, **wanted_auxs}, f"checkpoint in {folder}")
     else:
-        args, auxs, new = starting_point(cfg, wanted, wanted_auxs, pretrained)
+        args, auxs, new = starting_point(cfg, method, wanted, wanted_auxs)
     keep_config(cfg, folder)
-    with log_file(folder / "train.log"):
-        log.info("new layers: %s", ", ".join(new) or "none")
-    step = TrainStep(symbol, contexts, args, auxs, trainable(args, cfg.network.FIXED_PARAMS), optimizer(cfg))
-    return _fit(cfg, step, loader, checkpoints, resumed)
+    for warning in method.advise(cfg):
+        log.warning(warning)
+    log.info("new layers: %s", ", ".join(new) or "none")
+    names = trainable(args, cfg.network.FIXED_PARAMS)
+    trainer = backend.trainer(losses, devices, args, auxs, names, optimizer(cfg))
+    return _fit(cfg, trainer, loader, checkpoints, resumed, stopped)
 
 
-def _fit(cfg: EasyDict, step: TrainStep, loader: TrainLoader, checkpoints: Checkpoints, resumed: Checkpoint | None):
+def _fit(
+    cfg: EasyDict,
+    trainer: Trainer,
+    loader: TrainLoader,
+    checkpoints: Checkpoints,
+    resumed: Checkpoint | None,
+    stopped: threading.Event | None,
+) -> Path:
     settings = cfg.TRAIN
     schedule = step_decay(
         settings.lr,
@@ -62,7 +85,7 @@ def _fit(cfg: EasyDict, step: TrainStep, loader: TrainLoader, checkpoints: Check
         warmup_step=settings.warmup_step,
     )
     return fit(
-        step,
+        trainer,
         loader,
         schedule=schedule,
         begin_epoch=settings.begin_epoch,
@@ -70,6 +93,7 @@ def _fit(cfg: EasyDict, step: TrainStep, loader: TrainLoader, checkpoints: Check
         checkpoints=checkpoints,
         resumed=resumed,
         frequent=cfg.default.frequent,
+        stopped=stopped,
     )
 
 
@@ -108,28 +132,22 @@ def make_loader(cfg: EasyDict, device_count: int, frames: Frames) -> TrainLoader
     )
 
 
-def _shapes(symbol, loader: TrainLoader) -> tuple[dict[str, tuple], dict[str, tuple]]:
-    """Shapes of the symbol's parameters, by the first batch."""
-    batch = loader.batch(0, 0, int(loader.order(0)[0, 0, 0]), False)
-    return params.shapes_of(symbol, **{name: value.shape for name, value in batch.items()})
-
-
 def starting_point(
-    cfg: EasyDict, wanted: dict[str, tuple], wanted_auxs: dict[str, tuple], pretrained: list[str]
-) -> tuple[dict, dict, list[str]]:
-    """Parameters of these shapes to begin with: (args, auxs, those that start anew).
+    cfg: EasyDict, method: Method, wanted: Mapping[str, Shape], wanted_auxs: Mapping[str, Shape]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """Parameters of these shapes to begin with: (args, auxs, names of those that start from scratch).
 
-    Those are told by name, with the shape that the files have where it is another, as with other classes.
+    Where the pretrained files have such a parameter in another shape, as with other classes, its entry says so.
     """
     args: dict[str, np.ndarray] = {}
     auxs: dict[str, np.ndarray] = {}
-    for path in pretrained:
+    for path in method.pretrained(cfg):
         more_args, more_auxs = params.load(path)
         args.update(params.for_training(more_args))
         auxs.update(more_auxs)
-    values, new = params.start(wanted, args, cfg.TRAIN.SEED, NEW_LAYERS)
-    new = [f"{name} {wanted[name]} in place of {tuple(args[name].shape)}" if name in args else name for name in new]
-    return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, ())[0], new
+    values, new = params.start(wanted, args, cfg.TRAIN.SEED, method.new_layers)
+    new = [f"{name} {wanted[name]} in place of {args[name].shape}" if name in args else name for name in new]
+    return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, {})[0], new
 
 
 def trainable(names: dict, fixed: list[str]) -> set[str]:
@@ -139,7 +157,7 @@ def trainable(names: dict, fixed: list[str]) -> set[str]:
 
 def optimizer(cfg: EasyDict) -> Sgd:
     """SGD with momentum; the flow network's rate is multiplied by FLOW_LR_FACTOR."""
-    factor = cfg.TRAIN.FLOW_LR_FACTOR
+    factor = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
     return Sgd(
         momentum=cfg.TRAIN.momentum,
         wd=cfg.TRAIN.wd,

@@ -67,7 +67,7 @@ def run_clip(
     *,
     threshold: float = 0.5,
     only: frozenset[int] | None = None,
-    context: int = 0,
+    context: Callable[[int], int] = lambda done: 0,
     warmup: int = 1,
     resume: bool = False,
     track: bool = False,
@@ -97,7 +97,7 @@ def run_clip(
     tracker = Tracker() if track else None
     if tracker and done:
         _catch_up(tracker, sinks, done)
-    lead, last = min(context, done), clip.name_at(done - 1) if done else None
+    lead, last = min(context(done), done), clip.name_at(done - 1) if done else None
     rest = clip.skip(done - lead)
     frames, expected = iter(rest), rest.start
     try:

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from lib.backends.base import Adam, Sgd
 from lib.backends.mxnet.loader import mx
 
 
 class Optimizer:
-    """Shared manners: weight decay on `_weight` and `_gamma` only, a learning-rate factor for each parameter, and a
-    limit on the L2 norm of all gradients together (0: none).
+    """Weight decay on `_weight` and `_gamma` only, a learning-rate factor for each parameter, and a limit on the L2
+    norm of all gradients together (0: none).
     """
 
-    def __init__(self, wd: float = 0.0, lr_factor: Callable[[str], float] | None = None, clip_norm: float = 0.0):
-        self.wd, self.clip_norm = wd, clip_norm
-        self.lr_factor = lr_factor or (lambda name: 1.0)
-        self._memory: dict[str, mx.nd.NDArray] = {}
+    def __init__(self, rules: Any):
+        self.rules = rules
+        self._memory: dict[str, Any] = {}
 
     def update(self, weights: Mapping, grads: Mapping, lr: float) -> None:
         """Changes `weights` in place; grads under the same names."""
         scale = self._clip(list(grads.values()))
         self._count()
         for name, weight in weights.items():
-            wd = self.wd if name.endswith(("_weight", "_gamma")) else 0.0
-            self._step(name, weight, grads[name], lr=lr * self.lr_factor(name), wd=wd, rescale_grad=scale)
+            wd = self.rules.wd if name.endswith(("_weight", "_gamma")) else 0.0
+            self._step(name, weight, grads[name], lr=lr * self.rules.lr_factor(name), wd=wd, rescale_grad=scale)
 
     def _clip(self, grads: list) -> float:
-        if not self.clip_norm:
+        if not self.rules.clip_norm:
             return 1.0
         squares = mx.nd.multi_sum_sq(*grads, num_arrays=len(grads)).asnumpy()
         norm = math.sqrt(float(squares.sum()))
-        return min(1.0, self.clip_norm / norm) if norm else 1.0
+        return min(1.0, self.rules.clip_norm / norm) if norm else 1.0
 
     def _count(self) -> None:
         """Called once a step."""
@@ -56,34 +57,27 @@ class Optimizer:
         self._memory = {key: mx.nd.array(value, dtype=value.dtype) for key, value in state.items()}
 
 
-class Sgd(Optimizer):
-    """Stochastic gradient descent with momentum."""
-
-    def __init__(self, momentum: float = 0.9, **options):
-        super().__init__(**options)
-        self.momentum = momentum
+class SgdSteps(Optimizer):
+    """`lib.backends.base.Sgd`."""
 
     def _step(self, name: str, weight, grad, **options) -> None:
         slot = self._slot("momentum", name, weight)
-        mx.nd.sgd_mom_update(weight, grad, slot, out=weight, momentum=self.momentum, **options)
+        mx.nd.sgd_mom_update(weight, grad, slot, out=weight, momentum=self.rules.momentum, **options)
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba, ICLR 2015) with its bias correction."""
+class AdamSteps(Optimizer):
+    """`lib.backends.base.Adam`."""
 
-    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, **options):
-        super().__init__(**options)
-        self.beta1, self.beta2, self.steps = beta1, beta2, 0
+    steps = 0
 
     def _count(self) -> None:
         self.steps += 1
 
-    def _step(self, name: str, weight, grad, lr: float, **options) -> None:
-        lr *= math.sqrt(1 - self.beta2**self.steps) / (1 - self.beta1**self.steps)
+    def _step(self, name: str, weight, grad, *, lr: float, **options) -> None:
+        beta1, beta2 = self.rules.beta1, self.rules.beta2
+        lr *= math.sqrt(1 - beta2**self.steps) / (1 - beta1**self.steps)
         mean, variance = self._slot("mean", name, weight), self._slot("variance", name, weight)
-        mx.nd.adam_update(
-            weight, grad, mean, variance, out=weight, lr=lr, beta1=self.beta1, beta2=self.beta2, **options
-        )
+        mx.nd.adam_update(weight, grad, mean, variance, out=weight, lr=lr, beta1=beta1, beta2=beta2, **options)
 
     def state(self) -> dict[str, np.ndarray]:
         return {**super().state(), "steps": np.array([self.steps], np.int64)}
@@ -91,3 +85,8 @@ class Adam(Optimizer):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         super().load_state({key: value for key, value in state.items() if key != "steps"})
         self.steps = int(state["steps"][0])
+
+
+def optimizer_of(rules: Sgd | Adam) -> Optimizer:
+    """The optimizer that follows these rules."""
+    return SgdSteps(rules) if isinstance(rules, Sgd) else AdamSteps(rules)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.backends.base import Arrays, Build, Device, ranges_path
+from lib.backends.mxnet.functions import Operators
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward, as_arrays
+from lib.backends.mxnet.runtime import Forward, as_arrays, symbol_of
 from lib.errors import InputError
 from lib.files import replacing, sha256
 
@@ -27,23 +29,33 @@ Ranges = Sequence[Sequence[float]]  # [low, high] of every layer that int8 must 
 
 
 class Precision:
-    """Float32."""
+    """Float32; a `lib.backends.base.Precision`. Networks hold only MXNet's own operators."""
 
-    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
-        """The detector's network `name`: a symbol of MXNet's own operators, of one output, with float32 parameters."""
+    def __init__(self, functions: Operators):
+        self._functions = functions
+
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
+        symbol = symbol_of(build, self._functions)
+        args = as_arrays(_used(args, symbol.list_arguments()))
+        auxs = as_arrays(_used(auxs, symbol.list_auxiliary_states()))
+        return self.bind(name, symbol, device, args, auxs)
+
+    def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+        """The network `name` of a symbol and of NDArrays by name."""
         return Forward(symbol, context, args, auxs)
 
 
 class Bfloat16(Precision):
     """Convolutions, and what lies between them, in bfloat16, sums in float32. InputError: this processor cannot."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Operators):
+        super().__init__(functions)
         if not _AVX512 <= _processor_flags():
             raise InputError(
                 "TEST.PRECISION: bfloat16 needs a processor with AVX-512, which this one has not; take int8 or float32"
             )
 
-    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+    def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
         symbol, args, auxs = in_bfloat16(symbol, args, auxs)
         return Forward(symbol, context, args, auxs)
 
@@ -53,7 +65,7 @@ class EmulatedBfloat16(Precision):
     rounded where it would be bfloat16. oneDNN does several operators in one go, and rounds once where this does twice.
     """
 
-    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+    def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
         symbol, args, auxs = in_bfloat16(symbol, args, auxs)
         args = {name: value.astype(np.float32) for name, value in args.items()}
         return Forward(_rounded_between_operators(symbol), context, args, auxs)
@@ -62,11 +74,12 @@ class EmulatedBfloat16(Precision):
 class Int8(Precision):
     """Convolutions of 8-bit numbers. ranges: what calibration saw, by the network's name."""
 
-    def __init__(self, ranges: Mapping[str, Ranges]):
+    def __init__(self, functions: Operators, ranges: Mapping[str, Ranges]):
+        super().__init__(functions)
         self.ranges = ranges
 
     @classmethod
-    def beside(cls, weights: str | Path) -> Int8:
+    def beside(cls, weights: str | Path, functions: Operators) -> Int8:
         """With the ranges saved beside a weights file. InputError: there are none, or they are of other weights."""
         path = ranges_path(weights)
         if not path.is_file():
@@ -78,9 +91,9 @@ class Int8(Precision):
             raise InputError(f"{path}: not a file of ranges, or cut short; {_ADVICE}") from None
         if made_for != sha256(weights):
             raise InputError(f"{path}: of other weights than those in {weights}; {_ADVICE}")
-        return cls(ranges)
+        return cls(functions, ranges)
 
-    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+    def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
         quantized, ranges = _Quantized(symbol, args, auxs), self.ranges.get(name, ())
         if len(ranges) != len(quantized.collector.include_layer):
             raise InputError(
@@ -94,10 +107,11 @@ class Int8(Precision):
 class Calibration(Precision):
     """Float32, watching the ranges of all layers that int8 must know."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Operators):
+        super().__init__(functions)
         self._seen: dict[str, _Quantized] = {}
 
-    def network(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
+    def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
         self._seen[name] = quantized = _Quantized(symbol, args, auxs)
         return Forward(quantized.fused, context, args, auxs, watch=quantized.collector.collect)
 
@@ -113,27 +127,20 @@ class Calibration(Precision):
         return path
 
 
-def precision_of(kind: str, weights: str | Path) -> Precision:
+def precision_of(kind: str, weights: str | Path, functions: Operators) -> Precision:
     """What `TEST.PRECISION` says, for these weights. InputError: see `Bfloat16` and `Int8.beside`."""
     kinds: dict[str, Callable[[], Precision]] = {
-        "float32": Precision,
-        "bfloat16": Bfloat16,
-        "bfloat16_emulated": EmulatedBfloat16,
-        "int8": lambda: Int8.beside(weights),
+        "float32": lambda: Precision(functions),
+        "bfloat16": lambda: Bfloat16(functions),
+        "bfloat16_emulated": lambda: EmulatedBfloat16(functions),
+        "int8": lambda: Int8.beside(weights, functions),
     }
     return kinds[kind]()
-
-
-def ranges_path(weights: str | Path) -> Path:
-    """fgfa-0000.params -> fgfa-0000.int8.json."""
-    return Path(weights).with_suffix(".int8.json")
 
 
 def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
     """(symbol, args, auxs) with convolutions and their weights in bfloat16; inputs and outputs stay in float32."""
     amp = importlib.import_module(f"{mx.__name__}.contrib.amp")
-    args = as_arrays(_used(args, symbol.list_arguments()))
-    auxs = as_arrays(_used(auxs, symbol.list_auxiliary_states()))
     symbol, args, auxs = amp.convert_model(
         symbol,
         *_batch_norms_folded(symbol, args, auxs),

@@ -1,17 +1,16 @@
-"""How the rest of the engine talks to a network: named arrays in, named arrays out.
-
-`Forward` runs a symbol, `TrainStep` also takes a step of the optimizer. Nothing else in the project binds a symbol,
-so another engine for the same symbols replaces this file alone.
-"""
+"""Symbols that run and learn: the MXNet side of `lib.backends.base`. Nothing else in the project binds a symbol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from lib.backends.base import Adam, Build, Sgd, Shape
+from lib.backends.mxnet.functions import Operators
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Optimizer
+from lib.backends.mxnet.optimizers import optimizer_of
 from lib.errors import InputError
 
 
@@ -29,14 +28,54 @@ def devices(gpus: str) -> list:
     return [mx.gpu(number) for number in numbers]
 
 
-def device(gpus: str, number: int):
-    """The context for worker `number`: the devices of the setting in turn, so that several may share the CPU."""
-    contexts = devices(gpus)
-    return contexts[number % len(contexts)]
+def symbol_of(build: Build, functions: Operators) -> Any:
+    """The symbol of a network, with its outputs in order."""
+    outputs = list(build(functions).values())
+    return outputs[0] if len(outputs) == 1 else mx.sym.Group(outputs)
+
+
+def shapes_of(symbol: Any, **inputs: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Shapes of a symbol's parameters (args, auxs) for these shapes of its inputs; others of `inputs` are ignored."""
+    names = symbol.list_arguments()
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**{name: inputs[name] for name in names if name in inputs})
+    args = {name: shape for name, shape in zip(names, arg_shapes) if name not in inputs}
+    return args, dict(zip(symbol.list_auxiliary_states(), aux_shapes))
+
+
+def output_names(symbol: Any) -> list[str]:
+    """Names of the operators that give a symbol's outputs: MXNet appends `_output`."""
+    return [name.removesuffix("_output") for name in symbol.list_outputs()]
+
+
+def as_arrays(values: Mapping[str, Any]) -> dict:
+    """numpy or NDArray -> NDArray on the CPU."""
+    return {k: v if isinstance(v, mx.nd.NDArray) else mx.nd.array(v, dtype=v.dtype) for k, v in values.items()}
+
+
+class DeviceArray:
+    """An NDArray as a `lib.backends.base.Buffer`."""
+
+    def __init__(self, values: Any):
+        self.values = values
+
+    @property
+    def shape(self) -> Shape:
+        return self.values.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.values.asnumpy(), dtype)
+
+    def write(self, rows: Sequence[int], values: Any) -> None:
+        values = values.values if isinstance(values, DeviceArray) else values
+        if isinstance(rows, range) and rows.step == 1:
+            self.values[rows.start : rows.stop] = values
+        else:
+            for place, row in enumerate(rows):
+                self.values[row] = values[place]
 
 
 class _Bound:
-    """A symbol bound on one device; bound anew, over the same memory, when the shapes of its inputs change."""
+    """A symbol bound on one device, and again over the same memory when the shapes of its inputs change."""
 
     def __init__(self, symbol, context, args: Mapping, auxs: Mapping, grad_req: Mapping[str, str] | str):
         self._symbol, self._context, self._grad_req = symbol, context, grad_req
@@ -57,71 +96,69 @@ class _Bound:
         return self._executor
 
     def fill(self, inputs: Mapping):
-        """The executor with `inputs` (numpy or NDArray) copied in."""
+        """The executor with `inputs` copied in."""
         executor = self.executor({name: tuple(value.shape) for name, value in inputs.items()})
         for name, value in inputs.items():
-            executor.arg_dict[name][:] = value
+            executor.arg_dict[name][:] = value.values if isinstance(value, DeviceArray) else value
         return executor
 
 
-def as_arrays(values: Mapping[str, np.ndarray]) -> dict:
-    """numpy or NDArray -> NDArray on the CPU."""
-    return {k: v if isinstance(v, mx.nd.NDArray) else mx.nd.array(v, dtype=v.dtype) for k, v in values.items()}
-
-
 class Forward:
-    """Inference: `Forward(symbol, context, args, auxs)(data=…) -> {output name: NDArray}`.
+    """Inference, a `lib.backends.base.Network`: `Forward(symbol, context, args, auxs)(data=...)`.
 
-    args, auxs: parameters by name; those that the symbol does not use are left out. The arrays returned are valid
-    until the next call. watch: called with the name and the handle of every array inside, at each call.
+    args, auxs: parameters by name; those that the symbol does not use are ignored. watch: called with the name and the
+    handle of every array inside, at each call.
     """
 
     def __init__(self, symbol, context, args: Mapping, auxs: Mapping, watch: Callable | None = None):
-        self.outputs = symbol.list_outputs()
-        arguments, kept = set(symbol.list_arguments()), set(symbol.list_auxiliary_states())
+        self.outputs = output_names(symbol)
         self._bound = _Bound(
             symbol,
             context,
-            as_arrays({name: value for name, value in args.items() if name in arguments}),
-            as_arrays({name: value for name, value in auxs.items() if name in kept}),
+            as_arrays(_named(symbol.list_arguments(), args)),
+            as_arrays(_named(symbol.list_auxiliary_states(), auxs)),
             "null",
         )
         self._watch = watch
 
-    def inputs(self, **shapes: tuple) -> dict:
-        """Binds for these shapes and gives the input arrays themselves, to be written in place between calls."""
+    def buffers(self, **shapes: tuple) -> dict[str, DeviceArray]:
         executor = self._bound.executor(shapes)
-        return {name: executor.arg_dict[name] for name in shapes}
+        return {name: DeviceArray(executor.arg_dict[name]) for name in shapes}
 
-    def __call__(self, **inputs) -> dict:
+    def __call__(self, **inputs) -> dict[str, DeviceArray]:
         executor = self._bound.fill(inputs)
         if self._watch:
             executor.set_monitor_callback(self._watch, monitor_all=True)
-        return dict(zip(self.outputs, executor.forward(is_train=False)))
+        return dict(zip(self.outputs, map(DeviceArray, executor.forward(is_train=False))))
 
 
 class TrainStep:
-    """One step of training on one or more devices: `step(batches, lr)`, a batch a device.
+    """Training on one or more devices, a `lib.backends.base.Trainer`.
 
-    Gradients are summed over the devices, not averaged. trainable: names of the parameters that the optimizer may
-    change; the others, and the auxiliary states unless the symbol updates them, stay as they are.
+    Parameters that are not `trainable`, and the auxiliary states unless the symbol updates them, stay as they are.
     """
 
     def __init__(
-        self, symbol, contexts: Sequence, args: Mapping, auxs: Mapping, trainable: set[str], optimizer: Optimizer
+        self,
+        symbol,
+        contexts: Sequence,
+        args: Mapping,
+        auxs: Mapping,
+        trainable: Iterable[str],
+        optimizer: Sgd | Adam,
     ):
-        self.outputs = symbol.list_outputs()
-        self.optimizer = optimizer
-        self._trainable = [name for name in symbol.list_arguments() if name in trainable]
+        self.outputs = output_names(symbol)
+        self._optimizer = optimizer_of(optimizer)
+        chosen = set(trainable)
+        self._trainable = [name for name in symbol.list_arguments() if name in chosen]
         self._names = [name for name in symbol.list_arguments() if name in args]
-        grad_req = {name: "write" if name in trainable else "null" for name in symbol.list_arguments()}
-        args, auxs = as_arrays({name: args[name] for name in self._names}), as_arrays(auxs)
+        grad_req = {name: "write" if name in chosen else "null" for name in symbol.list_arguments()}
+        args, auxs = as_arrays(_named(self._names, args)), as_arrays(auxs)
         self._bounds = [_Bound(symbol, context, args, auxs, grad_req) for context in contexts]
         self._initial = (args, auxs)
         self._executors: list = []
 
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], lr: float) -> list[dict[str, np.ndarray]]:
-        """Takes a step; -> for each device the outputs of the symbol, before the step."""
         if len(batches) != len(self._bounds):
             raise ValueError(f"{len(batches)} batches for {len(self._bounds)} devices")
         self._executors = [bound.fill(batch) for bound, batch in zip(self._bounds, batches)]
@@ -134,7 +171,7 @@ class TrainStep:
             grads[name] = first.grad_dict[name]
             for executor in others:
                 grads[name] += executor.grad_dict[name].as_in_context(grads[name].context)
-        self.optimizer.update({name: first.arg_dict[name] for name in self._trainable}, grads, lr)
+        self._optimizer.update({name: first.arg_dict[name] for name in self._trainable}, grads, lr)
         for executor in others:
             for name in self._trainable:
                 first.arg_dict[name].copyto(executor.arg_dict[name])
@@ -143,20 +180,22 @@ class TrainStep:
             for executor in self._executors
         ]
 
-    def params(self) -> tuple[dict, dict]:
-        """(args, auxs) as NDArrays of the first device, before any step those given."""
-        if not self._executors:
-            return self._initial
-        executor = self._executors[0]
-        return {name: executor.arg_dict[name] for name in self._names}, dict(executor.aux_dict)
+    def params(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        args, auxs = self._initial
+        if self._executors:
+            executor = self._executors[0]
+            args, auxs = _named(self._names, executor.arg_dict), executor.aux_dict
+        return tuple({name: value.asnumpy() for name, value in part.items()} for part in (args, auxs))
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Gradients of the last step, summed over devices."""
         return {name: self._executors[0].grad_dict[name].asnumpy() for name in self._trainable}
 
     def state(self) -> dict[str, np.ndarray]:
-        """The optimizer's memory, to go on from exactly here."""
-        return self.optimizer.state()
+        return self._optimizer.state()
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.optimizer.load_state(state)
+        self._optimizer.load_state(state)
+
+
+def _named(names: Iterable[str], values: Mapping) -> dict:
+    return {name: values[name] for name in names if name in values}

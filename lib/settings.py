@@ -1,53 +1,16 @@
-"""What every script needs of the settings: classes, output folders, logging."""
+"""What training, testing and scripts derive from the settings: class list, output folders, the record of a run."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from easydict import EasyDict
 
-from lib.backends.mxnet.loader import select
-from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.files import replacing
-
-
-def start_logging() -> None:
-    """Progress and results on the terminal."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-
-
-def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> None:
-    """The options --cfg and --set, as `begin` takes them; without a default --cfg must be given."""
-    help_ = "YAML file of the network and its settings" + (" (default: %(default)s)" if cfg else "")
-    parser.add_argument("--cfg", metavar="YAML", default=cfg, required=not cfg, help=help_)
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        help="settings that win over the YAML, as TEST.NMS=0.4",
-    )
-
-
-def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str | None) -> None:
-    """The options of `add_settings`, and --weights; cfg and weights are their defaults."""
-    add_settings(parser, cfg)
-    parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
-
-
-def begin(cfg_path: str | Path, overrides: Sequence[str] = ()) -> EasyDict:
-    """How a script that runs networks begins: logging, settings (see `load_config`), and the MXNet that they choose."""
-    start_logging()
-    cfg = load_config(cfg_path, overrides)
-    select(cfg.MXNET_VERSION)
-    return cfg
 
 
 def classes_of(cfg: EasyDict) -> ClassList:

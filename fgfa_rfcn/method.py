@@ -1,0 +1,52 @@
+"""Flow-guided feature aggregation, as a method."""
+
+from __future__ import annotations
+
+from easydict import EasyDict
+
+from fgfa_rfcn import network
+from fgfa_rfcn.explain import explain
+from fgfa_rfcn.frames import Neighbours
+from fgfa_rfcn.window import VideoDetector
+from lib.method import Files, Method
+from lib.nets.params import DETECTION_LAYERS, he_normal
+
+
+def _pretrained(cfg: EasyDict) -> list[str]:
+    net = cfg.network
+    files = [f"{net.pretrained}-{net.pretrained_epoch:04d}.params"]
+    return [*files, f"{net.pretrained_flow}-0000.params"] if cfg.TRAIN.WARP else files
+
+
+def _advise(cfg: EasyDict) -> list[str]:
+    low, high, reach = cfg.TRAIN.MIN_OFFSET, cfg.TRAIN.MAX_OFFSET, cfg.TEST.KEY_FRAME_INTERVAL
+    if (low, high) == (-reach, reach):
+        return []
+    return [
+        f"training draws neighbours from {low}..{high}, but TEST.KEY_FRAME_INTERVAL {reach} aggregates "
+        f"{-reach}..{reach}"
+    ]
+
+
+METHOD = Method(
+    name="fgfa_rfcn",
+    title="FGFA",
+    losses=network.losses,
+    sample=lambda cfg: Neighbours(cfg.TRAIN.MIN_OFFSET, cfg.TRAIN.MAX_OFFSET),
+    detector=VideoDetector,
+    pretrained=_pretrained,
+    new_layers={**DETECTION_LAYERS, "em_conv": he_normal},
+    eps=network.EPS,
+    bundled=Files(
+        "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
+        "model/minivid/fgfa-0000.params",
+    ),
+    published=Files(
+        "experiments/fgfa_rfcn/cfgs/resnet_v1_101_flownet_imagenet_vid_rfcn_end2end_ohem.yaml",
+        "model/rfcn_fgfa_flownet_vid-0000.params",
+    ),
+    replay=lambda cfg, done: min(cfg.TEST.KEY_FRAME_INTERVAL, done),
+    live=("TEST.causal=true",),
+    advise=_advise,
+    explain=explain,
+)

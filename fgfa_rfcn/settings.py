@@ -1,0 +1,46 @@
+"""The settings that only FGFA has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from easydict import EasyDict
+
+from lib.config import COMMON, Rule, derive
+from lib.defaults import FLOW_TREE, Key, Tree
+from lib.nets.sizes import flow_rules
+
+TREE: Tree = {
+    "network": {
+        "FGFA_FEAT_DIM": Key(0, "Channels of features plus embedding; 0: computed. Another number is an error."),
+        "EMBED_DIMS": Key([512, 512, 2048], "Channels of em_conv1, em_conv2, em_conv3.", length=3, positive=True),
+    },
+    "TRAIN": {
+        "MIN_OFFSET": Key(-9, "Neighbours of a training frame are drawn from MIN_OFFSET ..."),
+        "MAX_OFFSET": Key(9, "... to MAX_OFFSET frames away."),
+        "WARP": Key(True, "Warp neighbours along the flow; false trains FGFA without flow, for comparison."),
+    },
+    "TEST": {
+        "KEY_FRAME_INTERVAL": Key(9, "K: FGFA aggregates the 2K + 1 frames around a frame."),
+        "causal": Key(False, "FGFA aggregates past frames only, for live use."),
+        "WARP": Key(True, "Warp neighbours along the flow; false for comparison."),
+        "WEIGHTS": Key("cosine", "How frames are weighed: by cosine, or all alike for comparison.", ("cosine", "mean")),
+    },
+}
+
+
+def _rules(cfg: EasyDict) -> Sequence[Rule]:
+    train, test = cfg.TRAIN, cfg.TEST
+    return [
+        *flow_rules(cfg),
+        ("TRAIN.MIN_OFFSET must be less than TRAIN.MAX_OFFSET", train.MIN_OFFSET < train.MAX_OFFSET),
+        ("TEST.KEY_FRAME_INTERVAL must be 0 or more", test.KEY_FRAME_INTERVAL >= 0),
+    ]
+
+
+def _derive(cfg: EasyDict) -> None:
+    net = cfg.network
+    derive(net, "FGFA_FEAT_DIM", net.FEAT_DIM + net.EMBED_DIMS[-1], "FEAT_DIM + the last of EMBED_DIMS")
+
+
+SCHEMA = COMMON.extended(FLOW_TREE, TREE, rules=_rules, derive=_derive, whole=True)

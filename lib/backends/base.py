@@ -1,0 +1,357 @@
+"""The boundary between this project and the engine that executes its networks.
+
+A network is a function of `F` (`Functions`): it calls operators under MXNet's names and returns its outputs by name.
+Everything above this package sees only the protocols of this file. A second engine is a second package beside `mxnet`
+that implements `Backend`, and one line in `lib.backends.choice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Arrays = Mapping[str, np.ndarray]
+Device = Any  # a backend's own handle, given out by `Backend.devices`
+
+
+class Functions(Protocol):
+    """`F`: the operators that networks are written in. Arrays are NCHW; arguments are those of MXNet's operators.
+
+    `name` names an operator's parameters (`conv1` has `conv1_weight` and `conv1_bias`), and the operator itself.
+    Arrays also support `+`, `-`, `*` and `/` with each other and with numbers.
+    """
+
+    fused: bool  # whether `aggregate` exists; otherwise `lib.nets.aggregation` composes it of other operators
+
+    def Variable(self, name: str) -> Any:
+        """An input of the network, or a parameter that no operator creates."""
+
+    def Convolution(
+        self,
+        data: Any,
+        *,
+        name: str,
+        num_filter: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = ...,
+        dilate: tuple[int, int] = ...,
+        pad: tuple[int, int] = ...,
+        no_bias: bool = ...,
+    ) -> Any: ...
+
+    def Deconvolution(
+        self,
+        data: Any,
+        *,
+        name: str,
+        num_filter: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        no_bias: bool,
+    ) -> Any:
+        """Transposed convolution without padding."""
+
+    def FullyConnected(self, data: Any, *, name: str, num_hidden: int) -> Any: ...
+
+    def BatchNorm(
+        self, data: Any, *, name: str, use_global_stats: bool, fix_gamma: bool, eps: float, momentum: float
+    ) -> Any: ...
+
+    def Activation(self, data: Any, *, act_type: str, name: str | None = ...) -> Any: ...
+
+    def LeakyReLU(self, data: Any, *, act_type: str, slope: float) -> Any: ...
+
+    def Pooling(
+        self,
+        data: Any,
+        *,
+        kernel: tuple[int, int],
+        pool_type: str,
+        stride: tuple[int, int] = ...,
+        pad: tuple[int, int] = ...,
+        pooling_convention: str = ...,
+        global_pool: bool = ...,
+        name: str = ...,
+    ) -> Any:
+        """`pooling_convention="full"` rounds sizes up; windows at the border then average the cells that exist."""
+
+    def Crop(self, data: Any, like: Any, *, offset: tuple[int, int]) -> Any:
+        """`data` from `offset` (row, column), cut to the height and width of `like`."""
+
+    def Flatten(self, data: Any) -> Any: ...
+
+    def depth_to_space(self, data: Any, *, block_size: int) -> Any: ...
+
+    def concat(self, *data: Any, dim: int) -> Any: ...
+
+    def slice_axis(self, data: Any, axis: int, begin: int, end: int | None) -> Any: ...
+
+    def reshape(self, data: Any, shape: tuple[int, ...], *, name: str = ...) -> Any:
+        """MXNet's shape codes: 0 keeps a size, -1 infers it, -4 splits a dimension into the two sizes that follow."""
+
+    def transpose(self, data: Any, *, axes: tuple[int, ...]) -> Any: ...
+
+    def repeat(self, data: Any, *, repeats: int, axis: int) -> Any: ...
+
+    def take(self, data: Any, indices: Any) -> Any: ...
+
+    def full(self, *, shape: tuple[int, ...], val: float) -> Any: ...
+
+    def zeros_like(self, data: Any) -> Any: ...
+
+    def identity(self, data: Any, *, name: str) -> Any: ...
+
+    def BlockGrad(self, data: Any, *, name: str = ...) -> Any: ...
+
+    def sum(self, data: Any, *, axis: int, keepdims: bool, name: str | None = ...) -> Any: ...
+
+    def mean(self, data: Any) -> Any: ...
+
+    def sqrt(self, data: Any) -> Any: ...
+
+    def square(self, data: Any) -> Any: ...
+
+    def broadcast_mul(self, a: Any, b: Any) -> Any: ...
+
+    def softmax(self, data: Any, *, axis: int) -> Any: ...
+
+    def smooth_l1(self, data: Any, *, scalar: float) -> Any: ...
+
+    def L2Normalization(self, data: Any, *, mode: str, eps: float) -> Any:
+        """`mode="channel"`: x / sqrt(sum of x^2 over channels + eps)."""
+
+    def SoftmaxOutput(
+        self,
+        data: Any,
+        label: Any,
+        *,
+        name: str,
+        normalization: str,
+        multi_output: bool = ...,
+        use_ignore: bool = ...,
+        ignore_label: int = ...,
+    ) -> Any:
+        """Softmax whose gradient is that of the cross-entropy with `label`."""
+
+    def MakeLoss(self, data: Any, *, name: str, grad_scale: float = ...) -> Any:
+        """`data`, whose gradient is `grad_scale` whatever follows."""
+
+    def warp(self, data: Any, flow: Any) -> Any:
+        """Samples a map along a flow: out(y, x) = data(y + flow_y, x + flow_x), bilinear, zero outside the map.
+
+        data (B, C, H, W); flow (B, 2, H, W) in cells, channel 0 is x -> (B, C, H, W). Gradients to both.
+        FGFA paper, section 3.1, equation 1.
+        """
+
+    def aggregate(
+        self,
+        ring: Any,
+        flow: Any,
+        order: Any,
+        *,
+        feature_channels: int,
+        current: int,
+        name: str | None = None,
+        with_weights: bool = False,
+    ) -> Any:
+        """Flow-guided aggregation of a window of frames for its current frame, in one operator; no gradient (zeros).
+
+        ring (S, H, W, C + E): S frames in any order, channels last, first the C = `feature_channels` of the feature,
+        then the E of its embedding. flow (F, 2, H, W) in cells, from the current frame to the frame at each position of
+        the window; order (F,) the slot of the frame at each position, which may repeat; `current` the position of the
+        current frame. -> a sequence: aggregated (1, C, H, W) and, `with_weights`, weights (F, 1, H, W) whose sum over
+        the frames is 1. FGFA paper, section 3.1, equations 2 and 3 (every frame is warped, the current one too).
+        """
+
+    def multi_proposal(
+        self,
+        cls_prob: Any,
+        bbox_pred: Any,
+        im_info: Any,
+        *,
+        feature_stride: int,
+        scales: Sequence[float],
+        ratios: Sequence[float],
+        pre_nms_top_n: int,
+        post_nms_top_n: int,
+        nms_threshold: float,
+        min_size: float,
+        name: str | None = None,
+    ) -> Any:
+        """Region proposals of a batch of images; no gradient (zeros).
+
+        cls_prob (B, 2A, h, w), object scores in the second half; bbox_pred (B, 4A, h, w) deltas, already multiplied by
+        their standard deviations; im_info (B, 3) height, width, scale; A = len(scales) * len(ratios)
+        -> rois (B * post, 5): image of the batch, x1 y1 x2 y2, inclusive pixels.
+        A box narrower or lower than min_size * scale, and an anchor in the padding of the batch, gets score -1 but
+        stays in the list. `pre_nms_top_n` 0 keeps all. Fewer survivors than `post_nms_top_n` are repeated from the
+        first.
+        """
+
+    def psroi_mean(
+        self,
+        data: Any,
+        rois: Any,
+        *,
+        output_dim: int,
+        group_size: int,
+        spatial_scale: float,
+        name: str | None = None,
+    ) -> Any:
+        """Position-sensitive pooling of regions and the mean over its group_size ^ 2 bins; gradient to `data` only.
+
+        data (B, group_size ^ 2 * output_dim, h, w), channel (c * group_size + row) * group_size + column;
+        rois (R, 5) image of the batch, x1 y1 x2 y2, inclusive pixels -> (R, output_dim).
+        R-FCN paper, section 3, equation 1, and the average vote.
+        """
+
+    def proposal_target(self, rois: Any, gt_boxes: Any, *, name: str, **rules: Any) -> Sequence[Any]:
+        """(rois, label, bbox_target, bbox_weight) of one image by `lib.ops.proposal_target`; no gradient."""
+
+    def ohem(
+        self,
+        cls_score: Any,
+        bbox_pred: Any,
+        label: Any,
+        bbox_target: Any,
+        bbox_weight: Any,
+        *,
+        rois_per_image: int,
+        name: str,
+    ) -> Sequence[Any]:
+        """(label, bbox_weight) of the hardest rois by `lib.ops.ohem`; no gradient."""
+
+
+# A network: its outputs by name, in order.
+Build = Callable[[Functions], Mapping[str, Any]]
+
+
+class Array(Protocol):
+    """An array in the memory of a device. `numpy.asarray` copies it to the host."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
+
+
+class Buffer(Array, Protocol):
+    """An input of a network that stays on the device between calls."""
+
+    def write(self, rows: Sequence[int], values: Array | np.ndarray) -> None:
+        """Puts values[i] into row rows[i] of the first dimension; the network reads them at its next call."""
+
+
+class Network(Protocol):
+    """A network with its parameters, ready to run on one device."""
+
+    def __call__(self, **inputs: np.ndarray | Array) -> Mapping[str, Array]:
+        """Outputs by name, valid until the next call. Inputs that are buffers keep what was written to them."""
+
+    def buffers(self, **shapes: Shape) -> Mapping[str, Buffer]:
+        """Makes these inputs buffers of these shapes."""
+
+
+class Trainer(Protocol):
+    """A network that learns, on one or more devices."""
+
+    def step(self, batches: Sequence[Arrays], lr: float) -> list[dict[str, np.ndarray]]:
+        """One step with a batch for each device; gradients are summed over devices, not averaged.
+
+        -> for each device the outputs by name, from before the step. ValueError: not one batch for each device.
+        """
+
+    def params(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """(args, auxs): parameters and auxiliary states as they are now."""
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Gradients of the last step, summed over devices."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The optimizer's state, from which `load_state` continues exactly."""
+
+    def load_state(self, state: Arrays) -> None: ...
+
+
+def _same_rate(name: str) -> float:
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Stochastic gradient descent with momentum.
+
+    wd: weight decay, on parameters named `_weight` and `_gamma` only. lr_factor: multiplies the learning rate of a
+    parameter, by name. clip_norm: limit on the L2 norm of all gradients together; 0 for none.
+    """
+
+    momentum: float = 0.9
+    wd: float = 0.0
+    lr_factor: Callable[[str], float] = _same_rate
+    clip_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015) with its bias correction; wd, lr_factor and clip_norm as in `Sgd`."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    wd: float = 0.0
+    lr_factor: Callable[[str], float] = _same_rate
+    clip_norm: float = 0.0
+
+
+class Precision(Protocol):
+    """The number format that a detector's convolutional networks run in."""
+
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
+        """The detector's network `name` ("features", "flow"): convolutions, one output, float32 in and out."""
+
+
+def ranges_path(weights: str | Path) -> Path:
+    """Where the ranges that int8 needs are kept: fgfa-0000.params -> fgfa-0000.int8.json."""
+    return Path(weights).with_suffix(".int8.json")
+
+
+class Calibration(Precision, Protocol):
+    """Float32 networks that record the ranges which int8 needs."""
+
+    def save(self, weights: str | Path) -> Path:
+        """Writes the ranges seen beside the weights and returns the file."""
+
+
+class Backend(Protocol):
+    """An execution engine."""
+
+    name: str
+
+    def devices(self, gpus: str) -> list[Device]:
+        """Devices for the `gpus` setting: "0,1" two GPUs, "" the CPU. Raises InputError for a GPU that is missing."""
+
+    def shapes(self, build: Build, **inputs: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Shapes of a network's parameters (args, auxs) for these inputs; inputs it does not have are ignored."""
+
+    def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
+        """A network for inference in float32; parameters that it does not use are ignored."""
+
+    def trainer(
+        self,
+        build: Build,
+        devices: Sequence[Device],
+        args: Arrays,
+        auxs: Arrays,
+        trainable: Iterable[str],
+        optimizer: Sgd | Adam,
+    ) -> Trainer:
+        """A network to train; parameters not in `trainable` stay as they are."""
+
+    def precision(self, kind: str, weights: str | Path) -> Precision:
+        """What `TEST.PRECISION` asks for. Raises InputError where it is not available here or for these weights."""
+
+    def calibration(self) -> Calibration: ...

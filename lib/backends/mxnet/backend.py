@@ -1,0 +1,47 @@
+"""MXNet as a `lib.backends.base.Backend`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lib.backends.base import Adam, Arrays, Build, Device, Sgd, Shape
+from lib.backends.mxnet import precision as precisions
+from lib.backends.mxnet import runtime
+from lib.backends.mxnet.functions import OPERATORS
+
+
+class MXNet:
+    """operators: "compiled" for ours, "builtin" for compositions of MXNet's own."""
+
+    name = "mxnet"
+
+    def __init__(self, operators: str = "compiled"):
+        self.functions = OPERATORS[operators]()
+
+    def devices(self, gpus: str) -> list[Device]:
+        return runtime.devices(gpus)
+
+    def shapes(self, build: Build, **inputs: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        return runtime.shapes_of(runtime.symbol_of(build, self.functions), **inputs)
+
+    def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> runtime.Forward:
+        return runtime.Forward(runtime.symbol_of(build, self.functions), device, args, auxs)
+
+    def trainer(
+        self,
+        build: Build,
+        devices: Sequence[Device],
+        args: Arrays,
+        auxs: Arrays,
+        trainable: Iterable[str],
+        optimizer: Sgd | Adam,
+    ) -> runtime.TrainStep:
+        symbol = runtime.symbol_of(build, self.functions)
+        return runtime.TrainStep(symbol, devices, args, auxs, trainable, optimizer)
+
+    def precision(self, kind: str, weights: str | Path) -> precisions.Precision:
+        return precisions.precision_of(kind, weights, self.functions)
+
+    def calibration(self) -> precisions.Calibration:
+        return precisions.Calibration(self.functions)

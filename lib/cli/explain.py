@@ -1,0 +1,54 @@
+"""The option --explain of the demos: images of what happens inside a method for some frames."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from easydict import EasyDict
+
+from lib.config import load_config
+from lib.dataset.classes import ClassList
+from lib.method import Method
+from lib.methods import METHODS, method_named
+from lib.video.clips import open_clips
+
+BASELINE = METHODS["rfcn"]  # whose boxes are drawn beside the method's
+
+
+def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> None:
+    parser.add_argument(
+        "--explain",
+        nargs="+",
+        type=int,
+        metavar="FRAME",
+        help="for these frames, counted from 0, also draw the flow to every neighbour, their weights, and the boxes of "
+        f"the baseline beside those of {method.title}, into explain/ of the output folder",
+    )
+    default = (BASELINE.name, *BASELINE.bundled)
+    parser.add_argument(
+        "--baseline",
+        nargs=3,
+        metavar=("METHOD", "YAML", "WEIGHTS"),
+        default=default,
+        help=f"what --explain compares with (default: {' '.join(default)})",
+    )
+
+
+def explain_frames(args: argparse.Namespace, method: Method, cfg: EasyDict, classes: ClassList) -> None:
+    """Raises InputError where the baseline is no method, or a frame is not in the clip."""
+    name, baseline_cfg, weights = args.baseline
+    other = method_named(name, "--baseline")
+    baseline = other.detector.load(load_config(baseline_cfg, schema=other.schema), weights)
+    clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)
+    folder = Path(args.output[0] if args.output else f"output/demo/{method.name}/{clip.name}") / "explain"
+    method.explain(
+        cfg,
+        args.weights,
+        clip,
+        args.explain,
+        folder,
+        classes=classes,
+        threshold=args.threshold,
+        baseline=baseline,
+    )

@@ -1,0 +1,131 @@
+"""What the detectors of all methods share: made from settings and weights, by one path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from easydict import EasyDict
+
+from lib.backends.base import Arrays, Backend, Device, Precision, Shape
+from lib.backends.choice import backend_of
+from lib.bbox.detections import Detections
+from lib.config import Schema
+from lib.inference.pretrained import read_pretrained
+from lib.nets import params
+from lib.nets.part import Part
+
+
+class Detector:
+    """Detects objects in a clip: an iterator from its frames (BGR uint8, (H, W, 3)) to a `Detections` for each.
+
+    A subclass makes its networks in `__init__` and runs them in `__call__`. schema, parts: those of its method.
+
+    args, auxs: parameters to test with. batch: frames run at a time. precision: of the convolutional networks.
+    watch: called with what goes on inside, where the method has something to show. class_names: of classes 1..C.
+    """
+
+    schema: ClassVar[Schema]
+    parts: ClassVar[Callable[[EasyDict], dict[str, Part]]]
+
+    def __init__(
+        self,
+        *,
+        cfg: EasyDict,
+        args: Arrays,
+        auxs: Arrays,
+        backend: Backend,
+        device: Device,
+        precision: Precision,
+        batch: int,
+        watch: Callable[[Any], None] | None = None,
+        class_names: Sequence[str] = (),
+    ):
+        raise NotImplementedError
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
+        raise NotImplementedError
+
+    @classmethod
+    def load(
+        cls,
+        cfg: EasyDict,
+        weights: str | Path,
+        *,
+        backend: Backend | None = None,
+        device: int = 0,
+        batch: int | None = None,
+        precision: Precision | None = None,
+        watch: Callable[[Any], None] | None = None,
+        class_names: Sequence[str] = (),
+    ):
+        """From settings and a weights file.
+
+        backend, batch, precision: what the settings say if None. device: the number of a device among those that the
+        settings name, in turn, so that several may share the CPU. Raises InputError: no such weights, weights of
+        another network, or a precision that is not available.
+        """
+        backend = backend or backend_of(cfg)
+        devices = backend.devices(cfg.gpus)
+        args, auxs = read_parameters(cls.parts(cfg), weights, backend)
+        return cls(
+            cfg=cfg,
+            args=args,
+            auxs=auxs,
+            backend=backend,
+            device=devices[device % len(devices)],
+            precision=precision or backend.precision(cfg.TEST.PRECISION, weights),
+            batch=batch or cfg.TEST.BATCH_IMAGES,
+            watch=watch,
+            class_names=class_names,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        where: str | Path,
+        *,
+        gpu: int | None = None,
+        batch: int | None = None,
+        settings: Sequence[str] = (),
+        watch: Callable[[Any], None] | None = None,
+    ):
+        """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
+
+        gpu: its number, None for the CPU. batch: frames run at a time, what the settings say if None. settings: texts
+        such as `TEST.NMS=0.5`, which override the YAML. watch: see the class. Raises InputError where a file is
+        missing, or the files do not fit together.
+        """
+        cfg, weights, classes = read_pretrained(where, settings, gpu, cls.schema)
+        return cls.load(cfg, weights, batch=batch, watch=watch, class_names=classes.names)
+
+
+def parameter_shapes(parts: Mapping[str, Part], backend: Backend) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Shapes by name of what these networks need together: (args, auxs)."""
+    args: dict[str, Shape] = {}
+    auxs: dict[str, Shape] = {}
+    for part in parts.values():
+        more_args, more_auxs = part.shapes(backend)
+        args.update(more_args)
+        auxs.update(more_auxs)
+    return args, auxs
+
+
+def read_parameters(
+    parts: Mapping[str, Part], weights: str | Path, backend: Backend
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A file's parameters to test with: (args, auxs). Raises InputError: no such file, weights of another network.
+
+    Parameters of networks that the settings do not need may be in the file or not; they are left out.
+    """
+    args, auxs = params.load(weights)
+    args = params.for_test(args)
+    needed = {name: part for name, part in parts.items() if part.needed}
+    unused = {name: part for name, part in parts.items() if not part.needed}
+    wanted_args, wanted_auxs = parameter_shapes(needed, backend)
+    ignored = set(parameter_shapes(unused, backend)[0]) - set(wanted_args)
+    args = {name: value for name, value in args.items() if name not in ignored}
+    params.check({**args, **auxs}, {**wanted_args, **wanted_auxs}, str(weights))
+    return args, auxs

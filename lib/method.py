@@ -1,0 +1,68 @@
+"""What a method must provide. `lib.methods` lists the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from easydict import EasyDict
+
+from lib.backends.base import Functions
+from lib.config import Schema
+from lib.inference.detector import Detector
+from lib.nets.params import Initializer
+from lib.nets.part import Part
+
+
+class Files(NamedTuple):
+    """Settings and weights that belong together, as paths in the checkout."""
+
+    cfg: str
+    weights: str
+
+
+class Explain(Protocol):
+    def __call__(self, cfg: EasyDict, weights: str, clip: Any, positions: Any, folder: Path, **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to detect objects in video.
+
+    name: of its package, of its folder under experiments, and of output folders. title: in tables and messages.
+    losses: (F, cfg) -> training outputs by name. sample: (cfg) -> (entry, rng) -> images of one training example, by
+    input name. detector: what it detects with, which also holds its settings and its networks. pretrained: (cfg) ->
+    parameter files that training starts from. new_layers: how layers that those files need not hold start, by the
+    start of their names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small
+    MiniVID network, which come with the checkout, and of the published one.
+    replay: (cfg, done) -> how many of `done` finished frames a resumed run passes through the detector again. live:
+    settings that make it causal. advise: (cfg) -> warnings before training. explain: writes images of what happens
+    inside for some frames of a clip (`demo.py --explain`).
+    """
+
+    name: str
+    title: str
+    losses: Callable[[Functions, EasyDict], dict]
+    sample: Callable[[EasyDict], Callable[[Any, np.random.Generator], Mapping[str, Path]]]
+    detector: type[Detector]
+    pretrained: Callable[[EasyDict], list[str]]
+    new_layers: Mapping[str, Initializer]
+    eps: float
+    bundled: Files
+    published: Files
+    replay: Callable[[EasyDict, int], int] = lambda cfg, done: 0
+    live: tuple[str, ...] = ()
+    advise: Callable[[EasyDict], list[str]] = field(default=lambda cfg: [])
+    explain: Explain | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """The settings that a YAML file for it may hold."""
+        return self.detector.schema
+
+    def parts(self, cfg: EasyDict) -> dict[str, Part]:
+        """The networks to test with, by name; their parameters together are those of a weights file."""
+        return self.detector.parts(cfg)

@@ -1,0 +1,40 @@
+"""The settings of the frame baseline, which has none of its own."""
+
+from __future__ import annotations
+
+from lib.config import COMMON
+from lib.defaults import Tree, unused
+
+# One YAML file may serve the baseline and the methods that look at several frames.
+TREE: Tree = {
+    "network": {
+        "pretrained_flow": unused(""),
+        "FGFA_FEAT_DIM": unused(0),
+        "EMBED_DIMS": unused([512]),
+        "FLOW_ENCODER": unused([64]),
+        "FLOW_DECODER": unused([64]),
+        "FLOW_POOL_INPUT": unused(True),
+        "FLOW_POOL_OUTPUT": unused(True),
+    },
+    "TRAIN": {
+        "MIN_OFFSET": unused(-9),
+        "MAX_OFFSET": unused(9),
+        "FLOW_LR_FACTOR": unused(1.0),
+        "WARP": unused(True),
+    },
+    "TEST": {
+        "KEY_FRAME_INTERVAL": unused(9),
+        "causal": unused(False),
+        "WARP": unused(True),
+        "WEIGHTS": unused("cosine"),
+    },
+    "FLOW": {
+        "pool": unused(8192),
+        "lr": unused(6e-4),
+        "steps": unused(24000),
+        "batch": unused(8),
+        "moving_weight": unused(5.0),
+    },
+}
+
+SCHEMA = COMMON.extended(TREE, whole=True)
