@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--name", required=True, help="name of the experiment, in file names and output folders")
     add("--root", type=Path, required=True, help="the dataset's folder, say data/mine")
-    add("--method", nargs="+", choices=tuple(METHODS), default=list(METHODS), help="which to write (default: all)")
+    add("--method", choices=(*METHODS, "all"), default="all", help="which to write (default: %(default)s)")
     add("--network", choices=tuple(NETWORKS), default="small", help="small: trains on a CPU (default); resnet101: GPUs")
     add("--weights", metavar="FILE", help="weights that training starts from (default: the bundled ones)")
     add("--flow-weights", metavar="FILE", help="weights of the flow network to start from")
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.steps is not None and args.steps < 1:
         raise InputError(f"--steps {args.steps}: give a number from 1 on")
     network = NETWORKS[args.network]
-    methods = [METHODS[name] for name in dict.fromkeys(args.method)]
+    methods = list(METHODS.values()) if args.method == "all" else [METHODS[args.method]]
     paths = {
         each.name: (args.out or Path("experiments", each.name, "cfgs")) / f"{args.name}_{each.name}.yaml"
         for each in methods

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from lib.backends.mxnet.functions import Compiled
 from lib.backends.mxnet.precision import Int8
 from lib.bbox.detections import Detections
 from lib.bbox.overlaps import overlaps
@@ -15,13 +16,12 @@ from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import build_index
 from lib.eval.detections import read_detections
 from lib.eval.truth import read_image_set, videos_of
+from lib.methods import METHODS
 from lib.video.tracks import Tracker
 from tests.tiny import ROOT, run_script
 
-RFCN = "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml"
-FGFA = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
-
-
+RFCN = METHODS["rfcn"].bundled.cfg
+FGFA = METHODS["fgfa_rfcn"].bundled.cfg
 VAL = ROOT / "data/minivid_val"
 
 
@@ -67,7 +67,7 @@ def test_bundled_ranges_make_int8_about_as_good(rfcn, tmp_path):
 
 
 def test_bundled_ranges_of_fgfa_belong_to_its_weights():
-    assert set(Int8.beside(ROOT / "model/minivid/fgfa-0000.params").ranges) == {"features", "flow"}
+    assert set(Int8.beside(ROOT / "model/minivid/fgfa-0000.params", Compiled()).ranges) == {"features", "flow"}
 
 
 def test_tracks_stay_with_their_objects(fgfa):

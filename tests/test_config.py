@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lib.config import leaves, load_config, lr_steps, make_config
+from fgfa_rfcn.settings import SCHEMA
+from lib import config
+from lib.config import COMMON, Schema, joined, lr_steps
 from lib.defaults import TREE
 from lib.errors import InputError
+from lib.methods import method_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -141,6 +145,11 @@ TEST:
 """
 
 
+load_config = functools.partial(config.load_config, schema=SCHEMA)
+make_config = functools.partial(config.make_config, schema=SCHEMA)
+leaves = functools.partial(config.leaves, SCHEMA.tree)
+
+
 @pytest.fixture
 def load(tmp_path):
     """load(text) -> settings of a YAML file with that text."""
@@ -183,7 +192,21 @@ def test_every_key_says_what_it_does():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*/cfgs/*.yaml")), ids=lambda path: path.stem)
 def test_the_experiments_load(path):
-    load_config(path)
+    config.load_config(path, schema=method_of(path).schema)
+
+
+def test_without_a_method_only_the_common_keys_are_read(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("TEST: {NMS: 0.5, KEY_FRAME_INTERVAL: 3}")
+    cfg = config.load_config(path)
+    assert cfg.TEST.NMS == 0.5 and "KEY_FRAME_INTERVAL" not in cfg.TEST
+    with pytest.raises(InputError, match=r"unknown key TEST\.KEY_FRAME_INTERVAL"):
+        config.load_config(path, schema=Schema(COMMON.tree))
+
+
+def test_a_key_belongs_to_one_tree():
+    with pytest.raises(ValueError, match="NMS is defined twice"):
+        joined(COMMON.tree, {"TEST": {"NMS": COMMON.tree["TEST"]["NMS"]}})
 
 
 def test_derived_values(load):

@@ -1,4 +1,4 @@
-"""What only a script may do to its process: handle signals, send the log to a file."""
+"""Process-wide state that only scripts may change: signal handlers and log files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,34 @@ from pathlib import Path
 from tqdm import tqdm
 
 
+class _LateFileHandler(logging.FileHandler):
+    """Keeps records until the folder of its file exists, so that a run that is refused leaves nothing behind."""
+
+    def __init__(self, path: Path):
+        super().__init__(path, encoding="utf-8", delay=True)
+        self._early: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._early.append(record)
+        if Path(self.baseFilename).parent.is_dir():
+            for each in self._early:
+                super().emit(each)
+            self._early.clear()
+
+
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Appends what is logged meanwhile, from INFO on, to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Appends log records of level INFO and above to a file while the context is active; the folder is not made."""
+    handler = _LateFileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.INFO)
     root = logging.getLogger()
     level = root.level
-    if not root.handlers:  # Python shows warnings itself only as long as there is no handler at all
+    if not root.handlers:  # Python's handler of last resort works only while there is no other
         root.addHandler(logging.lastResort)
     others = [(other, other.level) for other in root.handlers]
     if root.getEffectiveLevel() > logging.INFO:
-        for other, own in others:  # what these show does not grow by the lower level of the root
+        for other, own in others:  # the others keep showing what they showed, though the root's level is lowered
             other.setLevel(max(own, level))
         root.setLevel(logging.INFO)
     root.addHandler(handler)
@@ -42,7 +56,7 @@ def log_file(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets instead of ending the program; the second ends it."""
+    """Yields an event that the first Ctrl-C or SIGTERM sets instead of ending the program. A second one ends it."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # only the main thread can handle signals
@@ -53,7 +67,7 @@ def stop_requested() -> Iterator[threading.Event]:
         stopped.set()
         for each, handler in before.items():
             signal.signal(each, handler)
-        tqdm.write("stopping after this step; once more ends at once")
+        tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
 
     for number in before:
         signal.signal(number, request)

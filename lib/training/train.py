@@ -41,6 +41,8 @@ def train(
     What the method's pretrained files lack of its new layers starts from scratch. TRAIN.RESUME continues from the
     newest checkpoint in the folder.
     """
+    for warning in method.advise(cfg):
+        log.warning(warning)
     backend = backend or backend_of(cfg)
     devices = backend.devices(cfg.gpus)
     loader = make_loader(cfg, len(devices), method.sample(cfg))
@@ -59,8 +61,6 @@ def train(
     else:
         args, auxs, new = starting_point(cfg, method, wanted, wanted_auxs)
     keep_config(cfg, folder)
-    for warning in method.advise(cfg):
-        log.warning(warning)
     log.info("new layers: %s", ", ".join(new) or "none")
     names = trainable(args, cfg.network.FIXED_PARAMS)
     trainer = backend.trainer(losses, devices, args, auxs, names, optimizer(cfg))

@@ -10,21 +10,21 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import fgfa_rfcn.network
-import rfcn.network
 from fgfa_rfcn import VideoDetector
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
+from lib.backends.mxnet.backend import MXNet
 from lib.cli.export import export, relative_difference
 from lib.config import load_config
 from lib.errors import InputError
-from lib.nets import onnx_graph, params
-from lib.nets.onnx_graph import Part, to_onnx
+from lib.inference.detector import read_parameters
+from lib.methods import METHODS
+from lib.nets import onnx_graph
+from lib.nets.onnx_graph import to_onnx
+from lib.nets.part import Part
 from tests import tiny
 from tests.golden import close, same_detections
 from tests.tiny import ROOT, refused, run_script
 
-NETWORKS = {"rfcn": rfcn.network, "fgfa_rfcn": fgfa_rfcn.network}
+BACKEND = MXNet()
 FILES = {"rfcn": ["features", "heads"], "fgfa_rfcn": ["features", "flow", "heads"]}
 # Strides of the stages, and pooling before and after the flow network that gives flow of their cells.
 FLOWS = [
@@ -41,29 +41,29 @@ def open_file(path):
 
 def parts_of(method, **changes):
     """(parts, args, auxs) of a tiny network with random weights."""
-    cfg = tiny.settings(**changes)
-    return NETWORKS[method].export_parts(cfg), *tiny.weights(tiny.settings(), method)
+    cfg = tiny.settings(method, **changes)
+    return METHODS[method].parts(cfg), *tiny.weights(tiny.settings(method), method)
 
 
 def agree(part, args, auxs, batch, height, width):
     """Fails unless onnxruntime and MXNet give the same for noise of this size -> what they give."""
-    model = to_onnx(part, args, auxs)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(height)
     inputs = {
         name: rng.uniform(-128, 128, (batch, channels, height, width)).astype(np.float32)
         for name, channels in part.inputs.items()
     }
-    expected = Forward(part.symbol, mx.cpu(), args, auxs)(**inputs)
-    found = dict(zip(part.output_names(), session.run(part.output_names(), inputs)))
-    assert set(expected) == {f"{name}_output" for name in found}
+    expected = BACKEND.network(part.build, BACKEND.devices("")[0], args, auxs)(**inputs)
+    model = to_onnx(part, args, auxs, {name: value.shape[1] for name, value in expected.items()})
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_outputs()] == list(expected)
+    found = dict(zip(expected, session.run(None, inputs)))
     for name, value in found.items():
-        close(value, expected[f"{name}_output"].asnumpy(), 1e-5)
+        close(value, np.asarray(expected[name]), 1e-5)
     return found
 
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 48, 80), (2, 187, 333), (3, 33, 97)])
-@pytest.mark.parametrize("method", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_network_agrees_at_any_size(method, batch, height, width):
     parts, args, auxs = parts_of(method)
     assert list(parts) == FILES[method]
@@ -96,72 +96,76 @@ def test_dilated_stages_and_where_a_stride_is(stride_in_3x3):
 def test_mean_weights_and_no_flow_network(tmp_path):
     cfg = tiny.settings(TEST={"WARP": False, "WEIGHTS": "mean"})
     parts, args, auxs = parts_of("fgfa_rfcn", TEST={"WARP": False, "WEIGHTS": "mean"})
-    assert list(parts) == ["features", "heads"]
-    export(parts, args, auxs, cfg, tmp_path)
+    export(parts, args, auxs, cfg, tmp_path, BACKEND)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "features.onnx", "heads.onnx"]
     maps = open_file(tmp_path / "features.onnx").run(None, {"data": np.ones((1, 3, 40, 40), np.float32)})
     assert [value.shape for value in maps] == [(1, 16, 5, 5), (1, 8, 5, 5)]
     assert maps[0].any() and not maps[1].any()
 
 
-def pool(x, **attributes):
-    return mx.sym.Pooling(x, kernel=(3, 3), stride=(2, 2), **attributes)
+def pool(F, x, **attributes):
+    return F.Pooling(x, kernel=(3, 3), stride=(2, 2), **attributes)
 
 
 OPERATORS = {
-    "max rounded up": lambda x: pool(x, pool_type="max", pooling_convention="full"),
-    "average rounded up": lambda x: pool(x, pool_type="avg", pooling_convention="full"),
-    "average, padded": lambda x: pool(x, pool_type="avg", pad=(1, 1)),
-    "gamma fixed": lambda x: mx.sym.BatchNorm(x, name="norm", use_global_stats=True, fix_gamma=True),
-    "defaults": lambda x: mx.sym.LeakyReLU(mx.sym.Convolution(x, name="conv", kernel=(2, 2), num_filter=3)),
-    "to the end": lambda x: mx.sym.slice_axis(x, axis=2, begin=1, end=None),
-    "from the end": lambda x: mx.sym.slice_axis(x, axis=3, begin=-3, end=-1),
+    "max rounded up": lambda F, x: pool(F, x, pool_type="max", pooling_convention="full"),
+    "average rounded up": lambda F, x: pool(F, x, pool_type="avg", pooling_convention="full"),
+    "average, padded": lambda F, x: pool(F, x, pool_type="avg", pad=(1, 1)),
+    "gamma fixed": lambda F, x: F.BatchNorm(x, name="norm", use_global_stats=True, fix_gamma=True, eps=1e-3),
+    "defaults": lambda F, x: F.Convolution(x, name="conv", kernel=(2, 2), num_filter=3),
+    "to the end": lambda F, x: F.slice_axis(x, 2, 1, None),
+    "from the end": lambda F, x: F.slice_axis(x, 3, -3, -1),
 }
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operators_that_our_settings_do_not_reach(operator):
-    symbol = mx.sym.identity(OPERATORS[operator](mx.sym.Variable("x")), name="y")
+    def network(F):
+        return {"y": F.identity(OPERATORS[operator](F, F.Variable("x")), name="y")}
+
     rng = np.random.default_rng(1)
     args, auxs = (
-        {name: mx.nd.array(rng.uniform(0.5, 2, shape)) for name, shape in values.items()}
-        for values in params.shapes_of(symbol, x=(1, 3, 9, 12))
+        {name: rng.uniform(0.5, 2, shape).astype(np.float32) for name, shape in values.items()}
+        for values in BACKEND.shapes(network, x=(1, 3, 9, 12))
     )
     for height, width in ((9, 12), (14, 11)):
-        agree(Part(symbol, {"x": 3}, 1, ""), args, auxs, 2, height, width)
+        agree(Part(network, {"x": 3}, 1, ""), args, auxs, 2, height, width)
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda x: pool(x, pool_type="sum"), NotImplementedError),
-        (lambda x: pool(x, pool_type="avg", pad=(1, 1), pooling_convention="full"), NotImplementedError),
-        (lambda x: pool(x, pool_type="avg", pooling_convention="same"), NotImplementedError),
-        (lambda x: pool(x, pool_type="avg", pad=(1, 1), count_include_pad=False), TypeError),
-        (lambda x: mx.sym.Crop(x, offset=(1, 1), h_w=(4, 4)), TypeError),
-        (lambda x: mx.sym.Activation(x, act_type="tanh"), NotImplementedError),
-        (lambda x: mx.sym.LeakyReLU(x, act_type="elu"), NotImplementedError),
-        (lambda x: mx.sym.reshape(x, shape=(0, -2)), NotImplementedError),
-        (mx.sym.cos, NotImplementedError),
+        (lambda F, x: pool(F, x, pool_type="sum"), NotImplementedError),
+        (lambda F, x: pool(F, x, pool_type="avg", pad=(1, 1), pooling_convention="full"), NotImplementedError),
+        (lambda F, x: pool(F, x, pool_type="avg", pooling_convention="same"), NotImplementedError),
+        (lambda F, x: pool(F, x, pool_type="avg", pad=(1, 1), count_include_pad=False), TypeError),
+        (lambda F, x: F.Crop(x, x, offset=(1, 1), h_w=(4, 4)), TypeError),
+        (lambda F, x: F.Activation(x, act_type="tanh"), NotImplementedError),
+        (lambda F, x: F.LeakyReLU(x, act_type="elu", slope=0.1), NotImplementedError),
+        (lambda F, x: F.reshape(x, shape=(0, -2)), NotImplementedError),
+        (
+            lambda F, x: F.BatchNorm(x, name="norm", use_global_stats=False, fix_gamma=False, eps=1e-3),
+            NotImplementedError,
+        ),
+        (lambda F, x: F.cos(x), AttributeError),
     ],
 )
 def test_what_has_no_onnx_form_is_refused(change, error):
     with pytest.raises(error):
-        to_onnx(Part(change(mx.sym.Variable("x")), {"x": 3}, 1, ""), {}, {})
+        to_onnx(Part(lambda F: {"y": change(F, F.Variable("x"))}, {"x": 3}, 1, ""), {}, {}, {"y": 3})
 
 
 def test_a_difference_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
     """As if a runtime took another epsilon of BatchNorm: the second file of two is wrong, and neither is written."""
     parts, args, auxs = parts_of("rfcn")
-    real = onnx_graph._OPERATORS["softmax"]
-    monkeypatch.setitem(
-        onnx_graph._OPERATORS, "softmax", lambda graph, name, sources, axis: real(graph, name, sources, axis=axis + 1)
-    )
+    real = onnx_graph.OnnxFunctions.softmax
+    monkeypatch.setattr(onnx_graph.OnnxFunctions, "softmax", lambda F, data, axis: real(F, data, axis=axis + 1))
     with pytest.raises(InputError, match=r"heads.onnx: not written, .* rpn_prob differs .* input 1 x 16 x 6 x 10"):
-        export(parts, args, auxs, tiny.settings(), tmp_path)
+        export(parts, args, auxs, tiny.settings("rfcn"), tmp_path, BACKEND)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     (tmp_path / "heads.onnx").write_bytes(b"of before")
-    differences = export(parts, args, auxs, tiny.settings(), tmp_path)
+    differences = export(parts, args, auxs, tiny.settings("rfcn"), tmp_path, BACKEND)
     assert list(differences) == FILES["rfcn"] and max(differences.values()) < 1e-5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "features.onnx", "heads.onnx"]
     assert open_file(tmp_path / "heads.onnx").get_inputs()[0].shape == ["batch", 16, "rows", "columns"]
@@ -195,25 +199,27 @@ def bundled(method):
 def exported(tmp_path_factory):
     """Folders of the bundled weights' files by method, written by the scripts, with all that they said."""
     found = {}
-    for method in NETWORKS:
+    for method in METHODS:
         found[method] = tmp_path_factory.mktemp(method) / "onnx"
         settings = ("TEST.KEY_FRAME_INTERVAL=2", f"dataset.CLASSES={ROOT / 'model/minivid/classes.txt'}")
         run_script(f"{method}/export.py", *bundled(method), "--out", found[method], "--set", *settings)
     return found
 
 
-@pytest.mark.parametrize("method", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_bundled_weights_by_the_scripts(exported, method):
     names = [path.name for path in sorted(exported[method].iterdir())]
     assert names == ["config.yaml", *(f"{name}.onnx" for name in FILES[method])]
-    assert load_config(exported[method] / "config.yaml").TEST.KEY_FRAME_INTERVAL == 2
-    cfg = load_config(ROOT / f"model/minivid/{method.partition('_')[0]}.yaml")
-    args, auxs = NETWORKS[method].read_parameters(cfg, bundled(method)[-1])
+    schema = METHODS[method].schema
+    assert load_config(exported[method] / "config.yaml", schema=schema).TEST.KEY_FRAME_INTERVAL == 2
+    cfg = load_config(ROOT / f"model/minivid/{method.partition('_')[0]}.yaml", schema=schema)
+    parts = METHODS[method].parts(cfg)
+    args, auxs = read_parameters(parts, bundled(method)[-1], BACKEND)
     data = np.random.default_rng(2).uniform(-120, 120, (1, 3, 131, 200)).astype(np.float32)
-    part = NETWORKS[method].export_parts(cfg)["features"]
-    expected = Forward(part.symbol, mx.cpu(), args, auxs)(data=data)["features_output"]
+    network = BACKEND.network(parts["features"].build, BACKEND.devices("")[0], args, auxs)
+    expected = network(data=data)["features"]
     found = open_file(exported[method] / "features.onnx").run(["features"], {"data": data})[0]
-    close(found, expected.asnumpy(), 1e-5)
+    close(found, np.asarray(expected), 1e-5)
 
 
 def test_weights_of_another_network_are_refused(tmp_path, capsys):

@@ -14,9 +14,11 @@ from experiments import new_experiment
 from experiments.new_experiment import Facts, fitted_anchors, fitted_scales
 from lib.config import load_config, make_config
 from lib.dataset.importing import coco as import_coco
+from lib.dataset.loader import single_frame
+from lib.methods import METHODS
+from lib.nets import params
 from lib.nets.params import load
-from lib.training.checkpoints import save_params
-from lib.training.train import make_loader, single_frame
+from lib.training.train import make_loader
 from tests import tiny
 from tests.dataset.importing.imported import failure, put_frames
 
@@ -51,7 +53,8 @@ def root(tmp_path_factory):
 
 def make(root, out, *more):
     new_experiment.main(["--name", "mine", "--root", str(root), "--out", str(out), *map(str, more)])
-    return {path.stem.removeprefix("mine_"): load_config(path) for path in out.iterdir()}
+    names = {path.stem.removeprefix("mine_"): path for path in out.iterdir()}
+    return {name: load_config(path, schema=METHODS[name].schema) for name, path in names.items()}
 
 
 def facts(width=640, height=480, low=100.0, high=200.0):
@@ -124,7 +127,7 @@ def test_bad_input(root, tmp_path, capsys):
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     make(root, tmp_path / "out", "--method", "rfcn")
     before = (tmp_path / "out/mine_rfcn.yaml").read_text()
-    assert "mine_rfcn.yaml: is there already" in refused("--method", "both")
+    assert "mine_rfcn.yaml: is there already" in refused("--method", "all")
     assert (tmp_path / "out/mine_rfcn.yaml").read_text() == before and len(list((tmp_path / "out").iterdir())) == 1
 
 
@@ -143,9 +146,9 @@ def test_nothing_to_test_on(root, tmp_path, capsys):
 def test_the_commands_train_test_and_use_a_detector_of_ones_own_classes(root, tmp_path, caplog, method):
     """Starts from weights of 8 classes; no DET anywhere."""
     content = yaml.safe_load((tiny.ROOT / SMALL).read_text(encoding="utf-8"))
-    small = make_config({**content, "SCALES": [48, 64]})
+    small = make_config({**content, "SCALES": [48, 64]}, METHODS["fgfa_rfcn"].schema)
     trained, auxs = tiny.weights(small, method)
-    save_params(tmp_path / "start-0000.params", trained, auxs)
+    params.save(tmp_path / "start-0000.params", trained, auxs)
     weights = ("--weights", tmp_path / "start-0000.params", "--flow-weights", tmp_path / "start-0000.params")
     with caplog.at_level(logging.INFO):
         make(root, tmp_path / "cfg", "--method", method, "--steps", 4, *weights)

@@ -8,10 +8,11 @@ import runpy
 
 import pytest
 
-from lib.cli.setup import plain
 from lib.config import load_config
 from lib.files import sha256
-from lib.training.checkpoints import save_params
+from lib.methods import METHODS
+from lib.nets import params
+from lib.settings import plain
 from tests.tiny import ROOT
 
 
@@ -42,15 +43,15 @@ def test_each_step_is_a_script_that_is_there_and_leaves_its_own_file(reproduce):
 def test_results_of_other_weights_or_settings_are_not_done(reproduce, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     weights, leaves = tmp_path / "a-0001.params", tmp_path / "results.json"
-    save_params(weights, {}, {})
+    params.save(weights, {}, {})
     settings = ["TEST.KEY_FRAME_INTERVAL=5"]
 
     def step(*more):
-        test = reproduce["Test"](reproduce["FGFA"], [*settings, *more], weights)
+        test = reproduce["Test"]("fgfa_rfcn", [*settings, *more], weights)
         return reproduce["Step"]("test", [], leaves, test=test)
 
     assert not step().done()
-    config = plain(load_config(reproduce["FGFA"], settings))
+    config = plain(load_config(reproduce["FGFA"], settings, METHODS["fgfa_rfcn"].schema))
     leaves.write_text(json.dumps({"manifest": {"config": config, "weights": {"sha256": sha256(weights)}}}))
     assert step().done()
     assert not step("TEST.NMS=0.4").done()

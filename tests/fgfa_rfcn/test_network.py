@@ -7,26 +7,28 @@ import json
 import numpy as np
 import pytest
 
-from fgfa_rfcn.network import detection_symbol, feature_symbol, train_symbol
-from lib.backends.mxnet import builtin, compiled
+from fgfa_rfcn import network
+from fgfa_rfcn.method import METHOD
+from lib.backends.base import Sgd
+from lib.backends.mxnet.backend import MXNet
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Sgd
-from lib.backends.mxnet.runtime import Forward, TrainStep
 from lib.config import make_config
 from lib.inference.detect import batch_detections
+from lib.nets.aggregation import cosine
 from lib.training.metrics import detection_metrics
 from lib.training.train import trainable
 from tests import recipe
 from tests.conftest import DATA
 from tests.golden import close, names_and_shapes, same_detections
+from tests.networks import BUILTIN, COMPILED, EAGER, run, symbol, variables
 
 INFO = np.float32([[144, 208, 1]])
 ORDER = np.arange(5, dtype=np.float32)
-OPERATORS = ("compiled", "builtin")
+OPERATORS = (COMPILED, BUILTIN)
 
 
-def settings(operators="compiled", reach=2):
-    return make_config({"network": {"OPERATORS": operators}, "TEST": {"KEY_FRAME_INTERVAL": reach}})
+def settings(reach=2):
+    return make_config({"TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
 
 
 # Names and shapes
@@ -35,7 +37,9 @@ def settings(operators="compiled", reach=2):
 @pytest.mark.parametrize("operators", OPERATORS)
 def test_training_names_and_shapes_are_those_of_the_manifest(manifests, operators):
     manifest = manifests["fgfa_train"]
-    found = names_and_shapes(train_symbol(settings(operators)), {**manifest["inputs"], **manifest["labels"]})
+    found = names_and_shapes(
+        symbol(network.losses, settings(), F=operators), {**manifest["inputs"], **manifest["labels"]}
+    )
     for part in ("params", "aux", "outputs"):
         assert found[part] == manifest[part], part
     assert found["argument_order"] == manifest["argument_order"]
@@ -46,12 +50,13 @@ def test_feature_names_and_shapes_are_those_of_the_manifest(manifests, operators
     """The published network passes im_info, data_cache and feat_cache through, unused; ours leaves them out."""
     manifest = manifests["fgfa_feat"]
     passed_through = {"im_info", "data_cache", "feat_cache"}
-    found = names_and_shapes(feature_symbol(settings(operators, 9)), {"data": manifest["inputs"]["data"]})
+    found = names_and_shapes(symbol(network.features, settings(9), F=operators), {"data": manifest["inputs"]["data"]})
     assert found["params"] == manifest["params"] and found["aux"] == manifest["aux"]
     assert found["argument_order"] == [name for name in manifest["argument_order"] if name not in passed_through]
     shape = manifest["outputs"]["conv_embed_output"]
-    in_ring = {"builtin": shape, "compiled": (shape[0], *shape[2:], shape[1])}  # channels last for the compiled one
-    assert found["outputs"] == {"conv_embed_output": in_ring[operators]}
+    # channels last for the fused operator
+    in_ring = (shape[0], *shape[2:], shape[1]) if operators.fused else shape
+    assert found["outputs"] == {"conv_embed_output": in_ring}
 
 
 @pytest.mark.parametrize("operators", OPERATORS)
@@ -61,10 +66,10 @@ def test_detection_names_and_shapes_are_those_of_the_manifest(manifests, operato
     """
     manifest = manifests["fgfa_aggr"]
     inputs = {**manifest["inputs"], "order": (1, 19)}
-    if operators == "compiled":
+    if operators.fused:
         slots, channels, height, width = inputs["feat_cache"]
         inputs["feat_cache"] = (slots, height, width, channels)
-    found = names_and_shapes(detection_symbol(settings(operators, 9)), inputs)
+    found = names_and_shapes(symbol(network.test, settings(9), F=operators), inputs)
     assert found["params"] == manifest["params"] and found["aux"] == manifest["aux"] == {}
     assert found["outputs"] == {name: shape for name, shape in manifest["outputs"].items() if name != "data"}
     assert set(found["argument_order"]) == {*manifest["argument_order"], "order"}
@@ -81,21 +86,19 @@ def frames():
 @pytest.fixture(scope="module")
 def ring(golden_weights, frames):
     """Features and embedding of the five frames, (5, h, w, 3072)."""
-    forward = Forward(feature_symbol(settings()), mx.cpu(), *golden_weights)
-    return forward(data=frames)["conv_embed_output"].asnumpy()
+    return run(symbol(network.features, settings()), *golden_weights, data=frames)["conv_embed"]
 
 
 @pytest.fixture(scope="module", params=OPERATORS)
 def outputs(request, golden_weights, frames, ring):
     """Outputs of the detection network and what is inside."""
-    symbol = detection_symbol(settings(request.param))
-    inner = symbol.get_internals()
+    whole = symbol(network.test, settings(), F=request.param)
+    inner = whole.get_internals()
     names = ("rpn_cls_score_output", "rpn_bbox_pred_output", "aggregated0_output", "Convolution5_output")
-    everything = mx.sym.Group([*symbol, *(inner[name] for name in names)])
-    features = ring if request.param == "compiled" else ring.transpose(0, 3, 1, 2)
-    return Forward(everything, mx.cpu(), golden_weights[0], {})(
-        data=frames[2:3], im_info=INFO, order=ORDER[None], data_cache=frames, feat_cache=features
-    )
+    everything = mx.sym.Group([*whole, *(inner[name] for name in names)])
+    features = ring if request.param.fused else ring.transpose(0, 3, 1, 2)
+    inputs = {"data": frames[2:3], "im_info": INFO, "order": ORDER[None], "data_cache": frames, "feat_cache": features}
+    return run(everything, golden_weights[0], **inputs)
 
 
 def test_features_are_golden(ring, golden):
@@ -104,31 +107,32 @@ def test_features_are_golden(ring, golden):
 
 
 def test_flow_and_aggregated_features_are_golden(outputs, golden):
-    close(2.5 * outputs["Convolution5_output"].asnumpy(), golden["fgfa/flow"], 1e-4)
-    close(outputs["aggregated0_output"].asnumpy()[:, ::16], golden["fgfa/aggregated_sub"], 1e-4)
+    close(2.5 * outputs["Convolution5"], golden["fgfa/flow"], 1e-4)
+    close(outputs["aggregated0"][:, ::16], golden["fgfa/aggregated_sub"], 1e-4)
 
 
 def test_warp_cosine_and_weights_are_golden(ring, golden):
     features = mx.nd.array(ring.transpose(0, 3, 1, 2))
     flow = mx.nd.array(golden["fgfa/flow"])
-    warped = compiled.warp(features, flow)
+    warped = EAGER.warp(features, flow)
     close(warped[:, ::48], golden["fgfa/warped_sub"], 1e-4)
-    names = "embeddings", "reference"
-    symbol = builtin.cosine(*map(mx.sym.Variable, names))
-    embeddings = warped[:, 1024:]
-    (cosine,) = Forward(symbol, mx.cpu(), {}, {})(embeddings=embeddings, reference=embeddings[2:3]).values()
-    close(cosine, golden["fgfa/cosine"], 1e-4)
-    _, weights = compiled.aggregate(mx.nd.array(ring), flow, mx.nd.array(ORDER), 1024, 2, with_weights=True)
+    embeddings = warped[:, 1024:].asnumpy()
+    graph = symbol(cosine, *variables("embeddings", "reference"))
+    (found,) = run(graph, embeddings=embeddings, reference=embeddings[2:3]).values()
+    close(found, golden["fgfa/cosine"], 1e-4)
+    _, weights = EAGER.aggregate(
+        mx.nd.array(ring), flow, mx.nd.array(ORDER), feature_channels=1024, current=2, with_weights=True
+    )
     close(weights, golden["fgfa/weights"], 1e-4)
 
 
 def test_outputs_are_golden(outputs, golden):
-    close(outputs["rpn_cls_score_output"], golden["fgfa/rpn_cls_score"], 1e-4)
-    close(outputs["rpn_bbox_pred_output"], golden["fgfa/rpn_bbox_pred_raw"], 1e-4)
-    rois = outputs["rois_output"].asnumpy()
+    close(outputs["rpn_cls_score"], golden["fgfa/rpn_cls_score"], 1e-4)
+    close(outputs["rpn_bbox_pred"], golden["fgfa/rpn_bbox_pred_raw"], 1e-4)
+    rois = outputs["rois"]
     assert np.abs(rois - golden["fgfa/rois"]).max() < 0.05  # pixels, in the same order
-    close(outputs["cls_prob_reshape_output"], golden["fgfa/cls_prob"], 2e-4)
-    close(outputs["bbox_pred_reshape_output"], golden["fgfa/bbox_pred"], 1e-3)
+    close(outputs["cls_prob_reshape"], golden["fgfa/cls_prob"], 2e-4)
+    close(outputs["bbox_pred_reshape"], golden["fgfa/bbox_pred"], 1e-3)
 
 
 def test_detections_are_golden(outputs, golden):
@@ -164,7 +168,8 @@ def batch(step_of):
 def trained(golden_weights, batch):
     """A step at learning rate 0 with every parameter trainable -> (the step, its outputs)."""
     args, auxs = golden_weights
-    step = TrainStep(train_symbol(settings()), [mx.cpu()], args, auxs, set(args), Sgd())
+    backend, cfg = MXNet(), settings()
+    step = backend.trainer(lambda F: network.losses(F, cfg), backend.devices(""), args, auxs, args, Sgd())
     (outputs,) = step.step([batch], 0.0)
     return step, outputs
 
@@ -172,10 +177,10 @@ def trained(golden_weights, batch):
 def test_training_outputs_and_losses_are_golden(trained, batch, step_of):
     _, outputs = trained
     for name in ("rpn_cls_prob", "rpn_bbox_loss"):
-        close(outputs[f"{name}_output"], step_of[name], 1e-4)
+        close(outputs[name], step_of[name], 1e-4)
     for name in ("cls_prob", "bbox_loss"):
-        close(outputs[f"{name}_reshape_output"], step_of[name], 1e-4)
-    np.testing.assert_array_equal(outputs["blockgrad0_output"], step_of["rcnn_label"])
+        close(outputs[f"{name}_reshape"], step_of[name], 1e-4)
+    np.testing.assert_array_equal(outputs["blockgrad0"], step_of["rcnn_label"])
     losses = json.loads((DATA / "network.json").read_text())["losses"]
     metrics = detection_metrics(outputs, batch)
     assert len(metrics) == 6
@@ -206,7 +211,7 @@ def test_a_rate_of_zero_changes_nothing_and_statistics_never_move(trained, golde
     for found, given in zip(step.params(), golden_weights):
         for name in ("conv1_weight", "rfcn_bbox_bias", "bn_conv1_moving_mean", "bn5c_branch2c_moving_var"):
             if name in given:
-                np.testing.assert_array_equal(found[name].asnumpy(), given[name])
+                np.testing.assert_array_equal(found[name], given[name])
 
 
 @pytest.mark.parametrize("network", ["fgfa_train", "rfcn_train"])

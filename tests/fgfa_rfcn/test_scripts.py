@@ -8,11 +8,10 @@ import logging
 import numpy as np
 import pytest
 
-from fgfa_rfcn.evaluate import make_detector
+from fgfa_rfcn.method import METHOD
 from lib.config import load_config
 from lib.nets.flownet import is_flow_layer
-from lib.nets.params import load
-from lib.training.checkpoints import save_params
+from lib.nets.params import load, save
 from tests import tiny
 from tests.golden import same_detections
 from tests.tiny import refused, run_script
@@ -35,7 +34,7 @@ def training(folder):
 
 def weights(path):
     args, auxs = load(path)
-    return {name: value.asnumpy() for name, value in {**args, **auxs}.items()}
+    return {**args, **auxs}
 
 
 def mean(folder):
@@ -67,10 +66,10 @@ def test_testing_alone_gives_the_same_and_a_batch_too(trained, tmp_path):
     first = training(trained).parent / "VID_val_videos"
     assert (tmp_path / "again" / "detections.txt").read_bytes() == (first / "detections.txt").read_bytes()
     assert mean(tmp_path / "again") == mean(first)
-    cfg = load_config(trained / "fgfa_rfcn.yaml", ["TEST.NMS=1", "TEST.SCORE_THRESH=0"])
+    cfg = load_config(trained / "fgfa_rfcn.yaml", ["TEST.NMS=1", "TEST.SCORE_THRESH=0"], METHOD.schema)
     path = training(trained) / "tiny-0002.params"
     frames = tiny.clip(7, 64, 96)
-    one, four = (list(make_detector(cfg, path, batch=batch)(frames)) for batch in (1, 4))
+    one, four = (list(METHOD.detector.load(cfg, path, batch=batch)(frames)) for batch in (1, 4))
     assert len(one) == len(four) == 7
     for a, b in zip(one, four):
         same_detections(a, b, share=0.9)
@@ -106,7 +105,7 @@ def test_missing_flow_weights(minivid, tmp_path, capsys):
     cfg = tiny.write_experiment(tmp_path, minivid, "fgfa_rfcn", **SETTINGS)
     (tmp_path / "flow-0000.params").unlink()
     assert "flow-0000.params: no such weights" in refused(capsys, TRAIN_TEST, "--cfg", cfg)
-    save_params(tmp_path / "flow-0000.params", {"conv2_bias": np.zeros(4, np.float32)}, {})
+    save(tmp_path / "flow-0000.params", {"conv2_bias": np.zeros(4, np.float32)}, {})
     line = refused(capsys, TRAIN_TEST, "--cfg", cfg)
     assert "parameter flow_conv1_weight (4, 6, 7, 7): the pretrained weights lack it" in line
     assert not training(tmp_path).exists()
@@ -115,7 +114,7 @@ def test_missing_flow_weights(minivid, tmp_path, capsys):
 def test_weights_of_the_frame_baseline(trained, tmp_path, capsys):
     args, auxs = load(training(trained) / "tiny-0002.params")
     kept = {n: value for n, value in args.items() if not is_flow_layer(n) and not n.startswith("em_")}
-    save_params(tmp_path / "rfcn.params", kept, auxs)
+    save(tmp_path / "rfcn.params", kept, auxs)
     argv = ("--cfg", trained / "fgfa_rfcn.yaml", "--weights", tmp_path / "rfcn.params", "--output", tmp_path / "o")
     line = refused(capsys, TEST, *argv)
     assert "weights of another network (" in line and "missing, first Convolution1_bias)" in line

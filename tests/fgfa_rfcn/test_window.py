@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fgfa_rfcn.network
-import rfcn.network
-from fgfa_rfcn.network import detection_symbol, feature_symbol, window_frames
-from fgfa_rfcn.window import VideoDetector, pairs_at_once
+from fgfa_rfcn import network
+from fgfa_rfcn.network import window_frames
+from fgfa_rfcn.window import pairs_at_once
+from lib.backends.mxnet.backend import MXNet
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
 from lib.nets.detection import detections as detection_part
+from rfcn.network import test as frame_test
 from tests import tiny
 from tests.golden import rows, same_detections, same_share
 
@@ -31,13 +31,14 @@ def settings(reach=2, operators="compiled", **test):
 
 
 def detector(cfg, batch=1, args=ARGS):
-    return VideoDetector(mx.cpu(), args, AUXS, cfg, batch)
+    return tiny.load(cfg, args, AUXS, batch=batch)
 
 
 def from_scratch(cfg, frames):
-    """Detections of each frame, by a window of its own that is put together anew."""
-    features = Forward(feature_symbol(cfg), mx.cpu(), ARGS, AUXS)
-    detection = Forward(detection_symbol(cfg), mx.cpu(), ARGS, AUXS)
+    """Detections of each frame, by a window of its own that is put together for it."""
+    backend = MXNet(cfg.network.OPERATORS)
+    features = backend.network(lambda F: network.features(F, cfg), mx.cpu(), ARGS, AUXS)
+    detection = backend.network(lambda F: network.test(F, cfg), mx.cpu(), ARGS, AUXS)
     reach = cfg.TEST.KEY_FRAME_INTERVAL
     pictures = [picture(frame, cfg) for frame in frames]
     found = []
@@ -45,7 +46,7 @@ def from_scratch(cfg, frames):
         ahead = 0 if cfg.TEST.causal else reach
         window = [min(max(i, 0), len(frames) - 1) for i in range(centre - reach, centre + ahead + 1)]
         data = np.concatenate([pictures[i].data for i in window])
-        embedded = [features(data=data[i : i + 1])["conv_embed_output"].asnumpy() for i in range(len(window))]
+        embedded = [np.asarray(features(data=data[i : i + 1])["conv_embed"]) for i in range(len(window))]
         outputs = detection(
             data=item.data,
             im_info=item.im_info,
@@ -205,7 +206,7 @@ def test_watching_tells_the_window_the_flow_and_the_weights(operators, batch):
     cfg = settings(2, operators)
     seen = []
     frames = tiny.clip(4)
-    watched = VideoDetector(mx.cpu(), ARGS, AUXS, cfg, batch, watch=seen.append)
+    watched = tiny.load(cfg, ARGS, AUXS, batch=batch, watch=seen.append)
     same_clip(watched(frames), list(detector(settings(2))(frames)))
     assert [each.frame for each in seen] == [0, 1, 2, 3]
     windows = [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [0, 1, 2, 3, 3], [1, 2, 3, 3, 3]]
@@ -222,7 +223,7 @@ def test_watching_tells_the_window_the_flow_and_the_weights(operators, batch):
 def test_watched_weights_are_all_alike_where_they_are_the_mean_and_flow_is_0_without_warp():
     seen = []
     cfg = settings(1, WEIGHTS="mean", WARP=False)
-    list(VideoDetector(mx.cpu(), ARGS, AUXS, cfg, watch=seen.append)(tiny.clip(2)))
+    list(tiny.load(cfg, ARGS, AUXS, watch=seen.append)(tiny.clip(2)))
     for each in seen:
         np.testing.assert_allclose(each.weights, 1 / 3, rtol=1e-5)
         assert not each.flow.any()
@@ -233,8 +234,8 @@ def test_watched_weights_are_all_alike_where_they_are_the_mean_and_flow_is_0_wit
 
 def outputs_of_features(cfg, features, item):
     """Detections from given features (1, C, h, w)."""
-    symbol = mx.sym.Group(detection_part(mx.sym.Variable("features"), cfg))
-    outputs = Forward(symbol, mx.cpu(), ARGS, {})(features=features, im_info=item.im_info)
+    heads = MXNet().network(lambda F: detection_part(F, F.Variable("features"), cfg), mx.cpu(), ARGS, {})
+    outputs = heads(features=features, im_info=item.im_info)
     return batch_detections(outputs, item.im_info, cfg.TEST)[0]
 
 
@@ -242,8 +243,8 @@ def test_without_warp_all_alike_is_the_mean_of_the_features():
     cfg = settings(1, WARP=False, WEIGHTS="mean")
     frames = tiny.clip(3)
     pictures = [picture(frame, cfg) for frame in frames]
-    forward = Forward(feature_symbol(cfg), mx.cpu(), ARGS, AUXS)
-    features = forward(data=np.concatenate([each.data for each in pictures]))["conv_embed_output"].asnumpy()
+    forward = MXNet().network(lambda F: network.features(F, cfg), mx.cpu(), ARGS, AUXS)
+    features = np.asarray(forward(data=np.concatenate([each.data for each in pictures]))["conv_embed"])
     mean = features[..., :16].mean(axis=0, keepdims=True).transpose(0, 3, 1, 2)
     same_detections(list(detector(cfg)(frames))[1], outputs_of_features(cfg, mean, pictures[1]), share=0.9)
 
@@ -251,8 +252,8 @@ def test_without_warp_all_alike_is_the_mean_of_the_features():
 def test_an_interval_of_0_without_warp_is_the_frame_alone(monkeypatch):
     """As the frame baseline, which differs in the epsilon of its batch norms alone."""
     cfg = settings(0, WARP=False)
-    monkeypatch.setattr(rfcn.network, "EPS", fgfa_rfcn.network.EPS)
-    forward = Forward(rfcn.network.test_symbol(cfg), mx.cpu(), ARGS, AUXS)
+    monkeypatch.setattr("rfcn.network.EPS", network.EPS)
+    forward = MXNet().network(lambda F: frame_test(F, cfg), mx.cpu(), ARGS, AUXS)
     for frame, found in zip(frames := tiny.clip(3), detector(cfg)(frames)):
         item = picture(frame, cfg)
         (expected,) = batch_detections(forward(data=item.data, im_info=item.im_info), item.im_info, cfg.TEST)

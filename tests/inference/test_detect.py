@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from easydict import EasyDict
 
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
-from lib.inference.detect import FrameDetector, batch_detections, chunks, detections_of, picture
-from rfcn.network import test_symbol as build_symbol
+from lib.backends.mxnet.backend import MXNet
+from lib.inference.detect import batch_detections, chunks, detections_of, picture
+from rfcn import network
 from tests import tiny
 from tests.golden import same_detections
 
@@ -50,9 +49,9 @@ def test_nothing_above_the_threshold():
 
 def test_each_image_of_a_batch_has_its_own_rois_and_size():
     outputs = {
-        "rois_output": mx.nd.array(np.concatenate((ROIS, ROIS + 4))),
-        "cls_prob_reshape_output": mx.nd.array([[[0, 0.9]] * 3, [[0, 0.2]] * 3]),
-        "bbox_pred_reshape_output": mx.nd.zeros((2, 3, 8)),
+        "rois": np.concatenate((ROIS, ROIS + 4)),
+        "cls_prob_reshape": np.float32([[[0, 0.9]] * 3, [[0, 0.2]] * 3]),
+        "bbox_pred_reshape": np.zeros((2, 3, 8), np.float32),
     }
     first, second = batch_detections(outputs, np.float32([[60, 110, 2], [60, 110, 1]]), TEST)
     np.testing.assert_allclose(first.boxes, ROIS[[0, 2], 1:] / 2)
@@ -67,7 +66,7 @@ def test_chunks():
 
 # The detector
 
-CFG = tiny.settings()
+CFG = tiny.settings("rfcn")
 ARGS, AUXS = tiny.weights(CFG, "rfcn")
 SIZES = [(48, 64), (48, 64), (48, 64), (64, 48), (64, 48), (48, 64), (30, 90), (48, 64)]
 
@@ -78,11 +77,12 @@ def frames():
 
 
 def detector(batch=1):
-    return FrameDetector(Forward(build_symbol(CFG), mx.cpu(), ARGS, AUXS), CFG, batch)
+    return tiny.load(CFG, ARGS, AUXS, "rfcn", batch=batch)
 
 
 def test_batch_equals_single_while_sizes_change(frames):
-    forward = Forward(build_symbol(CFG), mx.cpu(), ARGS, AUXS)
+    backend = MXNet()
+    forward = backend.network(lambda F: network.test(F, CFG), backend.devices("")[0], ARGS, AUXS)
     expected = []
     for frame in frames:
         item = picture(frame, CFG)

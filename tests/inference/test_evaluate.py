@@ -43,7 +43,7 @@ class Numbered:
             yield Detections(np.float32([[number, 0, 9, 9]]), np.float32([frame.mean() / 256]), np.int32([1]))
 
 
-def make_numbered(cfg, weights, worker):
+def make_numbered(cfg, weights, device):
     Numbered.seen = []
     return Numbered()
 
@@ -71,11 +71,11 @@ def test_several_workers_find_the_same_and_pass_errors_on(cfg):
         detect_videos(cfg, refuses, None, videos, workers=2)
 
 
-def refuses(cfg, weights, worker):
-    raise InputError(f"worker {worker}: no such weights")
+def refuses(cfg, weights, device):
+    raise InputError(f"worker {device}: no such weights")
 
 
-def fails(cfg, weights, worker):
+def fails(cfg, weights, device):
     raise AssertionError("the detector was made")
 
 
@@ -87,11 +87,11 @@ def fails(cfg, weights, worker):
 def test_what_is_wrong_is_told_before_a_detector_is_made(cfg, tmp_path, change, message):
     cfg.dataset.update(change)
     with pytest.raises(InputError, match=message):
-        evaluate.test(cfg, fails, tmp_path / "x.params", tmp_path / "results")
+        evaluate.evaluate_detector(cfg, fails, tmp_path / "x.params", tmp_path / "results")
     cfg.dataset.update({"test_image_set": "VID_val_videos", "NUM_CLASSES": 9, "motion_iou_path": ""})
     cfg.TEST.MOTION_RANGES = ["slow=0.9"]
     with pytest.raises(InputError, match="slow"):
-        evaluate.test(cfg, fails, tmp_path / "x.params", tmp_path / "results")
+        evaluate.evaluate_detector(cfg, fails, tmp_path / "x.params", tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 

@@ -11,10 +11,12 @@ import yaml
 
 import fgfa_rfcn
 import rfcn
+from fgfa_rfcn.settings import SCHEMA
 from lib.bbox.detections import Detections
 from lib.config import load_config
 from lib.errors import InputError
 from lib.inference.pretrained import read_pretrained
+from lib.methods import method_of
 from lib.nets import params
 from tests import tiny
 from tests.golden import same_detections
@@ -22,6 +24,10 @@ from tests.golden import same_detections
 ROOT = Path(__file__).parents[2]
 CLASSES = "c1 cat\nc2 dog\nc3 fish\n"
 DETECTORS = {"rfcn": lambda: rfcn.FrameDetector, "fgfa_rfcn": lambda: fgfa_rfcn.VideoDetector}
+
+
+def read(where, settings=(), gpu=None):
+    return read_pretrained(where, settings, gpu, SCHEMA)
 
 
 @pytest.fixture
@@ -52,34 +58,34 @@ def test_a_pretrained_detector_is_the_one_of_settings_and_weights(files, method)
 
 
 def test_settings_win_over_the_file(files):
-    cfg, weights, classes = read_pretrained(f"{files}/fgfa_rfcn", ["TEST.KEY_FRAME_INTERVAL=0"])
+    cfg, weights, classes = read(f"{files}/fgfa_rfcn", ["TEST.KEY_FRAME_INTERVAL=0"])
     assert cfg.TEST.KEY_FRAME_INTERVAL == 0 and cfg.gpus == "" and weights.name == "fgfa_rfcn-0000.params"
     assert classes.names == ["cat", "dog", "fish"]
-    assert read_pretrained(files / "rfcn", gpu=2).cfg.gpus == "2"
+    assert read(files / "rfcn", gpu=2).cfg.gpus == "2"
 
 
 def test_a_folder_stands_for_the_one_detector_in_it_and_the_last_epoch(files):
     with pytest.raises(InputError, match="contains weights of fgfa_rfcn, rfcn"):
-        read_pretrained(files)
+        read(files)
     for path in files.glob("rfcn*"):
         path.unlink()
     (files / "fgfa_rfcn-0002.params").write_bytes(b"later")
     (files / "fgfa_rfcn-latest.params").write_bytes(b"within an epoch")
-    assert read_pretrained(files).weights == files / "fgfa_rfcn-0002.params"
+    assert read(files).weights == files / "fgfa_rfcn-0002.params"
 
 
 def test_what_is_missing_is_named(files):
     with pytest.raises(InputError, match=r"no weights other-0000\.params in"):
-        read_pretrained(files / "other")
+        read(files / "other")
     (files / "rfcn.yaml").unlink()
     with pytest.raises(InputError, match=r"rfcn\.yaml: no such file; the weights .*rfcn-0000\.params need"):
-        read_pretrained(files / "rfcn")
+        read(files / "rfcn")
     (files / "classes.txt").write_text("c1 cat\n")
     with pytest.raises(InputError, match="class list has 1 classes"):
-        read_pretrained(files / "fgfa_rfcn")
+        read(files / "fgfa_rfcn")
     (files / "empty").mkdir()
     with pytest.raises(InputError, match="contains no weights"):
-        read_pretrained(files / "empty")
+        read(files / "empty")
 
 
 def test_weights_of_the_other_method_are_refused(files):
@@ -115,4 +121,6 @@ BUNDLED = {
 @pytest.mark.parametrize("name", BUNDLED)
 def test_the_bundled_settings_are_those_of_the_experiment(name):
     """model/minivid/<name>.yaml is a link to the experiment's file, unless a checkout made a copy of it."""
-    assert load_config(ROOT / f"model/minivid/{name}.yaml") == load_config(ROOT / BUNDLED[name])
+    paths = ROOT / f"model/minivid/{name}.yaml", ROOT / BUNDLED[name]
+    bundled, experiment = (load_config(path, schema=method_of(ROOT / BUNDLED[name]).schema) for path in paths)
+    assert bundled == experiment

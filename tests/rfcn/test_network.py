@@ -6,40 +6,38 @@ import numpy as np
 import pytest
 
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.config import make_config
 from lib.inference.detect import batch_detections
-from rfcn.network import test_symbol as build_test_symbol
-from rfcn.network import train_symbol
+from rfcn import network
 from tests import recipe
 from tests.golden import close, names_and_shapes, same_detections
+from tests.networks import BUILTIN, COMPILED, run, symbol
 
 INFO = np.float32([[144, 208, 1]])
-INTERNALS = ("feat_conv_3x3_relu_output", "rpn_cls_score_output", "rpn_bbox_pred_output")
+INTERNALS = ("feat_conv_3x3_relu", "rpn_cls_score", "rpn_bbox_pred")
+OPERATORS = [COMPILED, BUILTIN]
 
 
-@pytest.mark.parametrize("operators", ["compiled", "builtin"])
-@pytest.mark.parametrize("which, build", [("train", train_symbol), ("test", build_test_symbol)])
+@pytest.mark.parametrize("operators", OPERATORS)
+@pytest.mark.parametrize("which, build", [("train", network.losses), ("test", network.test)])
 def test_names_and_shapes_are_those_of_the_manifest(manifests, which, build, operators):
     manifest = manifests[f"rfcn_{which}"]
-    symbol = build(make_config({"network": {"OPERATORS": operators}}))
-    found = names_and_shapes(symbol, {**manifest["inputs"], **manifest["labels"]})
+    found = names_and_shapes(symbol(build, make_config({}), F=operators), {**manifest["inputs"], **manifest["labels"]})
     for part in ("params", "aux", "outputs"):
         assert found[part] == manifest[part], part
     assert found["argument_order"] == manifest["argument_order"]
 
 
-@pytest.fixture(scope="module", params=["compiled", "builtin"])
+@pytest.fixture(scope="module", params=OPERATORS)
 def outputs(request, golden_weights):
-    symbol = build_test_symbol(make_config({"network": {"OPERATORS": request.param}}))
-    inner = symbol.get_internals()
-    everything = mx.sym.Group([*symbol, *(inner[name] for name in INTERNALS)])
-    forward = Forward(everything, mx.cpu(), *golden_weights)
-    return forward(data=recipe.frames(144, 208, 1), im_info=INFO)
+    whole = symbol(network.test, make_config({}), F=request.param)
+    inner = whole.get_internals()
+    everything = mx.sym.Group([*whole, *(inner[f"{name}_output"] for name in INTERNALS)])
+    return run(everything, *golden_weights, data=recipe.frames(144, 208, 1), im_info=INFO)
 
 
 def test_features_and_rpn_are_golden(outputs, golden):
-    features, scores, boxes = (outputs[name].asnumpy() for name in INTERNALS)
+    features, scores, boxes = (outputs[name] for name in INTERNALS)
     close(features[:, ::48], golden["rfcn/feat_sub"], 1e-4)
     mean, std, magnitude, low, high = golden["rfcn/feat_stats"]
     found = features.mean(), features.std(), np.abs(features).mean(), features.min(), features.max()
@@ -49,11 +47,11 @@ def test_features_and_rpn_are_golden(outputs, golden):
 
 
 def test_outputs_are_golden(outputs, golden):
-    rois = outputs["rois_output"].asnumpy()
+    rois = outputs["rois"]
     assert rois.shape == (300, 5) and not rois[:, 0].any()
     assert np.abs(rois - golden["rfcn/rois"]).max() < 0.05  # pixels, in the same order
-    close(outputs["cls_prob_reshape_output"], golden["rfcn/cls_prob"], 2e-4)
-    close(outputs["bbox_pred_reshape_output"], golden["rfcn/bbox_pred"], 1e-3)
+    close(outputs["cls_prob_reshape"], golden["rfcn/cls_prob"], 2e-4)
+    close(outputs["bbox_pred_reshape"], golden["rfcn/bbox_pred"], 1e-3)
 
 
 def test_detections_are_golden(outputs, golden):

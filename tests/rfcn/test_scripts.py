@@ -9,17 +9,20 @@ import shutil
 import numpy as np
 import pytest
 
-from lib.cli.setup import output_folder
-from lib.config import load_config
+from lib.config import load_config as load_settings
 from lib.dataset.imagenet_vid import test_videos as videos_of
 from lib.inference.evaluate import already_done, detect_videos, weights_path
-from lib.nets.params import load
-from lib.training.checkpoints import save_params
-from rfcn.evaluate import make_detector
+from lib.nets.params import load, save
+from lib.settings import output_folder
+from rfcn.method import METHOD
 from tests import tiny
 from tests.tiny import refused, run_script
 
 TRAIN_TEST, TEST = "experiments/rfcn/rfcn_end2end_train_test.py", "experiments/rfcn/rfcn_test.py"
+
+
+def load_config(path, overrides=()):
+    return load_settings(path, overrides, METHOD.schema)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def results(folder):
 
 def weights(path):
     args, auxs = load(path)
-    return {name: value.asnumpy() for name, value in {**args, **auxs}.items()}
+    return {**args, **auxs}
 
 
 def test_training_leaves_weights_states_settings_log_and_curves(trained):
@@ -114,7 +117,7 @@ def test_detections_do_not_depend_on_the_number_of_workers(trained):
     cfg = load_config(trained / "rfcn.yaml")
     videos = videos_of(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     path = training(trained) / "tiny-0002.params"
-    alone, together = (detect_videos(cfg, make_detector, path, videos, workers) for workers in (1, 2))
+    alone, together = (detect_videos(cfg, METHOD.detector.load, path, videos, workers) for workers in (1, 2))
     assert len(alone) > 0
     for name in ("frame_ids", "classes"):
         np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
@@ -176,7 +179,7 @@ def test_weights_of_another_network(trained, tmp_path, capsys):
     del args["conv1_weight"]
     args["flow_conv1_weight"] = args["rfcn_cls_bias_more"] = args["rfcn_cls_bias"]
     args["rfcn_cls_bias"] = args["rfcn_cls_bias"][:9]
-    save_params(tmp_path / "other.params", args, auxs)
+    save(tmp_path / "other.params", args, auxs)
     argv = ("--cfg", trained / "rfcn.yaml", "--output", tmp_path / "o", "--weights")
     line = refused(capsys, TEST, *argv, tmp_path / "other.params")
     assert "1 missing, first conv1_weight; 2 extra, first flow_conv1_weight" in line

@@ -1,4 +1,4 @@
-"""The training loop: going on exactly, stopping, logs, and errors."""
+"""The training loop as scripts run it: continuing exactly, stopping, logs, and errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import signal
 import numpy as np
 import pytest
 
+from lib.backends.base import Sgd
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Sgd
 from lib.backends.mxnet.runtime import TrainStep
+from lib.cli.signals import log_file, stop_requested
 from lib.errors import InputError
 from lib.nets.params import load
 from lib.training.checkpoints import Checkpoint, Checkpoints
@@ -56,7 +57,7 @@ def make_step(args=None, auxs=None):
 
 
 def squared_error(outputs, batch):
-    return {"Error": (float(outputs["error_output"].sum()), float(len(batch["data"])))}
+    return {"Error": (float(outputs["error"].sum()), float(len(batch["data"])))}
 
 
 def run(folder, loader=None, resumed=None, step=None, **options):
@@ -64,11 +65,20 @@ def run(folder, loader=None, resumed=None, step=None, **options):
     if step is None:
         step = make_step(resumed.args, resumed.auxs) if resumed else make_step()
     checkpoints = Checkpoints(folder / "net")
-    return fit(step, loader or Numbers(), end_epoch=EPOCHS, checkpoints=checkpoints, resumed=resumed, **options)
+    with log_file(folder / "train.log"), stop_requested() as stopped:
+        return fit(
+            step,
+            loader or Numbers(),
+            end_epoch=EPOCHS,
+            checkpoints=checkpoints,
+            resumed=resumed,
+            stopped=stopped,
+            **options,
+        )
 
 
 def weights(path):
-    return {name: value.asnumpy() for name, value in load(path)[0].items()}
+    return load(path)[0]
 
 
 def lines(folder):

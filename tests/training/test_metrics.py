@@ -15,11 +15,11 @@ GOLDEN = Path(__file__).parents[1] / "data" / "training_step.npz"
 def test_golden_step():
     with np.load(GOLDEN, allow_pickle=False) as golden:
         outputs = {
-            "rpn_cls_prob_output": golden["rpn_cls_prob"],
-            "rpn_bbox_loss_output": golden["rpn_bbox_loss"],
-            "cls_prob_reshape_output": golden["cls_prob"],
-            "bbox_loss_reshape_output": golden["bbox_loss"],
-            "blockgrad0_output": golden["rcnn_label"],
+            "rpn_cls_prob": golden["rpn_cls_prob"],
+            "rpn_bbox_loss": golden["rpn_bbox_loss"],
+            "cls_prob_reshape": golden["cls_prob"],
+            "bbox_loss_reshape": golden["bbox_loss"],
+            "blockgrad0": golden["rcnn_label"],
         }
         metrics = detection_metrics(outputs, {"label": golden["input_label"]})
         assert list(metrics) == ["RPNAcc", "RCNNAcc", "RPNLogLoss", "RCNNLogLoss", "RPNL1Loss", "RCNNL1Loss"]
@@ -29,11 +29,11 @@ def test_golden_step():
 
 def test_ignored_labels_do_not_count_and_a_zero_probability_is_finite():
     outputs = {
-        "rpn_cls_prob_output": np.float32([[[[0.9, 0.2]], [[0.1, 0.8]]]]),
-        "rpn_bbox_loss_output": np.zeros((1, 4, 1, 2), np.float32),
-        "cls_prob_reshape_output": np.float32([[[0, 1], [1, 0], [0.5, 0.5]]]),
-        "bbox_loss_reshape_output": np.full((1, 3, 8), 0.25, np.float32),
-        "blockgrad0_output": np.float32([[0, 0, -1]]),
+        "rpn_cls_prob": np.float32([[[[0.9, 0.2]], [[0.1, 0.8]]]]),
+        "rpn_bbox_loss": np.zeros((1, 4, 1, 2), np.float32),
+        "cls_prob_reshape": np.float32([[[0, 1], [1, 0], [0.5, 0.5]]]),
+        "bbox_loss_reshape": np.full((1, 3, 8), 0.25, np.float32),
+        "blockgrad0": np.float32([[0, 0, -1]]),
     }
     metrics = detection_metrics(outputs, {"label": np.float32([[0, -1]])})
     assert metrics["RPNAcc"] == (1, 1)

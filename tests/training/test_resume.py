@@ -11,41 +11,22 @@ import cv2
 import numpy as np
 import pytest
 
-import rfcn.network
+from lib.backends.base import Sgd
+from lib.backends.mxnet.backend import MXNet
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Sgd
-from lib.backends.mxnet.runtime import TrainStep
 from lib.bbox.anchors import base_anchors
 from lib.bbox.assign import assign
-from lib.config import make_config
+from lib.cli.signals import stop_requested
 from lib.dataset.imagenet_vid import AnnotationIndex
 from lib.dataset.loader import TrainLoader
 from lib.nets import params
 from lib.training.checkpoints import Checkpoints, with_test_weights
 from lib.training.fit import Interrupted, fit
 from lib.training.schedules import step_decay
+from rfcn import network
+from tests import tiny
 
-CFG = make_config(
-    {
-        "SCALES": [48, 80],
-        "network": {
-            "UNITS": [1, 1, 1, 1],
-            "WIDTHS": [4, 4, 8, 8],
-            "STRIDES": [1, 2, 1, 1],
-            "STEM": 8,
-            "FEAT_DIM": 16,
-            "PSROI_SIZE": 3,
-            "ANCHOR_SCALES": [2],
-            "ANCHOR_RATIOS": [1],
-            "RPN_FEAT_STRIDE": 8,
-            "RCNN_FEAT_STRIDE": 8,
-            "FLOW_POOL_INPUT": False,
-            "OPERATORS": "builtin",
-        },
-        "dataset": {"NUM_CLASSES": 8},
-        "TRAIN": {"RPN_PRE_NMS_TOP_N": 40, "RPN_POST_NMS_TOP_N": 20, "BATCH_ROIS_OHEM": 8},
-    }
-)
+CFG = tiny.settings("rfcn", network={"ANCHOR_SCALES": [2], "OPERATORS": "builtin"}, dataset={"NUM_CLASSES": 8})
 SIZES = np.array([(64, 48), (48, 64)] * 3, np.int32)
 
 
@@ -65,12 +46,16 @@ def dataset(tmp_path_factory):
     return entries, AnnotationIndex(names, SIZES, numbers, boxes, classes, classes, zero, zero)
 
 
+def losses(F):
+    return network.losses(F, CFG)
+
+
 def train(folder, dataset, *, resume=False, stop_in_step=0):
     targets = functools.partial(assign, base=base_anchors(8, [1], [2]), stride=8, batch_size=16)
     loader = TrainLoader(
         *dataset, assign=targets, stride=8, short=48, long=80, pixel_means_bgr=(100, 100, 100), devices=2
     )
-    symbol = rfcn.network.train_symbol(CFG)
+    backend = MXNet(CFG.network.OPERATORS)
     fold = functools.partial(with_test_weights, means=[0] * 4, stds=[0.1, 0.1, 0.2, 0.2], bins=9)
     checkpoints = Checkpoints(folder / "net", fold)
     resumed = checkpoints.newest() if resume else None
@@ -80,9 +65,9 @@ def train(folder, dataset, *, resume=False, stop_in_step=0):
         inputs = {name: value.shape for name, value in loader.batch(0, 0, 0, False).items()}
         args, auxs = (
             {name: params.initial(name, shape, 0) for name, shape in part.items()}
-            for part in params.shapes_of(symbol, **inputs)
+            for part in backend.shapes(losses, **inputs)
         )
-    step = TrainStep(symbol, [mx.cpu(0), mx.cpu(1)], args, auxs, set(args), Sgd(momentum=0.9, wd=5e-4))
+    step = backend.trainer(losses, [mx.cpu(0), mx.cpu(1)], args, auxs, args, Sgd(momentum=0.9, wd=5e-4))
     schedule = step_decay(1e-3, "1.5", len(loader))
     steps = 0
 
@@ -93,9 +78,11 @@ def train(folder, dataset, *, resume=False, stop_in_step=0):
             os.kill(os.getpid(), signal.SIGINT)
         return schedule(number)
 
-    fit(step, loader, schedule=counted, end_epoch=2, checkpoints=checkpoints, resumed=resumed, frequent=2)
+    options = {"schedule": counted, "end_epoch": 2, "frequent": 2}
+    with stop_requested() as stopped:
+        fit(step, loader, checkpoints=checkpoints, resumed=resumed, stopped=stopped, **options)
     args, auxs = params.load(checkpoints.path(2))
-    return {name: value.asnumpy() for name, value in {**args, **auxs}.items()}
+    return {**args, **auxs}
 
 
 def test_same_losses_and_weights(dataset, tmp_path):

@@ -35,10 +35,13 @@ class Precision:
         self._functions = functions
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
-        symbol = symbol_of(build, self._functions)
+        outputs = build(self._functions)
+        symbol = symbol_of(lambda _: outputs, self._functions)
         args = as_arrays(_used(args, symbol.list_arguments()))
         auxs = as_arrays(_used(auxs, symbol.list_auxiliary_states()))
-        return self.bind(name, symbol, device, args, auxs)
+        network = self.bind(name, symbol, device, args, auxs)
+        network.outputs = list(outputs)  # MXNet's passes rename them
+        return network
 
     def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
         """The network `name` of a symbol and of NDArrays by name."""
