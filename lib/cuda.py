@@ -1,8 +1,8 @@
-"""MXNet's CUDA build: where its libraries are, and whether it has code for the cards of this machine.
+"""MXNet's CUDA build: where its libraries are, and whether it has kernels for the GPUs of this machine.
 
     python -m lib.cuda
 
-Needs nothing but Python, so that init.sh can ask before it installs anything.
+Uses only the standard library, so that init.sh can run it before it installs anything.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from lib.errors import InputError, command
 
-# mxnet-cu112 1.9.1 holds machine code for sm_50, 60, 70, 80 and 86 and no PTX, which a newer card could compile. Code
-# runs on cards of the same major number and the same or a higher minor one.
+# mxnet-cu112 1.9.1 contains machine code for sm_50, 60, 70, 80 and 86 and no PTX, which the driver could compile for
+# newer GPUs. Machine code runs on GPUs of the same major number and the same or a higher minor one.
 COMPILED_FOR = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 DRIVER = "libcuda.so.1"
 
@@ -29,7 +29,7 @@ _DT_NEEDED, _DT_STRTAB = 1, 5
 
 
 def needed(path: str | Path) -> list[str]:
-    """Names of the shared libraries that an ELF file of 64 bits asks for. ValueError: it is no such file."""
+    """Names of the shared libraries that a 64-bit ELF file needs. Raises ValueError if it is not such a file."""
     with open(path, "rb") as file:
         head = file.read(64)
         if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
@@ -37,7 +37,7 @@ def needed(path: str | Path) -> list[str]:
         (start,), (size, count) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
         file.seek(start)
         table = file.read(size * count)
-        # Each: kind, flags, place in the file, address, physical address, size in the file, and two more.
+        # Each: kind, flags, offset in the file, address, physical address, size in the file, and two more.
         segments = [struct.unpack_from("<IIQQQQ", table, size * number) for number in range(count)]
         entries = []
         for kind, _, place, _, _, length in segments:
@@ -55,19 +55,19 @@ def needed(path: str | Path) -> list[str]:
 
 
 def mxnet_folder() -> Path | None:
-    """The installed MXNet package, found without importing it."""
+    """Folder of the installed MXNet package, found without importing it; None if there is none."""
     spec = importlib.util.find_spec("mxnet")
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
 def is_cuda_build(package: Path) -> bool:
-    """Whether an MXNet package was built with CUDA."""
+    """Whether the MXNet package in this folder was built with CUDA."""
     library = package / "libmxnet.so"
     return library.is_file() and any(name.startswith("libcudart.so") for name in needed(library))
 
 
 def wheel_libraries(folders: Sequence[str] = ()) -> dict[str, Path]:
-    """Libraries in the nvidia-* packages by name: <folder of sys.path>/nvidia/<package>/lib/<name>."""
+    """Libraries of the nvidia-* packages by name, found at <folder of sys.path>/nvidia/<package>/lib/<name>."""
     found = {}
     for folder in reversed(folders or sys.path):
         found.update({path.name: path for path in Path(folder).glob("nvidia/*/lib/*.so*")})
@@ -77,7 +77,7 @@ def wheel_libraries(folders: Sequence[str] = ()) -> dict[str, Path]:
 def preload(package: Path) -> None:
     """Loads the libraries that a CUDA build of MXNet needs from the nvidia-* packages, where the loader does not look.
 
-    Does nothing for a build without CUDA. What cannot be loaded is left for `unresolved`, and for MXNet to stumble on.
+    Does nothing for a CPU build. Libraries that cannot be loaded are skipped: `unresolved` lists them.
     """
     if is_cuda_build(package):
         _load_wheels(tuple(needed(package / "libmxnet.so")))
@@ -88,7 +88,7 @@ def _load_wheels(names: tuple[str, ...]) -> None:
     wheels = wheel_libraries()
     waiting = [wheels[name] for name in names if name in wheels]
     while waiting:
-        left = [path for path in waiting if not _loads(path)]  # one may need another that comes later
+        left = [path for path in waiting if not _loads(path)]  # one may need another that is loaded later
         if len(left) == len(waiting):
             return
         waiting = left
@@ -103,7 +103,7 @@ def _loads(library: str | Path) -> bool:
 
 
 def unresolved(package: Path) -> list[str]:
-    """Libraries that libmxnet.so needs and that cannot be loaded, after `preload`."""
+    """Names of the libraries that libmxnet.so needs and that cannot be loaded, even after `preload`."""
     preload(package)
     return [
         name
@@ -113,7 +113,7 @@ def unresolved(package: Path) -> list[str]:
 
 
 class Card(NamedTuple):
-    """A GPU: its name, and its compute capability (major, minor)."""
+    """A GPU: its name and its compute capability (major, minor)."""
 
     name: str
     capability: tuple[int, int]
@@ -123,12 +123,12 @@ class Card(NamedTuple):
 
     @property
     def served(self) -> bool:
-        """Whether MXNet 1.9.1 holds code that runs on it."""
+        """Whether MXNet 1.9.1 contains code that runs on it."""
         return any(self.capability[0] == major and self.capability[1] >= minor for major, minor in COMPILED_FOR)
 
 
 def cards() -> list[Card]:
-    """The GPUs, as the driver tells them; none where there is no driver or no GPU."""
+    """The GPUs that the driver reports; empty if there is no driver or no GPU."""
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
@@ -152,21 +152,21 @@ def _cards(driver: ctypes.CDLL, count: int) -> Iterator[Card]:
 
 
 def has_driver() -> bool:
-    """Whether NVIDIA's driver is installed."""
+    """Whether the NVIDIA driver is installed."""
     return _loads(DRIVER)
 
 
 def verdict(found: Sequence[Card], driver: bool) -> tuple[str, bool]:
-    """(what is said of these cards, whether MXNet's CUDA build can run on one)."""
+    """(report on these GPUs, a line each; whether MXNet's CUDA build can run on at least one of them)."""
     if not driver:
         return (
-            f"no NVIDIA driver here ({DRIVER} is not found): the CUDA build of MXNet cannot even be imported without; "
-            "install the driver, or use the processor: sh init.sh without --gpu",
+            f"no NVIDIA driver ({DRIVER} not found), and the CUDA build of MXNet cannot be imported without it; "
+            "install the driver, or use the CPU: sh init.sh without --gpu",
             False,
         )
     if not found:
         return (
-            "NVIDIA's driver is here but shows no GPU (nvidia-smi tells more); use the processor, gpus: '' in the YAML",
+            "the NVIDIA driver reports no GPU (nvidia-smi may say why); use the CPU: gpus: '' in the YAML",
             False,
         )
     lines = []
@@ -175,41 +175,41 @@ def verdict(found: Sequence[Card], driver: bool) -> tuple[str, bool]:
             lines.append(f"GPU {number}: {card}: MXNet 1.9.1 has kernels for it")
         else:
             lines.append(
-                f"GPU {number}: {card}: MXNet 1.9.1 has NO kernels for it. Its CUDA build holds code for sm_50, 60, "
-                "70, 80 and 86 alone, which serves compute capability 5.0 to 8.9 (Maxwell to Ada), not Hopper or "
-                "Blackwell, and no update will come. Use a GPU of those generations, or the processor: sh init.sh "
-                "without --gpu, and gpus: '' in the YAML"
+                f"GPU {number}: {card}: MXNet 1.9.1 has NO kernels for it. Its CUDA build supports compute capability "
+                "5.0 to 8.9 (Maxwell to Ada), not Hopper or Blackwell, and 1.9.1 is the last release. Use a supported "
+                "GPU, or the CPU: sh init.sh without --gpu, and gpus: '' in the YAML"
             )
     return "\n".join(lines), any(card.served for card in found)
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Exit status 0: all is well, 1: no card here can be used, 2: a library is missing, 3: there is no driver."""
+    """Exit status 0: no problem, 1: no supported GPU, 2: a library is missing, 3: no driver."""
     parser = argparse.ArgumentParser(prog="python -m lib.cuda", description=__doc__.splitlines()[0])
-    parser.add_argument("--card", action="store_true", help="look at the cards alone, not at the installed MXNet")
-    card_alone = parser.parse_args(argv).card
+    parser.add_argument("--card", action="store_true", help="check only the GPUs, not the installed MXNet")
+    card_only = parser.parse_args(argv).card
     driver = has_driver()
     text, usable = verdict(cards(), driver)
     sys.stdout.write(text + "\n")
-    if not card_alone:
-        _say_libraries()
+    if not card_only:
+        _report_libraries()
     if not usable:
         sys.exit(1 if driver else 3)
 
 
-def _say_libraries() -> None:
+def _report_libraries() -> None:
     package = mxnet_folder()
     if package is None:
         sys.stdout.write("MXNet is not installed\n")
     elif not is_cuda_build(package):
-        sys.stdout.write("the installed MXNet is a build without CUDA\n")
+        sys.stdout.write("the installed MXNet is the CPU build\n")
     else:
         missing = [name for name in unresolved(package) if name != DRIVER]
         if missing:
             raise InputError(f"{package}/libmxnet.so: cannot load {', '.join(missing)}; run sh init.sh --gpu again")
-        but = "" if has_driver() else f" but the driver's {DRIVER}"
-        sys.stdout.write(f"libmxnet.so finds all of its {len(needed(package / 'libmxnet.so'))} libraries{but}\n")
+        found = len(needed(package / "libmxnet.so"))
+        exception = "" if has_driver() else f", except the driver's {DRIVER}"
+        sys.stdout.write(f"libmxnet.so: all {found} libraries found{exception}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Libraries of MXNet's CUDA build are found, and cards judged, with libraries and a driver made here."""
+"""Finding the libraries of MXNet's CUDA build and judging GPUs, with libraries and a driver compiled here."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def library(path, source="", needs=()):
-    """A shared library that asks for others by their names alone: the loader does not find them by itself."""
+    """A shared library that names those it needs without a path: the loader does not find them by itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     (path.parent / "source.c").write_text(source or f"int of_{path.name.split('.')[0]}(void) {{ return 1; }}\n")
     options = [f"-Wl,-soname,{path.name}", "-Wl,--no-as-needed", *map(str, needs)]
@@ -57,13 +58,13 @@ def test_what_a_library_needs(site):
         assert cuda.needed(sys.executable) == wanted
 
 
-def test_a_file_that_is_no_library_is_refused(tmp_path):
+def test_a_file_that_is_not_a_library_is_refused(tmp_path):
     (tmp_path / "x.so").write_bytes(b"\x7fELF\x01 thirty-two bits, or cut short")
     with pytest.raises(ValueError, match="not a 64-bit"):
         cuda.needed(tmp_path / "x.so")
 
 
-def test_the_build_is_told_by_what_it_needs(site):
+def test_a_cuda_build_is_recognised_by_what_it_needs(site):
     assert cuda.is_cuda_build(site / "mxnet")
     library(site / "other/libmxnet.so")
     assert not cuda.is_cuda_build(site / "other")
@@ -100,25 +101,30 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 
 
 @pytest.mark.parametrize("count, status", [(2, 0), (0, 1)])
-def test_cards_as_the_driver_tells_them(site, count, status):
+def test_cards_that_the_driver_reports(site, count, status):
     library(site / "driver/libcuda.so.1", DRIVER.replace("COUNT", str(count)))
     done = python(site, ["-m", "lib.cuda"], LD_LIBRARY_PATH=str(site / "driver"))
     assert done.returncode == status, done.stderr
     lines = done.stdout.splitlines()
-    assert "libmxnet.so finds all of its" in lines.pop()
+    assert re.fullmatch(r"libmxnet.so: all \d+ libraries found", lines.pop())
     if count:
         assert lines[0] == "GPU 0: NVIDIA A10, compute capability 8.6: MXNet 1.9.1 has kernels for it"
         assert lines[1].startswith("GPU 1: NVIDIA H200, compute capability 9.0: MXNet 1.9.1 has NO kernels for it")
         assert "sh init.sh without --gpu" in lines[1]
     else:
-        assert "shows no GPU" in lines[0]
+        assert "the NVIDIA driver reports no GPU" in lines[0]
 
 
-def test_without_a_driver_the_remedy_is_said(site):
+def test_without_a_driver_there_is_a_remedy(site):
     if cuda.has_driver():
         pytest.skip("this machine has a driver")
     done = python(site, ["-m", "lib.cuda", "--card"])
-    assert done.returncode == 3 and "no NVIDIA driver here" in done.stdout and "libraries" not in done.stdout
+    assert (
+        done.returncode == 3
+        and "no NVIDIA driver (" in done.stdout
+        and "install the driver" in done.stdout
+        and "libraries" not in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
