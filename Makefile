@@ -1,15 +1,15 @@
-# Each target but clean first runs init.sh, which takes seconds once all is in place, and then the Python that it chose.
+# Every target except clean first runs init.sh, which takes seconds if nothing changed, then uses the Python it chose.
 
 PYTHON = "$$(cat .python-path)"
 
 help:
-	@echo "make demo   detect on the bundled clip; the pictures are in output/demo/"
-	@echo "make test   run the tests (a few minutes)"
-	@echo "make lint   check style, format and who may import whom"
-	@echo "make docs   write the pages of docs/ as a site to build/site/index.html"
-	@echo "make data   make the MiniVID dataset in data/MiniVID"
-	@echo "make reproduce  make every MiniVID figure of the README: data, training, tests, tables (up to 2 hours)"
-	@echo "make clean  remove what was built, not the environment, the data or the output"
+	@echo "make demo       detect objects in the bundled clip; results in output/demo/"
+	@echo "make test       run the tests (a few minutes)"
+	@echo "make lint       check style, formatting and import rules"
+	@echo "make docs       build the documentation site: build/site/index.html"
+	@echo "make data       generate the MiniVID dataset in data/MiniVID"
+	@echo "make reproduce  generate the data, train, test, and renew every MiniVID figure of the README (up to 2 hours)"
+	@echo "make clean      remove build products, but not the environment, data or output"
 
 init:
 	@sh init.sh
@@ -27,12 +27,12 @@ lint: init
 	"$$(dirname $(PYTHON))/lint-imports" --no-cache || status=1; \
 	exit $$status
 
-# The package prints a notice about the future of its parts at every start unless told not to.
+# mkdocs-material prints a notice about MkDocs 2 at every start unless this variable is set.
 docs: init
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet --clean && echo "build/site/index.html"
 
 data: init
-	@if [ -e data/MiniVID/minivid.json ]; then echo "data/MiniVID is there; remove it to make it anew"; \
+	@if [ -e data/MiniVID/minivid.json ]; then echo "data/MiniVID exists; remove it to generate it again"; \
 	else $(PYTHON) -m lib.dataset.minivid --out data/MiniVID; fi
 
 reproduce: init

@@ -6,17 +6,19 @@ usage() {
     cat <<'TEXT'
 usage: sh init.sh [--gpu] [--python PROGRAM]
 
-Makes this checkout ready to run: installs the pinned packages, builds the Cython modules and the
-operator library, makes the folders, and checks that all of it imports. Into the active venv or conda
-environment; without one, into ./.venv. Run it again at any time: what is done already is skipped.
+Sets up this checkout: installs the pinned packages, builds the Cython modules and the operator
+library, creates the output folders, and checks that everything imports. It installs into the active
+venv or conda environment, or else into ./.venv. Run it again at any time: finished steps are skipped.
 
-  --gpu             install MXNet for NVIDIA GPUs, with the CUDA 11 and cuDNN 8 libraries (2.1 GB to
-                    download; no CUDA toolkit is needed, the driver is); says if MXNet has no code
-                    for this card
-  --python PROGRAM  make ./.venv with this Python (3.9 to 3.12) and look for no other
+  --gpu             install MXNet for NVIDIA GPUs with the CUDA 11 and cuDNN 8 libraries (2.1 GB to
+                    download). Needs the NVIDIA driver, but no CUDA toolkit. Stops if MXNet has no
+                    kernels for the GPU of this machine
+  --python PROGRAM  create ./.venv with this Python (3.9 to 3.12) instead of searching for one
   -h, --help        show this text
 
-Needs Linux or macOS, Python 3.9 to 3.12 with its headers, gcc and g++, and once the network.
+Needs Python 3.9 to 3.12 with its headers, gcc and g++, and a network connection the first time.
+Platforms: Linux on x86-64 (WSL2 too) and aarch64, macOS on Intel; --gpu is for Linux on x86-64 only.
+MXNet has no package for Apple Silicon or for Windows itself. docs/install.md says what was tested.
 TEXT
 }
 
@@ -37,7 +39,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     -h | --help) usage && exit 0 ;;
     --python)
-        [ $# -ge 2 ] || misuse "--python needs a program, such as --python python3.11"
+        [ $# -ge 2 ] || misuse "--python needs a program, for example --python python3.11"
         wanted=$2
         shift
         ;;
@@ -49,23 +51,23 @@ while [ $# -gt 0 ]; do
 done
 
 [ -z "$gpu" ] || [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] ||
-    misuse "--gpu: MXNet for GPUs is made for Linux on x86-64 alone; run sh init.sh without it"
+    misuse "--gpu: MXNet's CUDA build exists only for Linux on x86-64; run sh init.sh without --gpu"
 
-cd "$(dirname "$0")" || die "the folder of init.sh cannot be entered"
+cd "$(dirname "$0")" || die "cannot enter the folder of init.sh"
 root=$(pwd)
 started=$(date +%s)
-mkdir -p build || die "$root cannot be written to"
-log=$root/build/init.log # the output of the last command that ran quietly
+mkdir -p build || die "$root is not writable"
+log=$root/build/init.log # output of the last command that ran through `quietly`
 
 child=
 interrupted() {
     [ -z "$child" ] || kill "$child" 2>/dev/null
-    printf '\nerror: interrupted; sh init.sh goes on from where it stopped\n' >&2
+    printf '\nerror: interrupted; run sh init.sh again to continue\n' >&2
     exit 130
 }
 trap interrupted INT TERM HUP
 
-# quietly COMMAND...: its output goes to the log; a terminal sees the seconds pass and the log's last line.
+# quietly COMMAND...: runs it with its output in the log; on a terminal, shows the time and the log's last line.
 quietly() {
     "$@" >"$log" 2>&1 </dev/null &
     child=$!
@@ -84,34 +86,34 @@ quietly() {
     return "$status"
 }
 
-# install WHAT ARGUMENTS...: pip, held to constraints.txt; a failure becomes one line.
+# install WHAT ARGUMENTS...: runs pip with constraints.txt; a failure is reported on one line.
 install() {
     what=$1
     shift
     quietly "$python" -m pip install --no-input --disable-pip-version-check -c constraints.txt "$@" && return
     if grep -qE 'ConnectionError|ConnectTimeout|ReadTimeout|NameResolution|ProxyError|SSLError|MaxRetry|RemoteDisconnected|ConnectionReset|unreachable' "$log"; then
-        die "no network: pip could not reach its package index for $what; connect (or name a mirror in PIP_INDEX_URL) and run sh init.sh again; pip's words are in $log"
+        die "no network: pip could not reach its package index for $what; check the connection (or set PIP_INDEX_URL to a mirror) and run sh init.sh again; the output of pip is in $log"
     fi
-    die "pip could not install $what: $(grep -i error "$log" | tail -n 1 | cut -c 1-300); all of its words are in $log"
+    die "pip could not install $what: $(grep -i error "$log" | tail -n 1 | cut -c 1-300); the output of pip is in $log"
 }
 
 # ---------------------------------------------------------------- Python
-# Prints the version and, where this Python cannot be used, why.
+# Prints the version and, if this Python cannot be used, the reason.
 probe='
 import os, platform, sys, sysconfig
 version, why = sys.version_info[:3], ""
 if version < (3, 9): why = "older than 3.9"
-elif version >= (3, 13): why = "newer than 3.12, for which MXNet 1.9.1 has no parts"
+elif version >= (3, 13): why = "newer than 3.12, the last that MXNet 1.9.1 works with"
 elif platform.python_implementation() != "CPython": why = "not CPython"
-elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")): why = "without its headers (python3-dev)"
+elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")): why = "missing its headers (python3-dev)"
 elif sys.argv[1:] == ["to make .venv"]:
     try: import ensurepip, venv
-    except ImportError: why = "without venv (python3-venv)"
+    except ImportError: why = "missing venv (python3-venv)"
 print(".".join(map(str, version)) + (", " + why if why else ""))
 '
 
 rejected=
-# try PROGRAM PLACE [USE]: true, with $base, $version and $place set, where PROGRAM is a Python that can be used.
+# try PROGRAM PLACE [USE]: true if PROGRAM is a usable Python; sets $base, $version and $place.
 try() {
     base=$(command -v "$1" 2>/dev/null) && version=$("$base" -c "$probe" "${3:-}" 2>/dev/null) || return 1
     place=$2
@@ -122,47 +124,47 @@ try() {
     return 1
 }
 
-# find_python: the first that can be used of those on the PATH, then of those under pyenv.
+# find_python: the first usable Python on the PATH, or else under pyenv.
 find_python() {
     for name in python3.11 python3.10 python3.12 python3.9 python3 python; do
-        try "$name" "the first on the PATH that can be used" "to make .venv" && return 0
+        try "$name" "the first usable one on the PATH" "to make .venv" && return 0
     done
     for minor in 3.11 3.10 3.12 3.9; do
         for file in "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$minor".*/bin/python; do
-            try "$file" "none on the PATH can be used; this one is pyenv's" "to make .venv" && return 0
+            try "$file" "from pyenv: none on the PATH is usable" "to make .venv" && return 0
         done
     done
     return 1
 }
 
-unusable="make another environment with Python 3.9 to 3.12, or deactivate this one so that ./.venv is made"
+unusable="create an environment with Python 3.9 to 3.12, or deactivate this one to use ./.venv"
 step 1 "Python"
 if [ -n "${VIRTUAL_ENV:-}" ] || [ -n "${CONDA_PREFIX:-}" ]; then
     if [ -n "${VIRTUAL_ENV:-}" ]; then kind=venv; else kind="conda environment"; fi
     home=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
     python=$home/bin/python
-    [ -z "$wanted" ] || misuse "--python is for making ./.venv, but the $kind $home is active; deactivate it first"
-    try "$python" "the active $kind's" ||
+    [ -z "$wanted" ] || misuse "--python is for creating ./.venv, but the $kind $home is active; deactivate it first"
+    try "$python" "from the active $kind" ||
         die "the active $kind $home has no usable Python (${rejected:-$python does not run}); $unusable"
 else
     kind=
     home=$root/.venv
     python=$home/bin/python
-    if [ -x "$python" ] && try "$python" "./.venv's, made before"; then
+    if [ -x "$python" ] && try "$python" "from the existing ./.venv"; then
         made=$version
         if [ -n "$wanted" ]; then
-            try "$wanted" "asked for" && [ "$version" = "$made" ] ||
-                die "./.venv has Python $made, not --python $wanted; remove .venv to make it anew"
+            try "$wanted" "from --python" && [ "$version" = "$made" ] ||
+                die "./.venv has Python $made, not --python $wanted; remove .venv to create it again"
         fi
-        base=$python place="./.venv's, made before"
+        base=$python place="from the existing ./.venv"
     elif [ -n "$rejected" ]; then
-        die "$rejected; remove .venv to make it anew"
+        die "$rejected; remove .venv to create it again"
     elif [ -n "$wanted" ]; then
-        try "$wanted" "asked for by --python" "to make .venv" ||
-            die "--python $wanted: no usable Python 3.9 to 3.12 (${rejected:-it does not run})"
+        try "$wanted" "from --python" "to make .venv" ||
+            die "--python $wanted: not a usable Python 3.9 to 3.12 (${rejected:-it does not run})"
     else
         find_python ||
-            die "no usable Python: 3.9 to 3.12 is needed, and ${rejected:-none was found on the PATH or under pyenv}; install one (Debian, Ubuntu: apt install python3 python3-venv python3-dev) or name one with --python"
+            die "no usable Python 3.9 to 3.12: ${rejected:-none found on the PATH or under pyenv}; install one (Debian, Ubuntu: apt install python3 python3-venv python3-dev) or give one with --python"
     fi
 fi
 say "      $base, $version ($place)"
@@ -170,37 +172,37 @@ say "      $base, $version ($place)"
 # ---------------------------------------------------------------- compiler
 step 2 "C and C++ compiler"
 for compiler in "${CC:-gcc}" "${CXX:-g++}"; do
-    # CC may hold options after the program's name.
+    # CC may contain options after the program's name.
     command -v "${compiler%% *}" >/dev/null 2>&1 ||
-        die "no compiler: ${compiler%% *} was not found; install gcc and g++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install)"
+        die "no compiler: ${compiler%% *} not found; install gcc and g++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install)"
 done
 say "      $(command -v "${CC:-gcc}"), $(command -v "${CXX:-g++}")"
 
 # ---------------------------------------------------------------- environment
 step 3 "environment"
 if [ -n "$kind" ]; then
-    say "      into the active $kind $home"
+    say "      the active $kind $home"
 elif [ "$base" = "$python" ]; then
-    say "      into ./.venv, which is there"
+    say "      the existing ./.venv"
 else
-    say "      making ./.venv"
+    say "      creating ./.venv"
     quietly "$base" -m venv --clear "$home" ||
-        die "$base could not make ./.venv: $(tail -n 1 "$log" | cut -c 1-300); all of its words are in $log"
+        die "$base could not create ./.venv: $(tail -n 1 "$log" | cut -c 1-300); the whole output is in $log"
 fi
 if ! "$python" -c 'import pip' 2>/dev/null; then
-    say "      it has no pip: adding Python's own"
-    quietly "$python" -m ensurepip || die "$home has no pip, and python -m ensurepip failed; its words are in $log"
+    say "      adding pip, which it lacks"
+    quietly "$python" -m ensurepip || die "$home has no pip, and python -m ensurepip failed; its output is in $log"
 fi
 printf '%s\n' "$python" >.python-path # the Makefile reads it
 
-# A step is done if its stamp in the environment holds the sum of what it was made from.
+# A step is done if its stamp in the environment has the checksum of what it was made from.
 sum() { { printf '%s\n' "$root" "$version" && cat "$@"; } | cksum; }
 stamped() { [ -f "$home/.fgfa-$1" ] && [ "$(cat "$home/.fgfa-$1")" = "$2" ]; }
 stamp() { printf '%s\n' "$2" >"$home/.fgfa-$1"; }
 
 # ---------------------------------------------------------------- packages
-# Writes what pyproject.toml asks for, less opencv-python-headless where its sister with windows works already:
-# the two hold the same files.
+# Writes the requirements of pyproject.toml, without opencv-python-headless if the variant with windows is installed and
+# works: the two contain the same files.
 requirements='
 from importlib import metadata
 from setuptools.config.pyprojecttoml import read_configuration
@@ -218,8 +220,8 @@ with open("build/requirements.txt", "w") as file: file.write("\n".join(needed) +
 '
 step 4 "packages of constraints.txt"
 if [ -n "$gpu" ]; then
-    # The card first: for one that cannot be used, nothing is downloaded. Without a driver, as in building an image,
-    # all is installed, and the end says that nothing could be tried.
+    # First the GPU: if it is not supported, nothing is downloaded. Without a driver, as when building an image,
+    # everything is installed, and the last step reports that MXNet could not be tried.
     card=$("$python" -m lib.cuda --card)
     case $? in
     0 | 3) say "      $card" ;;
@@ -227,36 +229,36 @@ if [ -n "$gpu" ]; then
     esac
     cuda=$(sum constraints.txt requirements-gpu.txt)
     if ! stamped gpu "$cuda"; then
-        say "      MXNet for CUDA 11.2, CUDA 11 and cuDNN 8 (2.1 GB to download, 3.7 GB on the disk)"
-        # The builds for processors and for GPUs are two packages with the same files.
-        quietly "$python" -m pip uninstall --yes mxnet mxnet-cu112 || die "the MXNet that was there could not be removed: $(tail -n 1 "$log")"
-        install "MXNet for GPUs" -r requirements-gpu.txt
+        say "      MXNet for CUDA 11.2, CUDA 11 and cuDNN 8 (2.1 GB to download, 3.7 GB on disk)"
+        # The CPU build and the CUDA build are two packages with the same files.
+        quietly "$python" -m pip uninstall --yes mxnet mxnet-cu112 || die "the installed MXNet could not be removed: $(tail -n 1 "$log")"
+        install "the CUDA build of MXNet" -r requirements-gpu.txt
         stamp gpu "$cuda"
     fi
 fi
 packages=$(sum constraints.txt pyproject.toml)
 if stamped packages "$packages"; then
-    say "      as they should be"
+    say "      up to date"
 else
     say "      setuptools and Cython"
     install "setuptools and Cython" setuptools cython
     quietly "$python" -c "$requirements" || die "pyproject.toml could not be read: $(tail -n 1 "$log")"
-    grep -q opencv-python-headless build/requirements.txt || say "      opencv-python is there and imports: it stays"
-    say "      MXNet, OpenCV, PyAV, SciPy and more, and the test tools (some 300 MB to download, a minute or two)"
+    grep -q opencv-python-headless build/requirements.txt || say "      keeping the installed opencv-python, which works"
+    say "      MXNet, OpenCV, PyAV, SciPy and more, and the test tools (about 300 MB to download, 1 to 2 minutes)"
     install "the packages" -r build/requirements.txt
     stamp packages "$packages"
 fi
 
 # ---------------------------------------------------------------- builds
-# failure: the line of the log that says why a build failed: FILE:LINE:COLUMN: of a compiler, or the last error.
+# failure: the line of the log with the cause of a failed build: a compiler's FILE:LINE:COLUMN:, or the last error.
 failure() {
     { grep -E '[^ ]+:[0-9]+:[0-9]+: ' "$log" | grep -vE ': (warning|note):' || grep -iE 'error|no space' "$log" | tail -n 1; } |
         head -n 1 | sed 's/^ *//' | cut -c 1-300
 }
 
-step 5 "Cython modules, and lib, rfcn, fgfa_rfcn importable from anywhere (pip install --editable)"
+step 5 "Cython modules and packages of this checkout (pip install --editable)"
 modules=$(find lib -name '*.pyx' | sort)
-# shellcheck disable=SC2086  # here and below $modules is meant to be split: no path under lib/ holds a space
+# shellcheck disable=SC2086  # here and below $modules is split on purpose: no path under lib/ contains a space
 sources=$(sum setup.py pyproject.toml $modules)
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 missing=
@@ -264,25 +266,25 @@ for module in $modules; do
     [ -f "${module%.pyx}$suffix" ] || missing=$module
 done
 if [ -z "$missing" ] && stamped modules "$sources"; then
-    say "      as they should be"
+    say "      up to date"
 else
     # shellcheck disable=SC2086
     say "      building" $modules
-    # Cython goes by file times, which do not tell of other flags or another Cython: what it wrote before goes.
+    # Cython compares file times, which do not change with its flags or its version: remove what it wrote before.
     # shellcheck disable=SC2046,SC2086
     rm -f $(printf '%s\n' $modules | sed 's/pyx$/c/')
     quietly "$python" -m pip install --no-input --disable-pip-version-check --no-deps --no-build-isolation -e . ||
-        die "the Cython modules did not build: $(failure); all of it is in $log"
+        die "the Cython modules did not build: $(failure); the whole output is in $log"
     stamp modules "$sources"
 fi
 
 step 6 "operator library"
 quietly "$python" -m lib.ops.build ||
-    die "the operator library did not build: $(failure); all of it is in $log"
+    die "the operator library did not build: $(failure); the whole output is in $log"
 say "      $(head -n 1 "$log")"
 
 # ---------------------------------------------------------------- check
-# Imports each module it is given, from another folder, and says the versions.
+# Imports the given modules from another folder and prints the versions.
 check='
 import importlib, sys
 name = "lib.backends.mxnet.loader"
@@ -290,7 +292,7 @@ try:
     from lib import cuda
     package = cuda.mxnet_folder()
     tried = package is None or cuda.has_driver() or not cuda.is_cuda_build(package)
-    versions = "no NVIDIA driver, so that MXNet and the operators could not be tried"
+    versions = "no NVIDIA driver: MXNet and the operators were not tried"
     if tried:
         from lib.backends.mxnet.loader import mx
         versions = f"mxnet {mx.__version__}"
@@ -301,7 +303,7 @@ try:
 except Exception as error:
     sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
 library = ", the operator library" if tried else ""
-print(f"{versions}, {len(sys.argv) - 1} Cython modules{library}: all import")
+print(f"{versions}, {len(sys.argv) - 1} Cython modules{library}: everything imports")
 '
 if [ -n "$gpu" ]; then
     quietly "$python" -m lib.cuda
@@ -310,16 +312,16 @@ if [ -n "$gpu" ]; then
     *) die "$(tail -n 1 "$log" | cut -c 1-300)" ;;
     esac
 fi
-step 7 "folders output, external/mxnet, model/pretrained_model, and a check that all of it imports"
-mkdir -p output external/mxnet model/pretrained_model || die "the folders could not be made in $root"
+step 7 "folders output and model/pretrained_model, and an import check"
+mkdir -p output model/pretrained_model || die "cannot create folders in $root"
 # shellcheck disable=SC2046,SC2086
 if ! (cd build && quietly "$python" -c "$check" $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
-    rm -f "$home"/.fgfa-* # so that the next run makes all of it anew
-    die "$(tail -n 1 "$log" | cut -c 1-300); run sh init.sh again, which installs and builds anew"
+    rm -f "$home"/.fgfa-* # so that the next run repeats every step
+    die "$(tail -n 1 "$log" | cut -c 1-300); run sh init.sh again, which repeats the installation and the builds"
 fi
 say "      $(tail -n 1 "$log")"
 
 say "Done in $(($(date +%s) - started)) s. Next:"
-[ -n "$kind" ] || say "  . .venv/bin/activate      this shell then uses it"
-say "  make demo                 detects on the bundled clip"
-say "  make test                 runs the tests"
+[ -n "$kind" ] || say "  . .venv/bin/activate      use it in this shell"
+say "  make demo                 detect objects in the bundled clip"
+say "  make test                 run the tests"

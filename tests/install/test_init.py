@@ -1,4 +1,4 @@
-"""init.sh in a folder of its own, with the programs it may find laid out by hand."""
+"""init.sh in a temporary checkout, with a PATH of chosen programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOWHERE = "http://127.0.0.1:9/simple"  # the discard port: nothing listens
 
 
 class Checkout:
-    """A copy of the files that init.sh reads, a PATH that holds only what is put there, and an empty home."""
+    """A copy of the files that init.sh reads, a PATH with only the programs put there, and an empty home."""
 
     def __init__(self, folder: Path):
         self.root, self.programs, self.home = folder / "checkout", folder / "bin", folder / "home"
@@ -28,7 +28,7 @@ class Checkout:
             shutil.copy(ROOT / name, self.root)
         for name in TOOLS:
             found = shutil.which(name)
-            if found:  # some are only built into the shell
+            if found:  # some are shell built-ins only
                 (self.programs / name).symlink_to(found)
 
     def script(self, path: Path | str, text: str) -> Path:
@@ -43,7 +43,7 @@ class Checkout:
         self.script("g++", "exit 0")
 
     def python(self, path: Path | str, version: tuple[int, int, int]) -> Path:
-        """This Python, which runs `-c` and takes itself for another version (but keeps its own headers)."""
+        """This Python, which runs `-c` and pretends to be another version (with its own headers)."""
         setup = f"import platform, sys, sysconfig; sys.version_info = {(*version, 'final', 0)}; exec(sys.argv.pop(1))"
         return self.script(path, f'exec {sys.executable} -c "{setup}" "$2" "$3"')
 
@@ -55,7 +55,7 @@ class Checkout:
         )
 
     def fails(self, *options: str, status: int = 1, **environment: str) -> str:
-        """Runs it, expects the status and one line that begins with `error: `; returns that line."""
+        """Runs it, expects this status and one line that starts with `error: `; returns that line."""
         done = self.run(*options, **environment)
         assert done.returncode == status, done.stdout + done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
@@ -90,11 +90,11 @@ def test_unknown_option(checkout, option):
 def test_gpu_needs_linux_on_x86(checkout):
     (checkout.programs / "uname").unlink(missing_ok=True)
     checkout.script("uname", "echo Darwin")
-    assert "for Linux on x86-64 alone" in checkout.fails("--gpu", status=2)
+    assert "exists only for Linux on x86-64" in checkout.fails("--gpu", status=2)
 
 
 def test_python_option_without_a_program(checkout):
-    assert "--python needs a program" in checkout.fails("--python", status=2)
+    assert "--python needs a program, for example" in checkout.fails("--python", status=2)
 
 
 # Without a compiler it stops right after the choice of Python.
@@ -112,35 +112,37 @@ def test_it_takes_the_best_python_of_the_path(checkout, versions, chosen):
     for name, version in versions.items():
         checkout.python(name, version)
     done = checkout.run()
-    assert f"{checkout.programs}/{chosen} (the first on the PATH that can be used)" in done.stdout
+    assert f"{checkout.programs}/{chosen} (the first usable one on the PATH)" in done.stdout
 
 
-def test_a_program_that_does_not_run_is_passed_over(checkout):
+def test_a_program_that_does_not_run_is_skipped(checkout):
     checkout.script("python3.11", "echo 'pyenv: python3.11: command not found' >&2; exit 127")
     checkout.python("python3.10", (3, 10, 13))
     assert "python3.10, 3.10.13" in checkout.run().stdout
 
 
-def test_pyenv_is_looked_into_when_the_path_has_none(checkout):
+def test_pyenv_is_searched_if_the_path_has_none(checkout):
     checkout.python("python3", (3, 13, 0))
     checkout.python(checkout.home / ".pyenv/versions/3.9.18/bin/python", (3, 9, 18))
     checkout.python(checkout.home / ".pyenv/versions/3.10.13/bin/python", (3, 10, 13))
     checkout.python(checkout.home / ".pyenv/versions/3.7.16/bin/python", (3, 7, 16))
-    assert ".pyenv/versions/3.10.13/bin/python, 3.10.13 (none on the PATH" in checkout.run().stdout
+    assert (
+        ".pyenv/versions/3.10.13/bin/python, 3.10.13 (from pyenv: none on the PATH" in checkout.run().stdout
+    )
 
 
 def test_python_option(checkout):
     checkout.python("python3.11", (3, 11, 7))
     checkout.python("mine", (3, 9, 1))
     checkout.python("new", (3, 14, 0))
-    assert "mine, 3.9.1 (asked for by --python)" in checkout.run("--python", "mine").stdout
+    assert "mine, 3.9.1 (from --python)" in checkout.run("--python", "mine").stdout
     assert "3.14.0, newer than 3.12" in checkout.fails("--python=new")
     assert "it does not run" in checkout.fails("--python", "nothing")
 
 
 def test_no_python_at_all(checkout):
     line = checkout.fails()
-    assert "no usable Python: 3.9 to 3.12 is needed, and none was found on the PATH or under pyenv" in line
+    assert "no usable Python 3.9 to 3.12: none found on the PATH or under pyenv" in line
 
 
 def test_no_usable_python_names_those_found(checkout):
@@ -157,16 +159,16 @@ def test_no_compiler(checkout, missing):
     checkout.python("python3.11", (3, 11, 7))
     checkout.compilers()
     (checkout.programs / missing).unlink()
-    assert f"no compiler: {missing} was not found; install gcc and g++" in checkout.fails()
+    assert f"no compiler: {missing} not found; install gcc and g++" in checkout.fails()
     assert not (checkout.root / ".venv").exists()
 
 
 @pytest.mark.parametrize(("variable", "kind"), [("VIRTUAL_ENV", "venv"), ("CONDA_PREFIX", "conda environment")])
-def test_the_active_environment_is_taken(checkout, variable, kind):
+def test_the_active_environment_is_used(checkout, variable, kind):
     checkout.python("python3.11", (3, 11, 7))
     mine = checkout.python(checkout.home / "mine/bin/python", (3, 10, 5)).parents[1]
     done = checkout.run(**{variable: str(mine)})
-    assert f"{mine}/bin/python, 3.10.5 (the active {kind}'s)" in done.stdout
+    assert f"{mine}/bin/python, 3.10.5 (from the active {kind})" in done.stdout
     assert f"the {kind} {mine} is active" in checkout.fails("--python", "python3.11", status=2, **{variable: str(mine)})
 
 
@@ -178,7 +180,7 @@ def test_an_active_environment_that_cannot_be_used(checkout):
     assert f"{gone}/bin/python does not run" in checkout.fails(VIRTUAL_ENV=str(gone))
 
 
-def test_a_venv_of_an_unusable_python_is_left_alone(checkout):
+def test_a_venv_of_an_unusable_python_is_not_touched(checkout):
     checkout.python("python3.11", (3, 11, 7))
     checkout.python(checkout.root / ".venv/bin/python", (3, 13, 0))
     assert ".venv/bin/python is 3.13.0, newer than 3.12" in checkout.fails()
@@ -206,7 +208,7 @@ if __name__ == "__main__":
 
 
 class Installed(Checkout):
-    """A checkout of one Cython module and stand-ins for the rest, in an active venv whose pip only notes its calls."""
+    """A checkout with one Cython module, stand-ins for the rest, and an active venv whose pip records its calls."""
 
     def __init__(self, folder: Path):
         super().__init__(folder)
@@ -219,7 +221,7 @@ class Installed(Checkout):
             "lib/cuda.py": CUDA,
             "lib/ops/library.py": "def load(): pass",
             "lib/nms/fast.pyx": "",
-            "lib/nms/fast/__init__.py": "",  # what is imported in the place of the module that nothing builds here
+            "lib/nms/fast/__init__.py": "",  # imported in place of the module, which is not built here
             "numpy.py": "__version__ = '1.26.4'",
             "cv2.py": "__version__ = '4.10.0'",
             "rfcn/__init__.py": "",
@@ -237,7 +239,7 @@ class Installed(Checkout):
         )
 
     def pip_calls(self, *options: str, **environment: str) -> list[str]:
-        """What pip was asked for in a run that must succeed: the words after the options."""
+        """Arguments of pip, after its options, in a run that must succeed."""
         self.calls.write_text("")
         done = self.run(*options, VIRTUAL_ENV=str(self.home / "venv"), **environment)
         assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
@@ -257,9 +259,9 @@ def test_a_second_run_installs_and_builds_nothing(installed):
     assert installed.pip_calls() == []
 
 
-def test_folders_and_the_chosen_python_are_left_behind(installed):
+def test_folders_and_the_path_of_the_python_are_created(installed):
     installed.pip_calls()
-    for name in ("output", "external/mxnet", "model/pretrained_model"):
+    for name in ("output", "model/pretrained_model"):
         assert (installed.root / name).is_dir()
     assert (installed.root / ".python-path").read_text() == f"{installed.home}/venv/bin/python\n"
 
@@ -281,7 +283,7 @@ def test_what_changed_is_done_again(installed, change, calls):
     assert installed.pip_calls() == []
 
 
-def test_a_failed_check_says_what_and_makes_the_next_run_whole(installed):
+def test_after_a_failed_check_the_next_run_repeats_every_step(installed):
     installed.pip_calls()
     broken = installed.root / "lib/ops/library.py"
     broken.write_text("def load(): raise OSError('libmxnet.so: cannot open')")
@@ -292,9 +294,9 @@ def test_a_failed_check_says_what_and_makes_the_next_run_whole(installed):
 
 
 @pytest.mark.parametrize("status", ["0", "3"], ids=["a card that can be used", "no driver"])
-def test_gpu_takes_the_place_of_the_other_build_once(installed, status):
+def test_gpu_replaces_the_cpu_build_once(installed, status):
     installed.script("uname", "case $1 in -s) echo Linux ;; -m) echo x86_64 ;; esac")
-    card = {"CARD": "what is said of the card", "STATUS": status}
+    card = {"CARD": "report on the card", "STATUS": status}
     first = installed.pip_calls("--gpu", **card)
     assert first[0].endswith("pip uninstall --yes mxnet mxnet-cu112")
     assert first[1:3] == ["-r requirements-gpu.txt", "setuptools cython"]
