@@ -126,9 +126,7 @@ def test_pyenv_is_searched_if_the_path_has_none(checkout):
     checkout.python(checkout.home / ".pyenv/versions/3.9.18/bin/python", (3, 9, 18))
     checkout.python(checkout.home / ".pyenv/versions/3.10.13/bin/python", (3, 10, 13))
     checkout.python(checkout.home / ".pyenv/versions/3.7.16/bin/python", (3, 7, 16))
-    assert (
-        ".pyenv/versions/3.10.13/bin/python, 3.10.13 (from pyenv: none on the PATH" in checkout.run().stdout
-    )
+    assert ".pyenv/versions/3.10.13/bin/python, 3.10.13 (from pyenv: none on the PATH" in checkout.run().stdout
 
 
 def test_python_option(checkout):

@@ -1,4 +1,4 @@
-"""The lists of packages, the folders git must keep, and what may be imported without MXNet."""
+"""Package lists, versions that must agree, files that Git keeps, and imports without MXNet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,14 +22,37 @@ def canonical(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement).group()).lower()
 
 
-def test_constraints_pin_all_that_is_asked_for():
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_constraints_pin_all_requirements():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
     pins = {canonical(line) for line in lines}
     assert len(pins) == len(lines)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["test"] + ["cython", "setuptools"]
+    asked = project()["dependencies"] + project()["optional-dependencies"]["test"] + ["cython", "setuptools"]
     assert {canonical(line) for line in asked} <= pins
+
+
+def test_the_version_is_the_same_everywhere():
+    version = project()["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
+    released = re.search(r"^## \[(\d.+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released.groups() == (version, str(citation["date-released"]))
+
+
+def test_pre_commit_runs_the_pinned_ruff():
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (ruff,) = (repo["rev"] for repo in repos if "ruff" in repo["repo"])
+    assert f"\nruff=={ruff[1:]}\n" in (ROOT / "constraints.txt").read_text()
+
+
+def test_ci_runs_every_supported_python():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert jobs["ci"]["strategy"]["matrix"]["python"] == ["3.9", "3.10", "3.11", "3.12"]
+    assert project()["requires-python"] == ">=3.9,<3.13"
 
 
 def test_git_ignores_no_file_that_it_keeps():
@@ -43,11 +67,11 @@ def test_evaluation_and_dataset_tools_import_without_mxnet():
     program = """
 import importlib, pkgutil, sys
 sys.modules["mxnet"] = None
-rooms = ["lib.config", "lib.bbox", "lib.nms", "lib.dataset", "lib.eval"]
+packages = ["lib.config", "lib.bbox", "lib.nms", "lib.dataset", "lib.eval"]
 count = 0
-for room in rooms:
-    module = importlib.import_module(room)
-    for found in pkgutil.walk_packages(getattr(module, "__path__", []), room + "."):
+for package in packages:
+    module = importlib.import_module(package)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", []), package + "."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
             count += 1
