@@ -298,7 +298,7 @@ try:
         versions = f"mxnet {mx.__version__}"
     for name in ("numpy", "cv2"): versions += f", {name} {importlib.import_module(name).__version__}"
     for name in ("rfcn", "fgfa_rfcn", *sys.argv[1:]): importlib.import_module(name)
-    name = "lib.ops.library"
+    name = "lib.backends.mxnet.library"
     if tried: importlib.import_module(name).load()
 except Exception as error:
     sys.exit(f"{name} does not import: {type(error).__name__}: {error}")

@@ -24,17 +24,10 @@ from lib.machine import cores
 
 INIT = "run sh init.sh"
 
-PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "scipy", "matplotlib", "pillow", "av", "easydict", "PyYAML")
+PACKAGES = "mxnet numpy opencv-python-headless scipy matplotlib pillow av easydict PyYAML tqdm".split()
 OTHER_BUILDS = {"mxnet": ("mxnet-cu112",), "opencv-python-headless": ("opencv-python", "opencv-contrib-python")}
 
-# Weights that a fresh checkout does not have, and what they are for.
-PUBLISHED = {
-    "model/rfcn_fgfa_flownet_vid-0000.params": "the published FGFA",
-    "model/rfcn_vid-0000.params": "the published R-FCN",
-    "model/pretrained_model/resnet_v1_101-0000.params": "training on ImageNet VID",
-    "model/pretrained_model/flownet-0000.params": "training FGFA on ImageNet VID",
-}
-BUNDLED = ("model/minivid/rfcn-0000.params", "model/minivid/fgfa-0000.params")
+MODULES = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "pillow"}  # packages of other names
 PARTS = ("Data", "Annotations", "ImageSets")
 
 
@@ -127,7 +120,7 @@ def gpus(root: Path) -> Iterator[Line]:
 
 
 def mxnet(root: Path) -> Iterator[Line]:
-    known = _reported_elsewhere()
+    known = _mxnet_reported()
     if known:
         yield Line(f"not checked: {known}")
         return
@@ -149,34 +142,42 @@ def built(root: Path) -> Iterator[Line]:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            if isinstance(error, ModuleNotFoundError) and error.name != module:
-                yield Line(f"{module}: not checked: {error.name} is not installed")
+            reason = reported(error) if error.name != module else ""
+            if reason:
+                yield Line(f"{module}: not checked: {reason}")
             else:
                 missing[module] = error
         else:
             yield Line(f"{module}: built")
     if missing:
         yield Line(f"not built: {', '.join(missing)} ({next(iter(missing.values()))})", INIT)
-    known = _reported_elsewhere()
+    known = _mxnet_reported()
     if known:
         yield Line(f"compiled operators: not checked: {known}")
         return
-    library = importlib.import_module("lib.ops.library")
-    library.load()
-    content = library.LIBRARY.read_bytes()
-    kernels = "with CUDA kernels" if b"nv_fatbin" in content else "for the CPU"
-    yield Line(f"{library.LIBRARY.name}: matches its sources, {kernels}, loads")
+    importlib.import_module("lib.backends.mxnet.library").load()
+    library = importlib.import_module("lib.ops.library").LIBRARY
+    kernels = "with CUDA kernels" if b"nv_fatbin" in library.read_bytes() else "for the CPU"
+    yield Line(f"{library.name}: matches its sources, {kernels}, loads")
 
 
 def weights(root: Path) -> Iterator[Line]:
     for path in sorted([*root.glob("model/*.params"), *root.glob("model/*/*.params")]):
         yield Line(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}")
-    for name in BUNDLED:
+    methods = importlib.import_module("lib.methods").METHODS.values()
+    load_config = importlib.import_module("lib.config").load_config
+    for method in methods:
+        if not (root / method.bundled.weights).is_file():
+            remedy = "it is part of the repository: run git checkout model, or make reproduce"
+            yield Line(f"{method.bundled.weights}: missing", remedy)
+    purposes: dict[str, list[str]] = {}  # of weights that a fresh checkout does not have
+    for method in methods:
+        purposes.setdefault(method.published.weights, []).append(f"the published {method.title}")
+        for name in method.pretrained(load_config(root / method.published.cfg, schema=method.schema)):
+            purposes.setdefault(os.path.normpath(name), []).append(f"training {method.title}")
+    for name, needs in purposes.items():
         if not (root / name).is_file():
-            yield Line(f"{name}: missing", "it is part of the repository: run git checkout model, or make reproduce")
-    for name, purpose in PUBLISHED.items():
-        if not (root / name).is_file():
-            yield Line(f"{name}: not there; needed only for {purpose} (model/README.md)")
+            yield Line(f"{name}: not there; needed only for {' and '.join(needs)} (model/README.md)")
 
 
 def datasets(root: Path) -> Iterator[Line]:
@@ -213,7 +214,18 @@ def checked_datasets(root: Path) -> Iterator[Line]:
         yield Line(f"{name}: {last}", remedy if done.returncode else "")
 
 
-def _reported_elsewhere() -> str:
+def reported(error: Exception) -> str:
+    """Why a module was not found, if Packages or Built here reports that; "" otherwise."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    if Path(__file__).parents[2].joinpath(*error.name.split(".")).with_suffix(".pyx").is_file():
+        return f"{error.name} is not built"
+    top = error.name.split(".")[0]
+    package = MODULES.get(top, top)
+    return f"{package} is not installed" if package in PACKAGES and _installed(package) is None else ""
+
+
+def _mxnet_reported() -> str:
     """Why MXNet cannot be imported, where Packages or GPU reports that; "" where neither does."""
     for name in ("mxnet", "numpy"):
         if _installed(name) is None:

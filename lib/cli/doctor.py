@@ -39,8 +39,9 @@ def examine(root: Path, todo: dict[str, checks.Check]) -> Iterator[tuple[str, Li
                 yield section, line
         except Exception as error:
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            if text in seen:
-                yield section, Line(f"not checked: the error is the one under {seen[text]}")
+            known = checks.reported(error) or (text in seen and f"the error is the one under {seen[text]}")
+            if known:
+                yield section, Line(f"not checked: {known}")
             else:
                 seen[text] = section
                 yield section, Line(text, _remedy(error))

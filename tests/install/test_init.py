@@ -217,7 +217,7 @@ class Installed(Checkout):
             "lib/__init__.py": "",
             "lib/backends/mxnet/loader.py": "class mx: __version__ = '1.9.1'",
             "lib/cuda.py": CUDA,
-            "lib/ops/library.py": "def load(): pass",
+            "lib/backends/mxnet/library.py": "def load(): pass",
             "lib/nms/fast.pyx": "",
             "lib/nms/fast/__init__.py": "",  # imported in place of the module, which is not built here
             "numpy.py": "__version__ = '1.26.4'",
@@ -283,10 +283,10 @@ def test_what_changed_is_done_again(installed, change, calls):
 
 def test_after_a_failed_check_the_next_run_repeats_every_step(installed):
     installed.pip_calls()
-    broken = installed.root / "lib/ops/library.py"
+    broken = installed.root / "lib/backends/mxnet/library.py"
     broken.write_text("def load(): raise OSError('libmxnet.so: cannot open')")
     line = installed.fails(VIRTUAL_ENV=str(installed.home / "venv"))
-    assert "lib.ops.library does not import: OSError: libmxnet.so: cannot open" in line
+    assert "lib.backends.mxnet.library does not import: OSError: libmxnet.so: cannot open" in line
     broken.write_text("def load(): pass")
     assert len(installed.pip_calls()) == 3
 
