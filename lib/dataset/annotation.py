@@ -1,4 +1,4 @@
-"""One annotation file of ImageNet VID or DET (PASCAL VOC's XML with `trackid`, `occluded` and `generated`)."""
+"""Annotation files of ImageNet VID and DET: PASCAL VOC XML with `trackid`, `occluded` and `generated`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 
 from lib.errors import InputError
 
-PARSER_VERSION = 1  # raise it whenever the same file would be read otherwise: caches are keyed by it
+PARSER_VERSION = 1  # part of the cache key; increase it whenever a change here changes what is read from a file
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 NO_TRACK = -1
 
 
 @dataclass(frozen=True)
 class Object:
-    """One `<object>`: class id, box x1 y1 x2 y2 as written, track id (-1: none)."""
+    """One `<object>`: class id, box x1 y1 x2 y2 as in the file, track id (-1: none)."""
 
     class_id: str
     box: tuple[float, float, float, float]
@@ -28,7 +28,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one file says: image size in pixels, objects in the file's order."""
+    """Content of one file: image size in pixels, objects in file order."""
 
     width: int
     height: int
@@ -36,14 +36,14 @@ class Annotation:
 
 
 def read_annotation(path: str | Path) -> Annotation:
-    """Reads a file. InputError (with the line where it is known): missing, not XML, a value missing or not a number."""
+    """Reads one file. Raises InputError, with the line if known, if it is missing, not XML, or a value is invalid."""
     data = read_bytes(path)
     try:
         root = ElementTree.fromstring(data)
     except ElementTree.ParseError as error:
         raise InputError(f"{path}:{error.position[0]}: broken XML ({error}); repair or re-extract the file") from error
-    except (LookupError, ValueError) as error:  # an encoding that there is not, or that expat does not take
-        raise InputError(f"{path}:1: broken XML ({error}); write it in UTF-8") from error
+    except (LookupError, ValueError) as error:  # an encoding that does not exist or that expat does not support
+        raise InputError(f"{path}:1: broken XML ({error}); convert the file to UTF-8") from error
     size = root.find("size")
     width, height = (_integer(path, data, None, size, tag, "an image size", 1) for tag in ("width", "height"))
     objects = [_object(path, data, place, node) for place, node in enumerate(root.findall("object"))]
@@ -51,31 +51,31 @@ def read_annotation(path: str | Path) -> Annotation:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The file's content. InputError: it is not there or cannot be read."""
+    """The content of a file. Raises InputError if it is missing or cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); put the file there or fix the list") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); add the file or fix the list") from error
 
 
 def box_fault(box: tuple[float, float, float, float], width: int, height: int) -> str | None:
-    """What makes a box unusable: inverted, or no pixel of it inside the image. One that crosses the border is legal."""
+    """Why a box is unusable: inverted, or entirely outside the image. None if it is fine; it may cross the border."""
     x1, y1, x2, y2 = box
     if x2 < x1 or y2 < y1:
         return f"inverted box {_numbers(box)}"
     if x2 < 0 or y2 < 0 or x1 > width - 1 or y1 > height - 1:
-        return f"box {_numbers(box)} lies outside the image of {width} x {height}"
+        return f"box {_numbers(box)} is outside the {width} x {height} image"
     return None
 
 
 def object_line(data: bytes, place: int) -> int:
-    """The line where the `place`-th `<object>` of a file (from 0) begins, from 1."""
+    """Line number, from 1, of the `place`-th `<object>` (from 0) of a file."""
     return tag_line(data, "object", place)
 
 
 def tag_line(data: bytes, tag: str, place: int = 0) -> int:
-    """The line where the `place`-th `<tag>` of a file (from 0) begins, from 1; 1 where there is none."""
+    """Line number, from 1, of the `place`-th `<tag>` (from 0) of a file; 1 if there is none."""
     for count, found in enumerate(re.finditer(rb"<%s[\s>]" % tag.encode(), data)):
         if count == place:
             return data.count(b"\n", 0, found.start()) + 1
@@ -125,7 +125,7 @@ def _integer(
         value = None
     if value is None or not least <= value < 2**31:
         line = "" if place is None else f":{object_line(data, place)}"
-        raise InputError(f"{path}{line}: <{tag}> is {text!r}, not {what}; write an integer from {least} on")
+        raise InputError(f"{path}{line}: <{tag}> is {text!r}, not {what}; write an integer >= {least}")
     return value
 
 

@@ -1,11 +1,11 @@
-"""Goes through a dataset and says everything that is wrong with it.
+"""Checks a dataset and reports every fault.
 
     python -m lib.dataset.check --root data/X
 
-Exit status 0: clean, 1: faults, 2: nothing that could be checked. Pictures are opened for their headers alone unless
---decode is given. Legal, and only counted: a box that crosses the border of its picture (ILSVRC has them, training
-clips them); objects of other classes in DET, which marks 200; a gap in a track on one side of which the object is
-marked as occluded or stands at the border.
+Exit status 0: no faults, 1: faults, 2: nothing to check. Only the headers and ends of image files are read unless
+--decode is given. The following are allowed and only counted: boxes that cross the image border (ILSVRC has them, and
+training clips them); objects of other classes in DET, which annotates 200; gaps in a track where the object is marked
+as occluded, or touches the border, just before or after the gap.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from lib.dataset.lists import (
 from lib.errors import InputError, command
 
 KINDS = ("VID", "DET")
-ALONE = 4000  # fewer files than this are looked through in this process
+PARALLEL_FROM = 4000  # files; with fewer, starting worker processes takes longer than the check
 
 
 def find_folders(root: str | Path, kind: str) -> dict[str, int]:
-    """Folders with pictures or annotations of a kind, relative to Data/<kind>, with their number of files."""
+    """Number of images and annotations in each folder of a kind, by the folder's path relative to Data/<kind>."""
     found: Counter = Counter()
     for part, suffix in (("Data", ".JPEG"), ("Annotations", ".xml")):
         top = Path(root) / part / kind
@@ -51,7 +51,7 @@ def find_folders(root: str | Path, kind: str) -> dict[str, int]:
 
 
 def list_faults(root: str | Path, clips: dict[str, int]) -> Iterator[str]:
-    """Faults of ImageSets/{VID,DET}_*.txt; `clips`: number of pictures of every folder below Data/VID."""
+    """Faults of ImageSets/{VID,DET}_*.txt. clips: number of images of every folder below Data/VID."""
     videos: dict[str, list[tuple[str, int]]] = {}
     frames: dict[str, list[str]] = {}
     for path in list_files(root):
@@ -76,34 +76,34 @@ def list_faults(root: str | Path, clips: dict[str, int]) -> Iterator[str]:
             path = Path(root) / "ImageSets" / f"{name}frames.txt"
             pairs = enumerate(zip(frames[name], wanted), 1)
             line = next((line for line, (one, other) in pairs if one != other), min(len(frames[name]), len(wanted)) + 1)
-            yield f"{path}:{line}: {name}videos.txt lists other frames from here on"
+            yield f"{path}:{line}: from here on, differs from the frames in {name}videos.txt"
 
 
 def list_files(root: str | Path) -> list[Path]:
-    """The list files of a dataset that are checked."""
+    """The list files of a dataset."""
     return sorted(path for kind in KINDS for path in (Path(root) / "ImageSets").glob(f"{kind}_*.txt"))
 
 
 def _det_list_faults(path: Path, folder: Path) -> Iterator[str]:
     for row in read_rows(path, DET_TRAIN_FORM):
         if not (folder / f"{row.name}.JPEG").exists():
-            yield f"{path}:{row.line}: no picture {folder / row.name}.JPEG"
+            yield f"{path}:{row.line}: no image {folder / row.name}.JPEG"
 
 
 def _train_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> Iterator[str]:
     seen: dict[tuple[str, int], int] = {}
-    told: set[str] = set()  # a clip stands in many lines; its faults are the same in each
+    reported: set[str] = set()  # a clip has many lines, and a wrong count is the same in each
     for row in rows:
         _, frame, count = row.numbers
         there = clips.get(row.name, 0)
-        if count != there and row.name not in told:
-            told.add(row.name)
-            yield f"{path}:{row.line}: {row.name} has {there} pictures, not {count}"
+        if count != there and row.name not in reported:
+            reported.add(row.name)
+            yield f"{path}:{row.line}: {row.name} has {there} images, not {count}"
         if frame >= count:
-            yield f"{path}:{row.line}: frame {frame} of a clip of {count}; frames count from 0"
+            yield f"{path}:{row.line}: no frame {frame} in a clip of {count} frames (they count from 0)"
         first = seen.setdefault((row.name, frame), row.line)
         if first != row.line:
-            yield f"{path}:{row.line}: the same frame as in line {first}"
+            yield f"{path}:{row.line}: same frame as line {first}"
 
 
 def _videos_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> Iterator[str]:
@@ -113,13 +113,13 @@ def _videos_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> It
         first_id, _, count = row.numbers
         there = clips.get(row.name, 0)
         if count != there:
-            yield f"{path}:{row.line}: {row.name} has {there} pictures, not {count}"
+            yield f"{path}:{row.line}: {row.name} has {there} images, not {count}"
         if first_id != due:
-            yield f"{path}:{row.line}: first id {first_id}, but {due} is the next one due"
+            yield f"{path}:{row.line}: first id is {first_id}, expected {due}"
         due = first_id + count
         first = seen.setdefault(row.name, row.line)
         if first != row.line:
-            yield f"{path}:{row.line}: the same video as in line {first}"
+            yield f"{path}:{row.line}: same video as line {first}"
 
 
 def _frames_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> Iterator[str]:
@@ -127,9 +127,9 @@ def _frames_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> It
     for row in rows:
         video, _, frame = row.name.rpartition("/")
         if not (frame.isdigit() and len(frame) == 6 and int(frame) < clips.get(video, 0)):
-            yield f"{path}:{row.line}: no picture {row.name}.JPEG"
+            yield f"{path}:{row.line}: no image {row.name}.JPEG"
         if row.numbers[0] != due:
-            yield f"{path}:{row.line}: id {row.numbers[0]}, but {due} is the next one due"
+            yield f"{path}:{row.line}: id is {row.numbers[0]}, expected {due}"
         due = row.numbers[0] + 1
 
 
@@ -137,16 +137,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line of `python -m lib.dataset.check`."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.check",
-        description="Looks through a dataset in ImageNet VID's layout: files there and readable, sizes equal to the "
-        "XML's, boxes, classes, tracks, frame numbers and lists. Every fault is printed with its file and line. "
-        "Exit status 0: clean, 1: faults, 2: nothing to check.",
+        description="Checks a dataset in the ImageNet VID layout: missing and unreadable files, image sizes, boxes, "
+        "classes, tracks, frame numbers and lists. Prints every fault with its file and line. "
+        "Exit status 0: no faults, 1: faults, 2: nothing to check.",
     )
     add = parser.add_argument
-    add("--root", type=Path, required=True, help="the dataset's folder (it holds Data, Annotations and ImageSets)")
-    add("--classes", type=Path, help="class list (default: ROOT/classes.txt, else the 30 of ImageNet VID)")
-    add("--decode", action="store_true", help="also decode every picture (slow; else only headers and ends are read)")
-    add("--allow-gaps", action="store_true", help="any track may leave frames out")
-    add("--workers", type=whole, default=0, help="processes (default: one a core)")
+    add("--root", type=Path, required=True, help="dataset folder (contains Data, Annotations and ImageSets)")
+    add("--classes", type=Path, help="class list (default: ROOT/classes.txt, or else the 30 classes of ImageNet VID)")
+    add("--decode", action="store_true", help="also decode every image (slow; by default only header and end are read)")
+    add("--allow-gaps", action="store_true", help="allow any gap in a track")
+    add("--workers", type=whole, default=0, help="number of processes (default: one per core)")
     return parser.parse_args(argv)
 
 
@@ -156,11 +156,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     start = time.monotonic()
     root: Path = args.root
-    classes = ClassList.load(args.classes) if args.classes else ClassList.of_dataset(root)
+    classes = ClassList.of_dataset(root, args.classes)
     folders = {kind: find_folders(root, kind) for kind in KINDS}
     total = sum(sum(counts.values()) for counts in folders.values())
     if total == 0:
-        raise InputError(f"{root}: neither pictures nor annotations below it; give a folder with Data and Annotations")
+        raise InputError(f"{root}: contains neither images nor annotations; give a folder with Data and Annotations")
     tasks = [
         FolderTask(
             str(root),
@@ -175,12 +175,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in folders[kind]
     ]
     workers = process_count(args.workers)
-    alone = workers == 1 or len(tasks) == 1 or (total < ALONE and not args.decode)
+    single = workers == 1 or len(tasks) == 1 or (total < PARALLEL_FROM and not args.decode)
     counts = {kind: Counter(folders=len(folders[kind])) for kind in KINDS}
     clips: dict[str, int] = {}
     faults = 0
     with tqdm(total=total, desc="checking", unit=" files", disable=None) as bar:
-        for report in map(check_folder, tasks) if alone else parallel(check_folder, tasks, workers):
+        for report in map(check_folder, tasks) if single else parallel(check_folder, tasks, workers):
             for fault in report.faults:
                 bar.write(fault, file=sys.stdout)
             faults += len(report.faults)
@@ -196,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.stdout.write(f"{kind}: " + ", ".join(f"{n} {what}" for what, n in counts[kind].items() if n) + "\n")
     seconds = time.monotonic() - start
     sys.stdout.write(f"lists: {len(list_files(root))}\n")
-    sys.stdout.write(f"{faults} faults in {total} files; {seconds:.1f} s, {total / seconds:.0f} files a second\n")
+    sys.stdout.write(f"{faults} faults in {total} files; {seconds:.1f} s, {total / seconds:.0f} files/s\n")
     if faults:
         sys.exit(1)
 

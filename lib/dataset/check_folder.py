@@ -1,4 +1,4 @@
-"""One folder of a dataset (a clip, or a part of DET) looked through for faults."""
+"""Checks one folder of a dataset: a VID clip or a part of DET."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from lib.errors import InputError
 
 @dataclass(frozen=True)
 class FolderTask:
-    """What a worker needs to look through Data/<kind>/<name> and Annotations/<kind>/<name> below `root`.
+    """What a worker needs to check Data/<kind>/<name> and Annotations/<kind>/<name> below `root`.
 
-    `annotated`: whether every picture must have an annotation (VID but for its test split, which has none).
+    annotated: whether every image must have an annotation (true for VID, except for its test split).
     """
 
     root: str
@@ -41,7 +41,7 @@ class FolderTask:
 
 @dataclass
 class FolderReport:
-    """Faults, one line each (`path:line: what`), and counts of what was seen."""
+    """Faults, one line each (`path:line: what`), and counts of images, annotations, objects and so on."""
 
     kind: str
     name: str
@@ -50,28 +50,28 @@ class FolderReport:
 
 
 def check_folder(task: FolderTask) -> FolderReport:
-    """Looks through one folder: files, sizes, boxes, classes, numbering, tracks."""
+    """Checks files, sizes, boxes, classes, numbering and tracks of one folder."""
     report = FolderReport(task.kind, task.name)
     data = Path(task.root, "Data", task.kind, task.name)
     annotations = Path(task.root, "Annotations", task.kind, task.name)
-    pictures = _stems(data, ".JPEG")
+    images = _stems(data, ".JPEG")
     texts = _stems(annotations, ".xml")
-    report.counts.update(images=len(pictures), annotations=len(texts))
+    report.counts.update(images=len(images), annotations=len(texts))
     if task.kind == "VID":
-        report.faults.extend(_numbering_faults(data, pictures, ".JPEG"))
+        report.faults.extend(_numbering_faults(data, images, ".JPEG"))
         if task.annotated:
             report.faults.extend(_numbering_faults(annotations, texts, ".xml"))
     read: dict[str, Annotation] = {}
-    for stem in sorted(pictures | texts):
-        picture, text = f"{data}/{stem}.JPEG", f"{annotations}/{stem}.xml"
+    for stem in sorted(images | texts):
+        path, text = f"{data}/{stem}.JPEG", f"{annotations}/{stem}.xml"
         size = None
-        if stem in pictures:
+        if stem in images:
             try:
-                size = _picture_size(picture, task.decode)
+                size = _image_size(path, task.decode)
             except InputError as error:
                 report.faults.append(str(error))
         else:
-            report.faults.append(f"{text}: no picture {picture}")
+            report.faults.append(f"{text}: no image {path}")
         if stem in texts:
             try:
                 read[stem] = read_annotation(text)
@@ -80,7 +80,7 @@ def check_folder(task: FolderTask) -> FolderReport:
             else:
                 report.faults.extend(_annotation_faults(task, text, read[stem], size, report.counts))
         elif task.annotated:
-            report.faults.append(f"{picture}: no annotation {text}")
+            report.faults.append(f"{path}: no annotation {text}")
     if task.kind == "VID":
         report.faults.extend(_track_faults(task, annotations, read, report.counts))
     return report
@@ -92,22 +92,22 @@ def _stems(folder: Path, suffix: str) -> set[str]:
     return {name[: -len(suffix)] for name in os.listdir(folder) if name.endswith(suffix)}
 
 
-def _picture_size(path: str, decode: bool) -> tuple[int, int]:
+def _image_size(path: str, decode: bool) -> tuple[int, int]:
     width, height = jpeg_size(path)
     if decode:
         decoded = image.read(path).shape[1::-1]
         if decoded != (width, height):
-            raise InputError(f"{path}: decodes to {decoded[0]} x {decoded[1]}, its header says {width} x {height}")
+            raise InputError(f"{path}: decodes to {decoded[0]} x {decoded[1]}, but its header says {width} x {height}")
     return width, height
 
 
 def _numbering_faults(folder: Path, stems: set[str], suffix: str) -> Iterator[str]:
-    """Frames must be 000000, 000001, ... without a gap."""
+    """Frames must be numbered 000000, 000001, ... without gaps."""
     wanted = {f"{frame:06d}" for frame in range(len(stems))}
     missing = sorted(wanted - stems)
     if missing:
         surplus = sorted(stems - wanted)[0]
-        yield f"{folder}: {len(stems)} files, but no {missing[0]}{suffix} (instead there is {surplus}{suffix})"
+        yield f"{folder}: {len(stems)} files, but no {missing[0]}{suffix} (found {surplus}{suffix} instead)"
 
 
 def _annotation_faults(
@@ -116,7 +116,7 @@ def _annotation_faults(
     width, height = annotation.width, annotation.height
     if size is not None and size != (width, height):
         line = tag_line(read_bytes(path), "size")
-        yield f"{path}:{line}: size {width} x {height}, but the picture has {size[0]} x {size[1]}"
+        yield f"{path}:{line}: size is {width} x {height}, but the image is {size[0]} x {size[1]}"
     seen: set[int] = set()
     for place, thing in enumerate(annotation.objects):
         known = thing.class_id in task.class_ids
@@ -124,7 +124,7 @@ def _annotation_faults(
         if task.kind == "VID":
             faults.append(None if known else f"unknown class {thing.class_id}")
             faults.append("no <trackid>" if thing.track == NO_TRACK else None)
-            faults.append(f"track {thing.track} stands twice in the frame" if thing.track in seen else None)
+            faults.append(f"track {thing.track} occurs twice in the frame" if thing.track in seen else None)
             if thing.track != NO_TRACK:
                 seen.add(thing.track)
         counts["objects"] += 1
@@ -132,16 +132,16 @@ def _annotation_faults(
             counts["of other classes"] += 1
         x1, y1, x2, y2 = thing.box
         if faults[0] is None and (x1 < 0 or y1 < 0 or x2 > width - 1 or y2 > height - 1):
-            counts["boxes across the border"] += 1
+            counts["boxes crossing the border"] += 1
         for fault in faults:
             if fault is not None:
                 yield f"{path}:{object_line(read_bytes(path), place)}: {fault}"
 
 
 def _track_faults(task: FolderTask, folder: Path, read: dict[str, Annotation], counts: Counter) -> Iterator[str]:
-    """A track keeps its class and has a box in every frame (that could be read) from its first to its last.
+    """A track must keep its class and have a box in every readable frame from its first to its last.
 
-    An object may be away for a while if it was seen going or coming: marked as occluded, or at the picture's border.
+    A gap is allowed if, just before or after it, the object is marked as occluded or touches the image border.
     """
     last: dict[int, tuple[int, Object, bool]] = {}
     stems = {int(stem): stem for stem in sorted(read) if stem.isdigit()}
@@ -150,15 +150,15 @@ def _track_faults(task: FolderTask, folder: Path, read: dict[str, Annotation], c
         for place, thing in enumerate(annotation.objects):
             if thing.track == NO_TRACK:
                 continue
-            may_go = thing.occluded or _at_border(thing.box, annotation.width, annotation.height)
-            before, was, could_go = last.get(thing.track, (frame - 1, thing, True))
-            last[thing.track] = frame, thing, may_go
+            gap_allowed = thing.occluded or _at_border(thing.box, annotation.width, annotation.height)
+            before, previous, gap_was_allowed = last.get(thing.track, (frame - 1, thing, True))
+            last[thing.track] = frame, thing, gap_allowed
             fault = None
-            if was.class_id != thing.class_id:
-                fault = f"track {thing.track} was {was.class_id} and is {thing.class_id}"
+            if previous.class_id != thing.class_id:
+                fault = f"track {thing.track} changes from class {previous.class_id} to {thing.class_id}"
             elif any(between in stems for between in range(before + 1, frame)):
                 counts["gaps in tracks"] += 1
-                if not (may_go or could_go or task.allow_gaps):
+                if not (gap_allowed or gap_was_allowed or task.allow_gaps):
                     fault = f"track {thing.track} has no box between frames {before:06d} and {frame:06d}"
             if fault is not None:
                 path = folder / f"{stem}.xml"

@@ -1,4 +1,4 @@
-"""The command `python -m lib.dataset.export_coco`, which is `lib.dataset.exporting.coco`."""
+"""`python -m lib.dataset.export_coco`: see `lib.dataset.exporting.coco`."""
 
 from lib.dataset.exporting.coco import main
 

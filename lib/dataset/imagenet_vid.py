@@ -1,4 +1,4 @@
-"""Datasets in the layout of ImageNet VID: annotations as one compact index, and the entries of the list files.
+"""Datasets in the ImageNet VID layout: entries of the list files, and their annotations as one compact index.
 
 root/Data/{VID,DET}/<image>.JPEG   root/Annotations/{VID,DET}/<image>.xml   root/ImageSets/{VID,DET}_*.txt
 """
@@ -34,8 +34,8 @@ __all__ = [
 class TrainEntry:
     """One image of a training list.
 
-    `kind` VID or DET; `image_id` below Data/<kind>; `video` its folder there, `frame` 0..num_frames-1 its place in the
-    clip. A DET image has no video (None), frame 0 of 1.
+    kind: VID or DET; image_id: path below Data/<kind> without suffix; video: its folder there; frame: 0..num_frames-1.
+    For a DET image, video is None, frame 0 and num_frames 1.
     """
 
     folder: Path
@@ -47,11 +47,11 @@ class TrainEntry:
 
     @property
     def image(self) -> Path:
-        """The picture's file."""
+        """Path of the image."""
         return self.folder / f"{self.image_id}.JPEG"
 
     def neighbour(self, offset: int) -> Path:
-        """The picture `offset` frames away, clamped to the clip; a DET image is its own neighbour."""
+        """Path of the image `offset` frames away, clamped to the clip. A DET image is its own neighbour."""
         if self.video is None:
             return self.image
         frame = min(max(self.frame + offset, 0), self.num_frames - 1)
@@ -60,7 +60,7 @@ class TrainEntry:
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """One clip of a test list: `video` below Data/VID, the id of its first frame, its number of frames."""
+    """One clip of a test list: its folder `video` below Data/VID, the id of its first frame, its number of frames."""
 
     folder: Path
     video: str
@@ -69,24 +69,25 @@ class VideoEntry:
 
     @property
     def image_ids(self) -> list[str]:
-        """The frames' image ids in order."""
+        """Image ids of the frames, in order."""
         return [f"{self.video}/{frame:06d}" for frame in range(self.num_frames)]
 
     @property
     def frames(self) -> list[Path]:
-        """The frames' files in order."""
+        """Paths of the frames, in order."""
         return [self.folder / f"{image_id}.JPEG" for image_id in self.image_ids]
 
 
 def list_path(root: str | Path, image_set: str) -> Path:
-    """The file of an image set: ImageSets/<image_set>.txt below the dataset's root."""
+    """Path of an image set's list, ROOT/ImageSets/<image_set>.txt."""
     return Path(root) / "ImageSets" / f"{image_set}.txt"
 
 
 def train_entries(root: str | Path, image_sets: str) -> list[TrainEntry]:
-    """Entries of the training lists joined by `+` (`DET_train_30classes+VID_train_15frames`), in the lists' order.
+    """Entries, in order, of training lists joined by `+`, such as `DET_train_30classes+VID_train_15frames`.
 
-    InputError: a list is missing or malformed (file:line), or its name begins neither with DET_ nor with VID_.
+    Raises InputError if a list is missing or malformed (with file and line) or its name starts with neither DET_ nor
+    VID_.
     """
     entries = []
     for image_set in image_sets.split("+"):
@@ -100,26 +101,29 @@ def train_entries(root: str | Path, image_sets: str) -> list[TrainEntry]:
             for row in read_rows(path, VID_TRAIN_FORM):
                 _, frame, count = row.numbers
                 if frame >= count:
-                    raise InputError(f"{path}:{row.line}: frame {frame} of a clip of {count}; frames count from 0")
+                    raise InputError(f"{path}:{row.line}: no frame {frame} in a clip of {count}; frames count from 0")
                 entries.append(TrainEntry(folder, kind, f"{row.name}/{frame:06d}", row.name, frame, count))
         else:
-            raise InputError(f"image set {image_set!r} of {image_sets!r}: the name must begin with DET_ or VID_")
+            raise InputError(f"image set {image_set!r} of {image_sets!r}: the name must start with DET_ or VID_")
     return entries
 
 
 def test_videos(root: str | Path, image_set: str) -> list[VideoEntry]:
-    """The clips of a test list such as `VID_val_videos`. InputError: missing, malformed, a clip without frames."""
+    """Clips of a test list such as `VID_val_videos`.
+
+    Raises InputError if the list is missing or malformed or has a clip without frames.
+    """
     path = list_path(root, image_set)
     videos = []
     for row in read_rows(path, VIDEOS_FORM):
         first_id, _, count = row.numbers
         if count == 0:
-            raise InputError(f"{path}:{row.line}: a clip of 0 frames; drop the line")
+            raise InputError(f"{path}:{row.line}: a clip of 0 frames; remove the line")
         videos.append(VideoEntry(Path(root) / "Data" / "VID", row.name, first_id, count))
     return videos
 
 
-test_videos.__test__ = False  # pytest would take the name for a test
+test_videos.__test__ = False  # keeps pytest from collecting it as a test
 
 
 def training_index(
@@ -131,9 +135,10 @@ def training_index(
     workers: int = 0,
     progress: bool = True,
 ) -> AnnotationIndex:
-    """Index of a training list: image i is `entries[i]`. Objects of a DET image outside `classes` are left out.
+    """Index of a training list: image i is `entries[i]`. The other arguments are those of `build_index`.
 
-    (ILSVRC DET marks 200 classes, of which training takes the 30 of VID; an unknown class in VID is an InputError.)
+    Objects of unknown classes are left out in DET, which annotates 200 classes of which VID has 30. Raises InputError
+    for an unknown class in VID, and as `build_index` does.
     """
     parts = []
     for kind, run in itertools.groupby(entries, key=lambda entry: entry.kind):
@@ -152,7 +157,7 @@ def training_index(
 
 
 def training_boxes(index: AnnotationIndex, image: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes of an image clipped to it, (n, 4) float32 inclusive pixels, and their classes (n,) int32 in 1..C."""
+    """Boxes (n, 4) float32 of an image, inclusive pixels clipped to the image, and their classes (n,) int32 in 1..C."""
     rows = slice(index.offsets[image], index.offsets[image + 1])
     last = np.tile(index.sizes[image].astype(np.float32) - 1, 2)
     return np.clip(index.boxes[rows], np.float32(0), last), index.classes[rows]

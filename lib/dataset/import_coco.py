@@ -1,4 +1,4 @@
-"""The command `python -m lib.dataset.import_coco`, which is `lib.dataset.importing.coco`."""
+"""`python -m lib.dataset.import_coco`: see `lib.dataset.importing.coco`."""
 
 from lib.dataset.importing.coco import main
 

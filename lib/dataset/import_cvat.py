@@ -1,4 +1,4 @@
-"""The command `python -m lib.dataset.import_cvat`, which is `lib.dataset.importing.cvat`."""
+"""`python -m lib.dataset.import_cvat`: see `lib.dataset.importing.cvat`."""
 
 from lib.dataset.importing.cvat import main
 

@@ -1,4 +1,4 @@
-"""The command `python -m lib.dataset.import_mot`, which is `lib.dataset.importing.mot`."""
+"""`python -m lib.dataset.import_mot`: see `lib.dataset.importing.mot`."""
 
 from lib.dataset.importing.mot import main
 

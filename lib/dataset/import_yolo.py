@@ -1,4 +1,4 @@
-"""The command `python -m lib.dataset.import_yolo`, which is `lib.dataset.importing.yolo`."""
+"""`python -m lib.dataset.import_yolo`: see `lib.dataset.importing.yolo`."""
 
 from lib.dataset.importing.yolo import main
 

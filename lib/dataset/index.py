@@ -1,4 +1,4 @@
-"""Annotations of a whole dataset parsed once into a few arrays, kept in a cache that is keyed by content."""
+"""Parses the annotations of a whole dataset once into a few arrays, with a cache keyed by content."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.dataset.annotation import PARSER_VERSION, box_fault, object_line, read_annotation, read_bytes
-from lib.dataset.classes import ClassList, alike
+from lib.dataset.classes import ClassList, did_you_mean
 from lib.errors import InputError
 from lib.files import replacing
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-CHUNK = 500  # files a task: enough to hide the cost of handing it over
-ALONE = 2000  # fewer files than this are parsed in this process: workers take longer to start
-CLOCK_STEP_NS = 50_000_000  # two writes closer than a tick of the kernel's clock may leave the same time stamp
+CHUNK = 500  # files per task: enough to hide the cost of passing it to a worker
+PARALLEL_FROM = 2000  # files; with fewer, starting worker processes takes longer than parsing
+CLOCK_STEP_NS = 50_000_000  # two writes closer together than this may get the same time stamp
 
 
 @dataclass(frozen=True)
 class AnnotationIndex:
-    """Annotations of N images with M objects in all.
+    """Annotations of N images with M objects in total.
 
-    sizes (N, 2) int32 width, height; offsets (N+1,) int64, the objects of image i are rows offsets[i]:offsets[i+1];
-    boxes (M, 4) float32 as written in the XML; classes (M,) int32 1..C; tracks (M,) int32, -1 for none;
+    sizes (N, 2) int32 width, height; offsets (N+1,) int64: the objects of image i are rows offsets[i]:offsets[i+1];
+    boxes (M, 4) float32 x1 y1 x2 y2 as in the XML; classes (M,) int32 1..C; tracks (M,) int32, -1 for none;
     occluded (M,) bool; generated (M,) bool.
     """
 
@@ -63,15 +63,17 @@ def build_index(
     progress: bool = True,
     unknown: str = "error",
 ) -> AnnotationIndex:
-    """Index of `annotations`/<image id>.xml in the order of `image_ids`.
+    """Index of the files `annotations`/<image id>.xml, in the order of `image_ids`.
 
-    `cache`: a folder under output/ that keeps the parsed index, keyed by every file's name, size and time stamps, the
-    class list and the parser's version, so a changed file is parsed anew. `workers` processes, 0 for one a core.
-    `unknown`: "error", or "skip" to leave out objects of classes that are not in the list.
-    InputError: a file is missing or broken, a box is inverted or wholly outside the image, a class is unknown.
+    cache: folder for the parsed index. The key covers the name, size and time stamps of every file, the class list and
+    the parser's version, so that changed files are parsed again.
+    workers: number of processes, 0 for one per core.
+    unknown: "error", or "skip" to leave out objects of classes that are not in the list.
+    Raises InputError if a file is missing or broken, a box is inverted or entirely outside the image, or a class is
+    unknown.
     """
     if unknown not in ("error", "skip"):
-        raise ValueError(f"unknown is {unknown!r}; it may be 'error' or 'skip'")
+        raise ValueError(f"unknown is {unknown!r}; must be 'error' or 'skip'")
     image_ids = list(image_ids)
     path = None
     if cache is not None:
@@ -92,7 +94,7 @@ def build_index(
 
 
 def joined(parts: Sequence[AnnotationIndex]) -> AnnotationIndex:
-    """Several indexes one after the other as one."""
+    """Concatenates several indexes."""
     counts = [np.diff(part.offsets) for part in parts]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))])
     return AnnotationIndex(
@@ -108,16 +110,16 @@ def joined(parts: Sequence[AnnotationIndex]) -> AnnotationIndex:
 
 
 def process_count(workers: int) -> int:
-    """`workers`, or for 0 the cores that this process may use."""
+    """`workers`, or the number of cores that this process may use if it is 0."""
     if workers:
         return workers
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parallel(function, tasks: Sequence, workers: int) -> Iterator:
-    """`function` of each task, in order, in `workers` fresh processes; the first error stops the others.
+    """Yields `function(task)` for each task, in order, computed in `workers` processes. The first error stops the rest.
 
-    Fresh ("spawn"), as forking a process in which MXNet has started threads can hang it.
+    The processes are spawned: forking hangs if MXNet has started threads in this process.
     """
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
@@ -129,7 +131,7 @@ def parallel(function, tasks: Sequence, workers: int) -> Iterator:
 
 def _parsed(tasks: list[tuple], total: int, workers: int, progress: bool) -> list[AnnotationIndex]:
     workers = process_count(workers)
-    results = map(_parse, tasks) if workers == 1 or total < ALONE else parallel(_parse, tasks, workers)
+    results = map(_parse, tasks) if workers == 1 or total < PARALLEL_FROM else parallel(_parse, tasks, workers)
     parts = []
     with tqdm(total=total, desc="reading annotations", unit=" files", disable=None if progress else True) as bar:
         for part in results:
@@ -151,8 +153,7 @@ def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
                 continue
             fault = box_fault(thing.box, annotation.width, annotation.height)
             if number is None:
-                near = next((each for each in numbers if alike(each, thing.class_id)), None)
-                fault = f"unknown class {thing.class_id}" + (f" (did you mean {near}?)" if near else "")
+                fault = f"unknown class {thing.class_id}{did_you_mean(thing.class_id, numbers)}"
             if fault is not None:
                 line = object_line(read_bytes(path), place)
                 raise InputError(f"{path}:{line}: {fault}; correct the file or the class list")
@@ -176,7 +177,7 @@ def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
 
 
 def _key(annotations: str | Path, image_ids: list[str], classes: ClassList, unknown: str) -> str:
-    """Hash of all that the index depends on. Time stamps are read once the clock has left the newest behind."""
+    """Hash of everything that the index depends on. Waits until the newest time stamp is in the past."""
     folder = str(Path(annotations).resolve())
     stamps = _stamps(folder, image_ids)
     newest = int(stamps[:, 1:].max(initial=0))
@@ -191,25 +192,25 @@ def _key(annotations: str | Path, image_ids: list[str], classes: ClassList, unkn
 
 
 def _stamps(folder: str, image_ids: list[str]) -> np.ndarray:
-    """(N, 3) int64: size, time of the last write, time of the last change (nanoseconds) of every file."""
+    """(N, 3) int64: size, modification time and change time (nanoseconds) of every file."""
     stamps = np.empty((len(image_ids), 3), np.int64)
     for row, image_id in enumerate(image_ids):
         path = f"{folder}/{image_id}.xml"
         try:
             status = os.stat(path)
         except OSError as error:
-            raise InputError(f"{path}: no annotation ({error.strerror}); put it there or fix the list") from error
+            raise InputError(f"{path}: no annotation ({error.strerror}); add the file or fix the list") from error
         stamps[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
     return stamps
 
 
 def _cached(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a cache file, or None where there is none or it is damaged (which is logged)."""
+    """The arrays of a cache file, or None if it does not exist or is damaged, which is logged."""
     if not path.exists():
         return None
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load leaves a damaged one open
             return {name: file[name] for name in ARRAYS}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        logger.warning("%s: damaged cache (%s); the annotations are parsed anew", path, error)
+        log.warning("%s: damaged cache (%s); parsing the annotations again", path, error)
         return None

@@ -1,4 +1,4 @@
-"""What a JPEG's header says, without decoding the picture."""
+"""Reads the headers of JPEG files without decoding them."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 # Start-of-frame markers: SOF0..15 without DHT (C4), JPG (C8) and DAC (CC).
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SCAN = 0xDA
-BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])  # these have no length
+BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])  # not followed by a length
 
 
 def jpeg_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) in pixels as stored (EXIF orientation ignored), from a few kilobytes of the file.
+    """(width, height) in pixels as stored (EXIF orientation ignored), reading only a few kilobytes of the file.
 
-    InputError: missing, empty, not a JPEG, broken header, or the end of the picture is missing.
+    Raises InputError if the file is missing, empty, not a JPEG, has a broken header or is truncated.
     """
     try:
         with open(path, "rb") as file:
             data = file.read(HEAD)
             if not data.startswith(START):
-                what = "not a JPEG" if data else "an empty file"
-                raise InputError(f"{path}: {what}; fetch or make it again")
-            size, scan = _walk(data)
-            if scan is None:  # a long header, say with an embedded preview
+                what = "not a JPEG file" if data else "empty file"
+                raise InputError(f"{path}: {what}; download or create it again")
+            size, scan = frame_and_scan(data)
+            if scan is None:  # a long header, for example with an embedded thumbnail
                 data += file.read()
-                size, scan = _walk(data)
+                size, scan = frame_and_scan(data)
             if size is None or scan is None or 0 in size:
-                raise InputError(f"{path}: broken JPEG header; fetch or make it again")
+                raise InputError(f"{path}: broken JPEG header; download or create it again")
             file.seek(-2, os.SEEK_END)
-            if file.read() != END:  # something may follow the picture, so look for its end behind the header
+            if file.read() != END:  # other data may follow the image, so look for its end after the header
                 file.seek(scan)
                 if END not in file.read():
-                    raise InputError(f"{path}: broken JPEG, its end is missing; fetch or make it again")
+                    raise InputError(f"{path}: truncated JPEG file; download or create it again")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); fetch or make it again") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); download or create it again") from error
     return size
 
 
-def _walk(data: bytes) -> tuple[tuple[int, int] | None, int | None]:
-    """((width, height), place of the first scan) as far as `data` tells."""
+def frame_and_scan(data: bytes) -> tuple[tuple[int, int] | None, int | None]:
+    """((width, height), position of the first scan) of JPEG data, each None if `data` ends or breaks off before it."""
     size = None
     place = 2
     while place + 9 <= len(data) and data[place] == 0xFF:

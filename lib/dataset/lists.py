@@ -1,10 +1,10 @@
-"""List files: reading them, and making them from a dataset folder as the published ones were made.
+"""Reads list files, and creates them for a dataset folder by the same rules as the published ones.
 
     python -m lib.dataset.lists --root data/X
 
-The published rule for the training list (FGFA's `VID_train_15frames`): a clip of n <= 15 frames gives all of them, a
-longer one the frames floor(j / r - 0.5 / r), r = 15 / n, j = 1..15, in float64: the rounding of `r` shifts a frame in
-about one clip in ten, so whole-number arithmetic does not give the same list.
+Rule of the published training list (`VID_train_15frames` of FGFA): all frames of a clip of n <= 15 frames; of a longer
+clip, the frames floor(j / r - 0.5 / r) with r = 15 / n and j = 1..15, in float64. Rounding of `r` shifts a frame in
+about one clip in ten, so integer arithmetic does not give the same list.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lib.dataset.index import AnnotationIndex, build_index
 from lib.errors import InputError, command, read_text
 from lib.files import replacing
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 VID_TRAIN_FORM = "<video> 1 <frame> <frames>"
 DET_TRAIN_FORM = "<image> 1"
@@ -34,7 +34,7 @@ FRAMES_FORM = "<image> <id>"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list: its number, its first column (a path), the other columns as integers."""
+    """One line of a list: its line number, its first column (a path), the other columns as integers."""
 
     line: int
     name: str
@@ -42,13 +42,13 @@ class Row:
 
 
 def read_rows(path: str | Path, form: str) -> list[Row]:
-    """Reads a list whose lines look like `form` (say `<video> 1 <frame> <n>`): a path, then integers from 0 on.
+    """Reads a list whose lines have the form `form`, such as `<video> 1 <frame> <n>`: a path, then integers >= 0.
 
-    InputError: no such file, nothing in it, a wrong number of columns, a column that is no such integer, with the line.
+    Raises InputError if the file is missing or empty or, with the line, if a line does not have this form.
     """
     path = Path(path)
     columns = len(form.split())
-    lines = read_text(path, "put it there, or name another folder or set", "list file cannot be read").splitlines()
+    lines = read_text(path, "create it or name another dataset or image set", "list file cannot be read").splitlines()
     rows = []
     for number, line in enumerate(lines, 1):
         fields = line.split()
@@ -57,17 +57,17 @@ def read_rows(path: str | Path, form: str) -> list[Row]:
         if len(fields) != columns:
             raise InputError(f"{path}:{number}: {len(fields)} columns instead of {columns}; write `{form}`")
         if not all(field.isascii() and field.isdigit() for field in fields[1:]):
-            raise InputError(f"{path}:{number}: only the first column may be text; write `{form}` in whole numbers")
+            raise InputError(f"{path}:{number}: only the first column may be text; write `{form}` with integers")
         rows.append(Row(number, fields[0], tuple(map(int, fields[1:]))))
     if not rows:
-        raise InputError(f"{path}: an empty list; write `{form}`, one a line")
+        raise InputError(f"{path}: the list is empty; write `{form}`, one per line")
     return rows
 
 
 def read_image_ids(path: str | Path) -> list[str]:
-    """Image ids of a list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`), in its order.
+    """Image ids of a list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`), in the list's order.
 
-    InputError: as `read_rows`.
+    Raises InputError as `read_rows` does.
     """
     form = form_of_test_list(path)
     rows = read_rows(path, form)
@@ -77,8 +77,9 @@ def read_image_ids(path: str | Path) -> list[str]:
 
 
 def form_of_test_list(path: str | Path) -> str:
-    """VIDEOS_FORM or FRAMES_FORM, by the columns of a test list's first line; FRAMES_FORM for a file that cannot be
-    read, of which `read_rows` says what is wrong.
+    """VIDEOS_FORM or FRAMES_FORM, by the number of columns in a test list's first line.
+
+    FRAMES_FORM if the file cannot be read: `read_rows` then reports the error.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -89,9 +90,9 @@ def form_of_test_list(path: str | Path) -> str:
 
 
 def sampled_frames(count: int, frames: int = 15) -> list[int]:
-    """Which frames of a clip of `count` a training list takes: at most `frames`, evenly spread, increasing."""
+    """Frame numbers that a training list takes from a clip of `count`: at most `frames`, evenly spaced, increasing."""
     if frames < 1:
-        raise ValueError(f"{frames} frames a clip; at least 1 is needed")
+        raise ValueError(f"{frames} frames per clip; must be at least 1")
     if count <= frames:
         return list(range(count))
     rate = float(frames) / count
@@ -99,25 +100,46 @@ def sampled_frames(count: int, frames: int = 15) -> list[int]:
 
 
 def find_clips(root: str | Path, split: str) -> list[tuple[str, int]]:
-    """(video, number of frames) of every folder with pictures below Data/VID/<split>, sorted by name.
+    """(video, number of frames) of every folder with images below Data/VID/<split>, sorted by name.
 
-    InputError: no such folder, no clip in it, frames that are not 000000.JPEG, 000001.JPEG ... without a gap.
+    Raises InputError if the folder does not exist or contains no clip, or frames are not numbered 000000.JPEG,
+    000001.JPEG, ... without gaps.
     """
     data = Path(root) / "Data" / "VID"
     if not (data / split).is_dir():
-        raise InputError(f"{data / split}: no such folder; put the clips there or name another --root")
+        raise InputError(f"{data / split}: no such folder; put the clips there or give another --root")
     clips = []
     for folder, _, files in os.walk(data / split, followlinks=True):
-        pictures = {name for name in files if name.endswith(".JPEG")}
-        if pictures:
-            for frame in range(len(pictures)):
-                if f"{frame:06d}.JPEG" not in pictures:
-                    what = f"{len(pictures)} pictures but no {frame:06d}.JPEG"
-                    raise InputError(f"{folder}: {what}; number the frames from 0 without a gap")
-            clips.append((Path(folder).relative_to(data).as_posix(), len(pictures)))
+        images = {name for name in files if name.endswith(".JPEG")}
+        if images:
+            for frame in range(len(images)):
+                if f"{frame:06d}.JPEG" not in images:
+                    what = f"{len(images)} images, but no {frame:06d}.JPEG"
+                    raise InputError(f"{folder}: {what}; number the frames from 0 without gaps")
+            clips.append((Path(folder).relative_to(data).as_posix(), len(images)))
     if not clips:
-        raise InputError(f"{data / split}: no .JPEG below it; put the clips there")
+        raise InputError(f"{data / split}: contains no .JPEG files; put the clips there")
     return sorted(clips)
+
+
+def splits_of(root: str | Path) -> list[str]:
+    """Those of the splits "train" and "val" that have a folder below Data/VID."""
+    return [split for split in ("train", "val") if (Path(root) / "Data" / "VID" / split).is_dir()]
+
+
+def video_lists(root: str | Path, frames: int = 15) -> dict[str, list[str]]:
+    """Lines of the lists of a dataset's splits: VID_train_<frames>frames, VID_val_videos and VID_val_frames.
+
+    Raises InputError as `find_clips` does.
+    """
+    lists = {}
+    for split in splits_of(root):
+        clips = find_clips(root, split)
+        if split == "train":
+            lists[f"VID_train_{frames}frames"] = train_lines(clips, frames)
+        else:
+            lists |= {"VID_val_videos": videos_lines(clips), "VID_val_frames": frames_lines(clips)}
+    return lists
 
 
 def train_lines(clips: Iterable[tuple[str, int]], frames: int = 15) -> list[str]:
@@ -126,7 +148,7 @@ def train_lines(clips: Iterable[tuple[str, int]], frames: int = 15) -> list[str]
 
 
 def videos_lines(clips: Iterable[tuple[str, int]]) -> list[str]:
-    """Lines `<video> <first id> 0 <n>` of a test list; ids count frames over all clips, from 1."""
+    """Lines `<video> <first id> 0 <n>` of a test list. Ids number the frames of all clips, from 1."""
     lines = []
     first = 1
     for video, count in clips:
@@ -136,7 +158,7 @@ def videos_lines(clips: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def frames_lines(clips: Iterable[tuple[str, int]]) -> list[str]:
-    """Lines `<video>/<frame> <id>`: every frame of the test clips with its id, from 1."""
+    """Lines `<video>/<frame> <id>` of a test list: every frame of the clips with its id, from 1."""
     images = [f"{video}/{frame:06d}" for video, count in clips for frame in range(count)]
     return [f"{image} {number}" for number, image in enumerate(images, 1)]
 
@@ -144,8 +166,8 @@ def frames_lines(clips: Iterable[tuple[str, int]]) -> list[str]:
 def balanced_images(index: AnnotationIndex, class_count: int, cap: int, seed: int = 0) -> list[int]:
     """Images (rows of the index, increasing) such that no class occurs in more than `cap` of them.
 
-    Classes are filled from the rarest to the commonest with images in an order drawn by `seed`; an image that would
-    lift any of its classes over the cap is left out. No image that was left out could be added within the cap.
+    Classes are filled from the rarest to the most common, with images in an order given by `seed`. An image that would
+    push any of its classes over the cap is left out; no image left out could be added without exceeding the cap.
     """
     rng = np.random.default_rng(seed)
     image_of_row = np.repeat(np.arange(len(index)), np.diff(index.offsets))
@@ -171,7 +193,8 @@ def det_lines(
 ) -> list[str]:
     """Lines `<image> 1` of a balanced training list from the annotations below Annotations/DET/train.
 
-    Objects of other classes are ignored. InputError: no annotations, a broken one, no image with one of the classes.
+    Objects of other classes are ignored. Raises InputError if there are no annotations, one of them is broken, or no
+    image has an object of the classes.
     """
     annotations = Path(root) / "Annotations" / "DET"
     found = []
@@ -179,56 +202,53 @@ def det_lines(
         below = Path(folder).relative_to(annotations).as_posix()
         found.extend(f"{below}/{name[:-4]}" for name in files if name.endswith(".xml"))
     if not found:
-        raise InputError(f"{annotations / 'train'}: no .xml below it; put the DET annotations there or leave out --det")
+        raise InputError(f"{annotations / 'train'}: contains no .xml files; add the DET annotations or omit --det")
     images = sorted(found)
     index = build_index(annotations, images, classes, workers=workers, progress=progress, unknown="skip")
     chosen = balanced_images(index, len(classes), cap, seed)
     if not chosen:
-        raise InputError(f"{annotations / 'train'}: no object of the {len(classes)} classes; give the right --classes")
+        raise InputError(f"{annotations / 'train'}: no object of the {len(classes)} classes; check --classes")
     return [f"{images[image]} 1" for image in chosen]
 
 
 def write_lists(folder: str | Path, lists: dict[str, list[str]], force: bool = False) -> None:
     """Writes every list as <folder>/<name>.txt.
 
-    InputError, before anything is written: one is there with another content and `force` is not set.
+    Raises InputError, before anything is written, if one exists with different content and `force` is not set.
     """
     contents = {Path(folder) / f"{name}.txt": "".join(f"{line}\n" for line in lists[name]).encode() for name in lists}
     for path, content in contents.items():
         if path.exists() and path.read_bytes() != content and not force:
-            raise InputError(f"{path}: there is such a list, with another content; give --force or another --out")
+            raise InputError(f"{path}: already exists with different content; use --force or another --out")
     for path, content in contents.items():
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-        logger.info("%s: %d lines", path, content.count(b"\n"))
+        log.info("%s: %d lines", path, content.count(b"\n"))
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line of `python -m lib.dataset.lists`."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.lists",
-        description="Makes the list files of a dataset in ImageNet VID's layout: from Data/VID/train "
-        "VID_train_<frames>frames.txt, from Data/VID/val VID_val_videos.txt and VID_val_frames.txt, and with --det, "
-        "from Annotations/DET/train, DET_train_<classes>classes.txt.",
+        description="Creates the list files of a dataset in the ImageNet VID layout: VID_train_<frames>frames.txt from "
+        "Data/VID/train, VID_val_videos.txt and VID_val_frames.txt from Data/VID/val and, with --det, "
+        "DET_train_<classes>classes.txt from Annotations/DET/train.",
     )
-    parser.add_argument("--root", type=Path, required=True, help="the dataset's folder (it holds Data and Annotations)")
-    parser.add_argument("--out", type=Path, help="folder for the lists (default: ROOT/ImageSets)")
-    parser.add_argument("--frames", type=positive, default=15, help="training frames taken of a clip (default: 15)")
-    parser.add_argument("--det", action="store_true", help="also make the balanced list of DET images")
-    parser.add_argument("--cap", type=positive, default=2000, help="DET: most images a class (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="DET: which images are drawn (default: 0)")
-    parser.add_argument(
-        "--classes", type=Path, help="class list (default: ROOT/classes.txt, else the 30 of ImageNet VID)"
-    )
-    parser.add_argument(
-        "--workers", type=whole, default=0, help="processes that read annotations (default: one a core)"
-    )
-    parser.add_argument("--force", action="store_true", help="replace lists that are there with another content")
+    add = parser.add_argument
+    add("--root", type=Path, required=True, help="dataset folder (contains Data and Annotations)")
+    add("--out", type=Path, help="folder for the lists (default: ROOT/ImageSets)")
+    add("--frames", type=positive, default=15, help="training frames per clip (default: 15)")
+    add("--det", action="store_true", help="also create the balanced list of DET images")
+    add("--cap", type=positive, default=2000, help="DET: maximum number of images per class (default: 2000)")
+    add("--seed", type=int, default=0, help="DET: random seed for choosing images (default: 0)")
+    add("--classes", type=Path, help="class list (default: ROOT/classes.txt, or else the 30 classes of ImageNet VID)")
+    add("--workers", type=whole, default=0, help="number of processes that read annotations (default: one per core)")
+    add("--force", action="store_true", help="replace existing lists with different content")
     return parser.parse_args(argv)
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
+    """Type of an argparse option: an integer >= 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
@@ -236,7 +256,7 @@ def positive(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """A whole number from 0 on, for argparse."""
+    """Type of an argparse option: an integer >= 0."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
@@ -248,21 +268,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see `parse_args`."""
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    lists = {}
     if not args.root.is_dir():
         raise InputError(f"{args.root}: no such folder; give the dataset's --root")
-    splits = [split for split in ("train", "val") if (args.root / "Data" / "VID" / split).is_dir()]
-    if not splits and not args.det:
-        raise InputError(f"{args.root}: neither Data/VID/train nor Data/VID/val in it; give the dataset's --root")
-    for split in splits:
-        clips = find_clips(args.root, split)
-        if split == "train":
-            lists[f"VID_train_{args.frames}frames"] = train_lines(clips, args.frames)
-        else:
-            lists["VID_val_videos"] = videos_lines(clips)
-            lists["VID_val_frames"] = frames_lines(clips)
+    lists = video_lists(args.root, args.frames)
+    if not lists and not args.det:
+        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
     if args.det:
-        classes = ClassList.load(args.classes) if args.classes else ClassList.of_dataset(args.root)
+        classes = ClassList.of_dataset(args.root, args.classes)
         lines = det_lines(args.root, classes, args.cap, args.seed, args.workers)
         lists[f"DET_train_{len(classes)}classes"] = lines
     write_lists(args.out or args.root / "ImageSets", lists, args.force)

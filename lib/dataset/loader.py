@@ -1,4 +1,4 @@
-"""Training batches of a detector: read, flipped, resized and labelled in background threads."""
+"""Training batches for a detector: read, flipped, resized and labelled in background threads."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from lib.dataset.image import prepare, read
 from lib.dataset.imagenet_vid import AnnotationIndex, training_boxes
 from lib.errors import InputError
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# Pictures that a training example consists of: {input name: file}, `data` the annotated one.
+# Images that a training example consists of: {input name: path}; `data` is the annotated one.
 Frames = Callable[[Any, np.random.Generator], Mapping[str, Path]]
 
 
 def single_frame(entry: Any, rng: np.random.Generator) -> dict[str, Path]:
-    """The frames of a network that sees the annotated picture alone."""
+    """The frames for a network that sees only the annotated image."""
     return {"data": entry.image}
 
 
 class TrainLoader:
-    """Steps of training, each a list of batches, one image a device; `len(loader)` steps an epoch.
+    """Training steps, each a list of batches, one image per device. `len(loader)` is the number of steps per epoch.
 
-    Everything random about image p of epoch e comes from a generator seeded by (seed, e, p), so the steps of an epoch
-    are the same whenever and from wherever they are asked for, whatever the number of threads.
+    All randomness of image p in epoch e comes from a generator seeded by (seed, e, p), so the steps of an epoch do not
+    depend on the step it starts from or the number of threads.
 
-    entries: N things with a path `image` (`frames` may read more of them), entry i annotated by image i of `index`;
-    those without an object are dropped, and their number logged.
-    assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, as
-    `functools.partial(lib.bbox.assign.assign, base=…, stride=…)` is; stride: pixels a feature cell.
-    frames: `frames(entry, rng) -> {input name: file}`, `data` the annotated picture; all get the same flip and scale.
-    flip: mirrored copies are added. aspect_grouping: the images of a step have one orientation where that can be.
-    prefetch: steps made ahead.
-    Raises InputError where no entry has an object.
+    entries: N entries with a path `image` (`frames` may use other attributes); image i of `index` annotates entry i.
+    Entries without objects are dropped, and their number is logged.
+    assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, for example
+    `functools.partial(lib.bbox.assign.assign, base=…, stride=…)`. stride: pixels per feature cell.
+    short, long: length of the short side after resizing, and the limit for the long side, pixels.
+    frames: `frames(entry, rng) -> {input name: path}`; `data` is the annotated image. All get the same flip and scale.
+    flip: add mirrored copies. aspect_grouping: give the images of a step the same orientation where possible.
+    prefetch: number of steps prepared in advance.
+    Raises InputError if no entry has an object.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class TrainLoader:
         prefetch: int = 4,
     ) -> None:
         if len(entries) != len(index.sizes):
-            raise ValueError(f"{len(entries)} entries, but annotations of {len(index.sizes)} images")
+            raise ValueError(f"{len(entries)} entries, but annotations for {len(index.sizes)} images")
         self._entries, self._index = entries, index
         self._assign, self._stride = assign, stride
         self._short, self._long, self._means = short, long, tuple(pixel_means_bgr)
@@ -76,9 +77,7 @@ class TrainLoader:
         if not len(used):
             raise InputError("training set: none of its images has an object; check the list and the class names")
         if len(used) < len(entries):
-            _log.info(
-                "%d of %d training images have no object and are left out", len(entries) - len(used), len(entries)
-            )
+            log.info("%d of %d training images have no object and are not used", len(entries) - len(used), len(entries))
         flags = (0, 1) if flip else (0,)
         # rows (entry, whether mirrored)
         self._items = np.array([(entry, flag) for flag in flags for entry in used], dtype=np.int64)
@@ -87,10 +86,10 @@ class TrainLoader:
         return -(-len(self._items) // self._devices)
 
     def order(self, epoch: int) -> np.ndarray:
-        """What the steps of an epoch show: (steps, devices, 2) of entry and whether mirrored.
+        """Images of the steps of an epoch: (steps, devices, 2) of entry number and whether it is mirrored.
 
-        Every image comes once; where they do not fill the last step, the first images fill it. With grouping the
-        steps of one orientation lie anywhere in the epoch, and at most two hold both orientations.
+        Every image occurs once; the first ones are repeated to fill the last step. With aspect grouping, at most two
+        steps mix both orientations.
         """
         rng = np.random.default_rng((self._seed, epoch, 0))
         rows = rng.permutation(len(self._items)) if self._shuffle else np.arange(len(self._items))
@@ -102,7 +101,7 @@ class TrainLoader:
         return self._items[rows]
 
     def _grouped(self, rows: np.ndarray) -> np.ndarray:
-        """Whole groups of landscape images, whole groups of portrait ones, then what is left of both."""
+        """Full groups of landscape images, full groups of portrait images, then the rest of both."""
         sizes = self._index.sizes[self._items[rows, 0]]
         landscape = sizes[:, 0] >= sizes[:, 1]
         whole, rest = [], []
@@ -113,11 +112,11 @@ class TrainLoader:
         return np.concatenate(whole + rest)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, np.ndarray]]]:
-        """Steps `start`.. of an epoch, each a list of `devices` batches.
+        """Steps of an epoch from `start` on, each a list of `devices` batches.
 
-        A batch: data (and what `frames` adds) (1, 3, H, W), im_info (1, 3), gt_boxes (1, G, 5), label (1, A * h * w),
-        bbox_target and bbox_weight (1, 4 A, h, w), all float32. An error in a thread is raised here. Closing the
-        iterator, an exception or Ctrl-C stop the threads.
+        A batch: data (and the inputs that `frames` adds) (1, 3, H, W), im_info (1, 3), gt_boxes (1, G, 5),
+        label (1, A * h * w), bbox_target and bbox_weight (1, 4 A, h, w), all float32. Errors in the threads are raised
+        here. The threads stop when the iterator is closed, on an exception and on Ctrl-C.
         """
         order = self.order(epoch)
         positions = iter(range(start * self._devices, order.shape[0] * self._devices))
@@ -152,8 +151,8 @@ class TrainLoader:
             image = read(path)
             if image.shape[:2] != (height, width):
                 raise InputError(
-                    f"{path}: the picture is {image.shape[1]}x{image.shape[0]}, but the annotation of {entry.image} "
-                    f"says {width}x{height}; one of them is wrong"
+                    f"{path}: the image is {image.shape[1]}x{image.shape[0]}, but the annotation of {entry.image} "
+                    f"says {width}x{height}; correct one of them"
                 )
             batch[name], im_info = prepare(image, self._short, self._long, self._means, mirrored)
         boxes, classes = training_boxes(self._index, number)

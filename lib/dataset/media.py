@@ -1,4 +1,4 @@
-"""Picture and video files: which there are, in which order, and how a film is opened."""
+"""Image and video files: known suffixes, natural sort order, opening a video."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NO_VIDEO_FORMATS = {"tty", "bin", "xbin", "idf", "adf"}
 
 
 def natural_key(text: str) -> tuple:
-    """Sorts as people count: frame2 before frame10, 000002 before 000010."""
+    """Sort key for natural order: frame2 before frame10, 000002 before 000010."""
     parts = re.split(r"(\d+)", text)
     return tuple((int(part), "") if i % 2 else (0, part.casefold()) for i, part in enumerate(parts)), text
 
 
 @contextlib.contextmanager
 def opened(where: str) -> Iterator[av.container.InputContainer]:
-    """A video file or address, open for reading. Raises InputError where there is no video that can be decoded."""
+    """Opens a video file or stream address. Raises InputError if it has no video that can be decoded."""
     options = {"rtsp_transport": "tcp"} if where.startswith("rtsp:") else {}
     try:
         container = av.open(where, options=options, timeout=(10.0, 20.0) if "://" in where else None)
@@ -39,7 +39,7 @@ def opened(where: str) -> Iterator[av.container.InputContainer]:
 
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
-    """BGR uint8 (H, W, 3), turned as the file asks (telephones write upright films lying)."""
+    """The frame as BGR uint8 (H, W, 3), rotated as the file's metadata says (phones store portrait videos sideways)."""
     image = frame.to_ndarray(format="bgr24")
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

@@ -1,4 +1,4 @@
-"""The command `python -m lib.dataset.minivid`, which is `lib.minivid`."""
+"""`python -m lib.dataset.minivid`: see `lib.minivid`."""
 
 from lib.minivid.__main__ import main
 

@@ -98,50 +98,58 @@ TWO = ((0, "c1", *BOX), (1, "c2", *BOX))
         (
             D1,
             None,
-            ["Data/VID/train/a: 2 files, but no 000001.JPEG", f"{A1}: no picture", "VID_train_15frames.txt:1: tr"],
+            ["Data/VID/train/a: 2 files, but no 000001.JPEG", f"{A1}: no image", "VID_train_15frames.txt:1: tr"],
         ),
         (A1, "<annotation>\n<size>", [f"{A1}:2: broken XML"]),
-        (A1, xml(*TWO, width=49), [f"{A1}:2: size 49 x 32, but the picture has 48 x 32"]),
+        (A1, xml(*TWO, width=49), [f"{A1}:2: size is 49 x 32, but the image is 48 x 32"]),
         (A1, xml(*TWO, (2, "c1", 9, 1, 8, 5)), [f"{A1}:5: inverted box 9 1 8 5"]),
-        (A1, xml(*TWO, (2, "c1", 48, 1, 50, 5)), [f"{A1}:5: box 48 1 50 5 lies outside"]),
+        (A1, xml(*TWO, (2, "c1", 48, 1, 50, 5)), [f"{A1}:5: box 48 1 50 5 is outside the 48 x 32 image"]),
         (A1, xml(*TWO, (2, "c9", *BOX)), [f"{A1}:5: unknown class c9"]),
         (A1, xml(*TWO, (None, "c1", *BOX)), [f"{A1}:5: no <trackid>"]),
-        (A1, xml(*TWO, (1, "c2", *BOX)), [f"{A1}:5: track 1 stands twice"]),
+        (A1, xml(*TWO, (1, "c2", *BOX)), [f"{A1}:5: track 1 occurs twice"]),
         (A1, xml((0, "c1", *BOX)), [f"{A2}:4: track 1 has no box between frames 000000 and 000002"]),
-        (A2, xml((0, "c1", *BOX), (1, "c1", *BOX)), [f"{A2}:4: track 1 was c2 and is c1"]),
+        (A2, xml((0, "c1", *BOX), (1, "c1", *BOX)), [f"{A2}:4: track 1 changes from class c2 to c1"]),
         (
             A2,
             xml((0, "c9", 9, 1, 8, 5)),
-            [f"{A2}:3: inverted", f"{A2}:3: unknown", f"{A2}:3: track 0 was c1 and is c9"],
+            [f"{A2}:3: inverted", f"{A2}:3: unknown", f"{A2}:3: track 0 changes from class c1 to c9"],
         ),
-        (D1, b"", [f"{D1}: an empty file"]),
+        (D1, b"", [f"{D1}: empty file"]),
         (D1, b"\x89PNG", [f"{D1}: not a JPEG"]),
         (D1, jpeg()[:30], [f"{D1}: broken JPEG header"]),
-        (D1, jpeg()[:-50], [f"{D1}: broken JPEG, its end is missing"]),
+        (D1, jpeg()[:-50], [f"{D1}: truncated JPEG file"]),
         (
             "Data/DET/train/p/x.JPEG",
             None,
-            ["DET/train/p/x.xml: no picture", "2classes.txt:1: no", "2classes.txt:3: no"],
+            ["DET/train/p/x.xml: no image", "2classes.txt:1: no image", "2classes.txt:3: no image"],
         ),
         ("Annotations/DET/train/p/x.xml", xml((None, "c1", 5, 1, 4, 5)), ["p/x.xml:3: inverted box"]),
-        ("ImageSets/VID_train_15frames.txt", "train/a 1 0 4\ntrain/a 1 1 4\n", ["15frames.txt:1: train/a has 3 pict"]),
+        (
+            "ImageSets/VID_train_15frames.txt",
+            "train/a 1 0 4\ntrain/a 1 1 4\n",
+            ["15frames.txt:1: train/a has 3 images"],
+        ),
         (
             "ImageSets/VID_train_15frames.txt",
             "train/a 1 0 3\ntrain/a 1 3 3\n",
-            ["15frames.txt:2: frame 3 of a clip of 3"],
+            ["15frames.txt:2: no frame 3 in a clip of 3"],
         ),
         (
             "ImageSets/VID_train_15frames.txt",
             "train/a 1 0 3\ntrain/a 1 0 3\n",
-            ["15frames.txt:2: the same frame as in"],
+            ["15frames.txt:2: same frame as line 1"],
         ),
         (
             "ImageSets/VID_train_15frames.txt",
             "train/a 1 0 3\ntrain/a 1 0\n",
             ["15frames.txt:2: 3 columns instead of 4"],
         ),
-        ("ImageSets/VID_val_frames.txt", "val/b/000000 1\n", ["frames.txt:2: VID_val_videos.txt lists other"]),
-        ("ImageSets/VID_val_videos.txt", "val/b 1 0 2\nval/c 4 0 1\n", ["videos.txt:2: first id 4, but 3 is the next"]),
+        (
+            "ImageSets/VID_val_frames.txt",
+            "val/b/000000 1\n",
+            ["frames.txt:2: from here on, differs from"],
+        ),
+        ("ImageSets/VID_val_videos.txt", "val/b 1 0 2\nval/c 4 0 1\n", ["videos.txt:2: first id is 4, expected 3"]),
         ("ImageSets/DET_train_2classes.txt", "train/p/x\n", ["DET_train_2classes.txt:1: 1 columns instead of 2"]),
     ],
 )
@@ -163,9 +171,9 @@ def test_wrong_ids_in_the_list_of_frames(root, capsys):
     put(root, "ImageSets/VID_val_frames.txt", "val/b/000000 1\nval/b/000002 2\nval/c/000000 4\n")
     _, found, _ = run(root, capsys)
     assert [line.partition("VID_val_frames.txt:")[2] for line in found] == [
-        "2: no picture val/b/000002.JPEG",
-        "3: id 4, but 3 is the next one due",
-        "2: VID_val_videos.txt lists other frames from here on",
+        "2: no image val/b/000002.JPEG",
+        "3: id is 4, expected 3",
+        "2: from here on, differs from the frames in VID_val_videos.txt",
     ]
 
 
@@ -174,12 +182,12 @@ def test_gaps_may_be_allowed_and_boxes_may_cross_the_border(root, capsys):
     assert run(root, capsys)[0] == 1
     status, found, summary = run(root, capsys, "--allow-gaps")
     assert (status, found) == (0, [])
-    assert "1 boxes across the border" in summary[0]
+    assert "1 boxes crossing the border" in summary[0]
     assert "1 gaps in tracks" in summary[0]
 
 
 @pytest.mark.parametrize("name", ["Annotations/VID/train/a/000000.xml", A2])
-def test_an_object_that_is_seen_going_or_coming_may_be_away(root, capsys, name):
+def test_gaps_are_allowed_where_the_object_is_occluded_or_at_the_border(root, capsys, name):
     put(root, A1, xml((0, "c1", *BOX)))
     put(root, name, xml((0, "c1", *BOX), (1, "c2", 20, 20, 47, 25)))
     status, _, summary = run(root, capsys)
@@ -207,11 +215,11 @@ def test_broken_pixels_are_found_by_decoding(root, capsys):
 def test_processes_find_what_one_process_finds(root, capsys, monkeypatch):
     put(root, A1, xml(*TWO, (2, "c9", *BOX)))
     put(root, "Annotations/VID/val/c/000000.xml", "no XML")
-    alone = run(root, capsys, "--workers", "1")
-    monkeypatch.setattr(check, "ALONE", 1)
+    single = run(root, capsys, "--workers", "1")
+    monkeypatch.setattr(check, "PARALLEL_FROM", 1)
     both = run(root, capsys, "--workers", "2")
-    assert alone[:2] == both[:2]
-    assert len(alone[1]) == 2
+    assert single[:2] == both[:2]
+    assert len(single[1]) == 2
 
 
 def test_a_test_split_needs_no_annotations(root, capsys):
@@ -228,7 +236,7 @@ def test_bad_usage_is_status_2(tmp_path, capsys):
         with pytest.raises(SystemExit) as stopped:
             check.main(arguments)
         assert stopped.value.code == 2
-    assert "neither pictures nor annotations" in capsys.readouterr().err
+    assert "contains neither images nor annotations" in capsys.readouterr().err
 
 
 def test_jpeg_size_of_odd_files(tmp_path):
@@ -242,7 +250,7 @@ def test_jpeg_size_of_odd_files(tmp_path):
     path.write_bytes(content[:2] + preview + content[2:])
     assert jpeg_size(path) == (7, 300)
     path.write_bytes(content[:2] + preview + content[2:-60])
-    with pytest.raises(InputError, match="its end is missing"):
+    with pytest.raises(InputError, match="truncated JPEG"):
         jpeg_size(path)
     path.write_bytes(content[:2] + b"\xff\xff\xff" + content[2:])
     assert jpeg_size(path) == (7, 300)

@@ -24,7 +24,7 @@ def test_imagenet_vid_is_the_published_order():
     assert classes.names == sorted(classes.names)
 
 
-def test_every_builtin_colour_can_be_told_from_the_others():
+def test_builtin_colours_are_distinguishable():
     colours = np.array(ClassList.builtin("ImageNetVID").colours, float)
     distance = np.abs(colours[:, None] - colours[None]).sum(-1) + 1e9 * np.eye(30)
     assert distance.min() >= 40
@@ -46,10 +46,10 @@ def test_load_skips_comments_and_takes_colours(tmp_path):
     [
         ("c1 star\nc2\n", "classes.txt:2: 1 columns"),
         ("c1 a red star\n", "classes.txt:1: 4 columns"),
-        ("c1 star red\n", "classes.txt:1: red is no colour"),
-        ("c1 star\n\nc1 fish\n", "classes.txt:3: id c1 stands in line 1"),
-        ("c1 star\nc2 star\n", "classes.txt:2: name star stands in line 1"),
-        ("# nothing\n", "no class in it"),
+        ("c1 star red\n", "classes.txt:1: red is not a colour"),
+        ("c1 star\n\nc1 fish\n", "classes.txt:3: id c1 is already in line 1"),
+        ("c1 star\nc2 star\n", "classes.txt:2: name star is already in line 1"),
+        ("# nothing\n", "contains no class"),
     ],
 )
 def test_bad_lists_are_named_with_their_line(tmp_path, text, said):

@@ -93,10 +93,10 @@ def test_no_images_and_order_of_the_ids(folder):
 
 
 def test_processes_give_what_one_process_gives(folder, monkeypatch):
-    alone = build_index(folder, IDS * 4, CLASSES, workers=1)
-    monkeypatch.setattr(index_module, "ALONE", 1)
+    single = build_index(folder, IDS * 4, CLASSES, workers=1)
+    monkeypatch.setattr(index_module, "PARALLEL_FROM", 1)
     monkeypatch.setattr(index_module, "CHUNK", 5)
-    assert same(alone, build_index(folder, IDS * 4, CLASSES, workers=2, progress=False))
+    assert same(single, build_index(folder, IDS * 4, CLASSES, workers=2, progress=False))
     put(folder / "v/000002.xml", "<annotation>")
     with pytest.raises(InputError, match=r"000002.xml:1: broken XML"):
         build_index(folder, IDS * 4, CLASSES, workers=2, progress=False)
@@ -116,8 +116,8 @@ GOOD = "<trackid>0</trackid>"
         (xml(height=0), r"<height> is '0'"),
         (xml([("c1", 0, 0, 5, 5, GOOD), ("c1", 30, 5, 20, 9, GOOD)]), r"000000.xml:10: inverted box 30 5 20 9"),
         (xml([("c1", 0, 9, 5, 8, GOOD)]), r"inverted box"),
-        (xml([("c1", 100, 0, 105, 5, GOOD)]), r"000000.xml:6: box 100 0 105 5 lies outside the image of 100 x 80"),
-        (xml([("c1", 0, -9, 5, -1, GOOD)]), r"lies outside"),
+        (xml([("c1", 100, 0, 105, 5, GOOD)]), r"000000.xml:6: box 100 0 105 5 is outside the 100 x 80 image"),
+        (xml([("c1", 0, -9, 5, -1, GOOD)]), r"is outside the 100 x 80 image"),
         (xml([("c9", 0, 0, 5, 5, GOOD)]), r"000000.xml:6: unknown class c9"),
         (xml([("C1", 0, 0, 5, 5, GOOD)]), r"000000.xml:6: unknown class C1 \(did you mean c1\?\)"),
         (xml([("c1", 0, 0, 5, 5, "<trackid>1.5</trackid>")]), r"000000.xml:6: <trackid> is '1.5', not a track id"),
@@ -169,7 +169,7 @@ def test_cache_saves_the_parsing_and_gives_the_same(folder, tmp_path, monkeypatc
     assert len(list(cache.iterdir())) == 1
 
 
-def test_changed_file_of_the_same_size_and_time_is_parsed_anew(folder, tmp_path, monkeypatch):
+def test_changed_file_of_the_same_size_and_time_is_parsed_again(folder, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     build_index(folder, IDS, CLASSES, cache=cache)
     path = folder / "v/000000.xml"
@@ -195,7 +195,7 @@ def test_other_order_classes_folder_mode_or_parser_never_meet_the_same_cache(fol
     assert len(list(cache.iterdir())) == 5
 
 
-def test_damaged_cache_is_told_and_replaced(folder, tmp_path, caplog):
+def test_damaged_cache_is_reported_and_replaced(folder, tmp_path, caplog):
     cache = tmp_path / "cache"
     first = build_index(folder, IDS, CLASSES, cache=cache)
     (file,) = cache.iterdir()
@@ -272,10 +272,10 @@ def test_test_videos_in_order(tmp_path):
         ("VID_t", "v 1 10 300 4\n", r"VID_t.txt:1: 5 columns"),
         ("VID_t", "v 1 x 300\n", r"VID_t.txt:1: only the first column"),
         ("VID_t", "v 1 -1 300\n", r"VID_t.txt:1: only the first column"),
-        ("VID_t", "v 1 300 300\n", r"VID_t.txt:1: frame 300 of a clip of 300"),
-        ("VID_t", "\n", r"VID_t.txt: an empty list"),
+        ("VID_t", "v 1 300 300\n", r"VID_t.txt:1: no frame 300 in a clip of 300"),
+        ("VID_t", "\n", r"VID_t.txt: the list is empty"),
         ("DET_t", "a 1 2 3\n", r"DET_t.txt:1: 4 columns instead of 2"),
-        ("YTB_t", "a 1\n", r"must begin with DET_ or VID_"),
+        ("YTB_t", "a 1\n", r"must start with DET_ or VID_"),
     ],
 )
 def test_bad_training_lists(tmp_path, name, text, said):

@@ -101,7 +101,7 @@ def test_a_list_with_another_content_is_not_overwritten(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         lists.main(arguments)
     assert stopped.value.code == 2
-    assert "VID_val_frames.txt: there is such a list" in capsys.readouterr().err
+    assert "VID_val_frames.txt: already exists with different content" in capsys.readouterr().err
     assert path.read_text() == "val/b/000000 1\n"
     assert not path.with_name("VID_val_videos.txt").exists(), "half of the lists was written"
     lists.main([*arguments, "--force"])
@@ -117,10 +117,10 @@ def test_linked_folders_are_followed(tmp_path):
     assert lists.find_clips(tmp_path / "X", "val") == [("val/a", 2)]
 
 
-def test_a_gap_in_the_frames_is_told(tmp_path):
+def test_a_gap_in_the_frames_is_an_error(tmp_path):
     make_clips(tmp_path, {"val/a": 4})
     (tmp_path / "Data/VID/val/a/000002.JPEG").unlink()
-    with pytest.raises(InputError, match=r"val/a: 3 pictures but no 000002.JPEG"):
+    with pytest.raises(InputError, match=r"val/a: 3 images, but no 000002.JPEG"):
         lists.find_clips(tmp_path, "val")
 
 

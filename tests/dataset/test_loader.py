@@ -68,7 +68,7 @@ def mixed(tmp_path):
 
 @pytest.fixture
 def many():
-    """Sizes and boxes alone: 30 landscape and 11 portrait images, enough to look at orders."""
+    """Only sizes and boxes: 30 landscape and 11 portrait images, enough to look at orders."""
     sizes = [(64, 48)] * 30 + [(48, 64)] * 11
     return [Entry(Path("none"))] * 41, make_index(sizes, [[[0, 0, 5, 5, 1]]] * 41)
 

@@ -101,11 +101,11 @@ def test_no_object_and_no_image():
     ("frames", "said"),
     [
         ({"v/000000": [(0, STILL)], "v/000001": [(-1, STILL)]}, r"v/000001: an object without <trackid>"),
-        ({"v/000004": [(7, STILL), (8, STILL), (7, STILL)]}, r"v/000004: track 7 stands twice"),
-        ({"train/n0123_45": [(0, STILL)]}, r"train/n0123_45: the last part is no frame number"),
+        ({"v/000004": [(7, STILL), (8, STILL), (7, STILL)]}, r"v/000004: track 7 occurs twice"),
+        ({"train/n0123_45": [(0, STILL)]}, r"train/n0123_45: the last part is not a frame number"),
     ],
 )
-def test_what_motion_cannot_be_told_of(frames, said):
+def test_annotations_that_motion_cannot_be_computed_for(frames, said):
     with pytest.raises(InputError, match=said):
         values(frames)
 
@@ -191,19 +191,19 @@ def test_list_of_lists_in_list_order_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("m.json", None, "no motion file"),
-        ("m.json", "{", "no motion file"),
+        ("m.json", None, "not a motion file"),
+        ("m.json", "{", "not a motion file"),
         ("m.json", "[[1]]", "1 frames, but the list has 3"),
         ("m.json", "7", "no frames"),
         ("m.json", '{"v/000000": [1], "v/000002": [1]}', "no values for v/000001"),
-        ("m.json", '[["a"], [], []]', "is no number"),
+        ("m.json", '[["a"], [], []]', "is not a number"),
         ("m.json", "[[1.5], [], []]", "v/000000 is outside 0..1"),
         ("m.json", "[[NaN], [], []]", "outside 0..1"),
         ("m.mat", None, "cannot be read as a .mat"),
         ("m.mat", "MATLAB? no", "cannot be read as a .mat"),
     ],
 )
-def test_bad_motion_files_are_told(tmp_path, name, content, said):
+def test_bad_motion_files_are_errors(tmp_path, name, content, said):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=said):

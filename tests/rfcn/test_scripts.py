@@ -270,16 +270,16 @@ def narrower(root):
 
 @pytest.mark.parametrize("script, change, message", [
     (TEST, remove(f"Data/{VAL}/000004.JPEG"), f"{VAL}/000004.JPEG: cannot read the image"),
-    (TEST, cut(f"Data/{VAL}/000004.JPEG"), f"{VAL}/000004.JPEG: broken image"),
+    (TEST, cut(f"Data/{VAL}/000004.JPEG"), f"{VAL}/000004.JPEG: truncated image"),
     (TEST, cut(f"Annotations/{VAL}/000004.xml"), f"{VAL}/000004.xml"),
     (TEST, remove(f"Annotations/{VAL}/000004.xml"), f"{VAL}/000004.xml"),
     (TEST, edit(VAL_XML, "</annotation>", an_object("cat", 1, 1, 9, 9)), "000004.xml:"),
     (TEST, edit("ImageSets/VID_val_videos.txt", " 0 6", " 0"), "VID_val_videos.txt:1: 3 columns instead of 4"),
     (TRAIN_TEST, remove(f"Data/{TRAIN}/*.JPEG"), ".JPEG: cannot read the image"),
-    (TRAIN_TEST, cut(f"Data/{TRAIN}/*.JPEG"), ".JPEG: broken image"),
+    (TRAIN_TEST, cut(f"Data/{TRAIN}/*.JPEG"), ".JPEG: truncated image"),
     (TRAIN_TEST, edit(TRAIN_XML, "</annotation>", an_object("cat", 1, 1, 9, 9)), "000003.xml:"),
     (TRAIN_TEST, edit(TRAIN_XML, "</annotation>", an_object("mv01", 9, 1, 1, 9)), "inverted box"),
-    (TRAIN_TEST, narrower, "the picture is 96x64, but"),
+    (TRAIN_TEST, narrower, "the image is 96x64, but"),
     (TRAIN_TEST, edit("ImageSets/VID_train_15frames.txt", " 1 0 6", " 1 6"), "VID_train_15frames.txt:1: 3 columns"),
 ])  # fmt: skip
 def test_bad_data(broken, capsys, tmp_path, script, change, message):

@@ -1,8 +1,9 @@
-"""Exports a dataset in the layout of ImageNet VID as COCO JSON of videos, which import_coco reads back.
+"""Exports a dataset in the ImageNet VID layout as COCO JSON of videos, which import_coco reads back.
 
     python -m lib.dataset.export_coco --root data/mine --split val --out val.json
 
-`file_name` counts from ROOT/Data/VID. A box x1 y1 x2 y2 of inclusive pixels becomes x1, y1, x2 - x1 + 1, y2 - y1 + 1.
+`file_name` is relative to ROOT/Data/VID. A box x1 y1 x2 y2 in inclusive pixels becomes x1, y1, x2 - x1 + 1,
+y2 - y1 + 1.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from pathlib import Path
 from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import DIGITS, edges_of
 from lib.dataset.index import build_index
-from lib.dataset.lists import find_clips
+from lib.dataset.lists import find_clips, splits_of
 from lib.errors import InputError, command
 from lib.files import replacing
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def coco(root: Path, splits: Sequence[str]) -> dict:
-    """COCO's object of the videos of the splits. InputError: no such split, or an annotation that is broken."""
+    """The content of a COCO file with the videos of `splits`. Raises InputError for a missing split or annotation."""
     classes = ClassList.of_dataset(root)
     clips = [(split, video, count) for split in splits for video, count in find_clips(root, split)]
     image_ids = [f"{video}/{frame:06d}" for _, video, count in clips for frame in range(count)]
@@ -67,22 +68,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--root", type=Path, required=True, help="the dataset's folder (it holds Data and Annotations)")
-    add("--split", choices=("train", "val"), nargs="+", help="which videos (default: all)")
-    add("--out", type=Path, required=True, help="file to write; it must not be there")
+    add("--root", type=Path, required=True, help="dataset folder (contains Data and Annotations)")
+    add("--split", choices=("train", "val"), nargs="+", help="splits to export (default: all)")
+    add("--out", type=Path, required=True, help="file to write; it must not exist")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.out.exists():
-        raise InputError(f"{args.out}: is there already and is not overwritten; remove it or choose another --out")
-    there = [split for split in ("train", "val") if (args.root / "Data" / "VID" / split).is_dir()]
-    if not there:
-        raise InputError(f"{args.root}: neither Data/VID/train nor Data/VID/val in it; give the dataset's --root")
-    content = coco(args.root, args.split or there)
+        raise InputError(f"{args.out}: already exists and is not overwritten; remove it or choose another --out")
+    splits = args.split or splits_of(args.root)
+    if not splits:
+        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+    content = coco(args.root, splits)
     with replacing(args.out) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
     counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
-    logger.info("%s: %s", args.out, counts)
-
-
-if __name__ == "__main__":
-    main()
+    log.info("%s: %s", args.out, counts)

@@ -1,1 +1,1 @@
-"""From other tools' annotations to the layout of ImageNet VID; the commands are lib.dataset.import_*."""
+"""Imports annotations of other tools as datasets in the ImageNet VID layout. The commands are lib.dataset.import_*."""

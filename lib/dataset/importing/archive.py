@@ -1,4 +1,4 @@
-"""Annotation files as they are downloaded: plain, or in the ZIP archive that CVAT packs every export into."""
+"""Opens annotation files as downloaded: plain XML, or the ZIP archive that CVAT exports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import BinaryIO
 
 from lib.errors import InputError
 
-MEMBER = "annotations.xml"  # CVAT calls every export so
+MEMBER = "annotations.xml"  # CVAT's name for every export
 
 
 @contextmanager
 def opened_xml(path: Path, what: str) -> Iterator[BinaryIO]:
-    """The XML file at `path`, or annotations.xml of the archive there, open for reading bytes.
+    """Opens the XML file at `path`, or annotations.xml in the archive at `path`, for reading bytes.
 
-    InputError: not there, a broken archive, none or several of that name in it; `what` it should be.
+    what: what the file should be, for messages. Raises InputError if the file is missing, the archive is broken, or it
+    does not contain exactly one annotations.xml.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -28,19 +29,19 @@ def opened_xml(path: Path, what: str) -> Iterator[BinaryIO]:
         with zipfile.ZipFile(path) as archive:
             inside = [name for name in archive.namelist() if name.rpartition("/")[2] == MEMBER]
             if len(inside) != 1:
-                raise InputError(f"{path}: {len(inside)} files {MEMBER} in it; give {what}")
+                raise InputError(f"{path}: contains {len(inside)} files named {MEMBER}; give {what}")
             try:
                 file = archive.open(inside[0])
-            except RuntimeError as error:  # encrypted, or packed in a way that Python does not know
+            except RuntimeError as error:  # encrypted, or an unsupported compression method
                 raise InputError(f"{path}: cannot be unpacked ({error}); unpack it and give {MEMBER}") from error
             with file:
                 yield file
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give {what}") from error
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: broken archive ({error}); export it anew") from error
+        raise InputError(f"{path}: broken archive ({error}); export it again") from error
 
 
 def named_by_cvat(path: Path) -> bool:
-    """Whether the file's name is CVAT's own, and not one that its user gave the video."""
+    """Whether the file has a name that CVAT chose rather than the user."""
     return path.suffix.lower() == ".zip" or path.name == MEMBER

@@ -1,7 +1,7 @@
-"""What every importer reads its annotations into, and how that becomes objects of ImageNet VID.
+"""The videos and objects that every importer reads, and their conversion to objects of the ImageNet VID layout.
 
-Boxes are read as edges in continuous pixels: pixel k covers k to k + 1, so the whole picture is 0, 0, width, height.
-COCO's x, y, w, h is x, y, x + w, y + h. The layout has inclusive pixels instead: x1 = left, x2 = right - 1.
+Boxes are read as edges in continuous pixels: pixel k covers k to k + 1, so the whole image is 0, 0, width, height.
+COCO's x, y, w, h is x, y, x + w, y + h. ImageNet VID uses inclusive pixels instead: x1 = left, x2 = right - 1.
 """
 
 from __future__ import annotations
@@ -12,23 +12,29 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from lib.bbox.overlaps import overlaps
 from lib.dataset.annotation import Object
 from lib.dataset.classes import ClassList, default_colour
-from lib.dataset.importing.frames import Film, Pictures
+from lib.dataset.importing.frames import ImageFiles, VideoFile
 from lib.errors import InputError
 
 Edges = tuple  # left, top, right, bottom: four floats
-LINK_IOU = 0.3  # objects without a track that overlap so much from frame to frame are taken for one
+LINK_IOU = 0.3  # least overlap from one frame to the next that makes objects without a track id one track
 LARGEST_TRACK = 2**31 - 1
-DIGITS = 3  # of coordinates in the XML
+DIGITS = 3  # decimals of coordinates in the XML
 
-EMPTY = "outside the picture, or less than a pixel wide or high"
-OTHER = "of classes that the list leaves out"
+EMPTY = "outside the image, or less than one pixel wide or high"
+OTHER = "of classes that are not in the class list"
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One object in one frame as the source has it. track: any number or text that tells it from others; None: none."""
+class SourceObject:
+    """One object in one frame, as in the source.
+
+    track: number or text that identifies it within its video, or None; where: its place in the source, for messages.
+    """
 
     name: str
     edges: Edges
@@ -40,21 +46,24 @@ class Thing:
 
 @dataclass
 class Video:
-    """One video: its name, its frames, and the things in frame k (from 0, as imported)."""
+    """One video: its name, its frames, and its objects by frame number (from 0, as imported)."""
 
     name: str
-    frames: Pictures | Film
-    things: dict[int, list[Thing]] = field(default_factory=dict)
+    frames: ImageFiles | VideoFile
+    objects: dict[int, list[SourceObject]] = field(default_factory=dict)
 
-    def add(self, frame: int, thing: Thing) -> None:
-        """Puts a thing into frame `frame`."""
-        self.things.setdefault(frame, []).append(thing)
+    def add(self, frame: int, thing: SourceObject) -> None:
+        """Adds an object to frame `frame`."""
+        self.objects.setdefault(frame, []).append(thing)
 
 
 @dataclass
 class Found:
-    """What an importer read: videos, those of them that the source itself holds out (None: it does not say), the class
-    names in order, and what it left out, counted by reason."""
+    """What an importer read.
+
+    names: class names in order; val: names of the videos that the source itself holds out for testing, None if it does
+    not say; dropped: number of objects that were left out, by reason.
+    """
 
     videos: list[Video]
     names: list[str]
@@ -63,43 +72,46 @@ class Found:
 
 
 def plain_name(text: str) -> str:
-    """A name as lists and class files can hold it: no spaces, no separators."""
+    """A name that list files and class lists can contain: without spaces and path separators."""
     name = re.sub(r"[^\w.+-]+", "_", text.strip()).strip("_.")
     return name or "_"
 
 
 def unique_names(texts: Iterable[str], what: str, where: str) -> dict[str, str]:
-    """Plain names by the texts they are made of. InputError: two texts give the same."""
+    """Plain name of each text. Raises InputError if two different texts have the same plain name."""
     names: dict[str, str] = {}
     for text in texts:
         name = plain_name(text)
         if names.setdefault(name, text) != text:
-            raise InputError(f"{where}: {what} {names[name]!r} and {text!r} would both be {name}; rename one")
+            raise InputError(f"{where}: {what} {names[name]!r} and {text!r} would both become {name}; rename one")
     return {text: name for name, text in names.items()}
 
 
 def class_list(names: Sequence[str], given: ClassList | None, where: str) -> tuple[ClassList, dict[str, str]]:
-    """(classes of the dataset, class id by the source's name).
+    """Classes of the dataset, and class id by name in the source.
 
-    given: the user's list, which chooses and orders; a source's name is found there as an id or a name, as it stands or
-    without spaces. InputError: no class at all, two names that would be the same, no name of the list in the source.
+    given: the user's list, which selects and orders the classes. Names of the source are matched with its ids and
+    names, unchanged or as plain names. Raises InputError if there are no classes, two names have the same plain name,
+    or the source has none of the given classes.
     """
     if given is None:
         if not names:
-            raise InputError(f"{where}: no classes in it; name them by --classes")
+            raise InputError(f"{where}: contains no classes; name them with --classes")
         plain = unique_names(names, "classes", where)
         ids = list(dict.fromkeys(plain[name] for name in names))
         return ClassList(ids, ids, [default_colour(number) for number in range(1, len(ids) + 1)]), plain
     known = {word: class_id for class_id, name in zip(given.ids, given.names) for word in (name, class_id)}
     found = {name: known.get(name) or known.get(plain_name(name)) for name in names}
     if names and not any(found.values()):
-        raise InputError(f"--classes: has none of the classes of {where} ({', '.join(names[:8])}); give their names")
+        raise InputError(f"--classes: none of the classes of {where} is listed ({', '.join(names[:8])}); add them")
     return given, {name: class_id for name, class_id in found.items() if class_id is not None}
 
 
 def inclusive(edges: Edges, width: int, height: int) -> tuple[float, float, float, float] | None:
-    """Edges in continuous pixels -> box x1 y1 x2 y2, inclusive pixels, clipped to the picture; None where less than one
-    pixel is left in either direction."""
+    """Converts edges in continuous pixels to a box x1 y1 x2 y2 in inclusive pixels, clipped to the image.
+
+    None if less than one pixel of width or height remains.
+    """
     left, top, right, bottom = edges
     left, right = (round(min(max(edge, 0.0), float(width)), DIGITS) for edge in (left, right))
     top, bottom = (round(min(max(edge, 0.0), float(height)), DIGITS) for edge in (top, bottom))
@@ -109,7 +121,7 @@ def inclusive(edges: Edges, width: int, height: int) -> tuple[float, float, floa
 
 
 def edges_of(box: Sequence[float]) -> Edges:
-    """The inverse of `inclusive` for a box inside the picture."""
+    """The inverse of `inclusive` for a box inside the image."""
     x1, y1, x2, y2 = box
     return x1, y1, x2 + 1, y2 + 1
 
@@ -117,21 +129,21 @@ def edges_of(box: Sequence[float]) -> Edges:
 def resolved(
     video: Video, sizes: Mapping[int, tuple[int, int]], class_ids: Mapping[str, str], dropped: Counter
 ) -> dict[int, list[Object]]:
-    """Objects by frame: classes named, boxes clipped, every object with a track number.
+    """Objects of the dataset by frame: with class ids, clipped boxes and a track number each.
 
-    sizes: of the frames that there are; dropped: counts what is left out. InputError: a frame that there is not, one
-    track twice in a frame.
+    sizes: (width, height) by frame; dropped: counts the objects that are left out, by reason. Raises InputError if an
+    object is in a frame that does not exist, or a track occurs twice in a frame.
     """
-    kept: list[tuple[int, Thing, tuple]] = []
-    for frame in sorted(video.things):
+    kept: list[tuple[int, SourceObject, tuple]] = []
+    for frame in sorted(video.objects):
         if frame not in sizes:
-            thing = video.things[frame][0]
+            thing = video.objects[frame][0]
             raise InputError(
-                f"{thing.where}: an object in frame {frame} of {video.name} (from 0), which has {len(sizes)} frames; "
+                f"{thing.where}: object in frame {frame} (from 0) of {video.name}, which has {len(sizes)} frames; "
                 "give the frames that were annotated"
             )
         seen: dict[int | str, str] = {}
-        for thing in video.things[frame]:
+        for thing in video.objects[frame]:
             if thing.name not in class_ids:
                 dropped[OTHER] += 1
                 continue
@@ -141,8 +153,8 @@ def resolved(
                 continue
             if thing.track is not None and seen.setdefault(thing.track, thing.where) != thing.where:
                 raise InputError(
-                    f"{thing.where}: track {thing.track} stands twice in frame {frame} of {video.name} (first: "
-                    f"{seen[thing.track]}); give each object its own"
+                    f"{thing.where}: track {thing.track} occurs twice in frame {frame} of {video.name} (first: "
+                    f"{seen[thing.track]}); give each object its own track"
                 )
             kept.append((frame, thing, box))
     objects: dict[int, list[Object]] = {}
@@ -151,8 +163,11 @@ def resolved(
     return objects
 
 
-def _tracks(kept: Sequence[tuple[int, Thing, tuple]]) -> list[int]:
-    """Track numbers: the source's where they all are numbers that fit, else counted from 0; then those made up."""
+def _tracks(kept: Sequence[tuple[int, SourceObject, tuple]]) -> list[int]:
+    """Track numbers of objects: those of the source if all are valid numbers, otherwise numbered from 0.
+
+    Objects without a track are linked from frame to frame and get unused numbers.
+    """
     given = list(dict.fromkeys(thing.track for _, thing, _ in kept if thing.track is not None))
     if all(isinstance(track, int) and 0 <= track <= LARGEST_TRACK for track in given):
         numbers = {track: track for track in given}
@@ -161,25 +176,26 @@ def _tracks(kept: Sequence[tuple[int, Thing, tuple]]) -> list[int]:
     used = set(numbers.values())
     free = (number for number in itertools.count() if number not in used)
     linked = _linked([(frame, thing.name, box) for frame, thing, box in kept if thing.track is None])
-    made_up = {link: next(free) for link in dict.fromkeys(linked)}
+    new = {link: next(free) for link in dict.fromkeys(linked)}
     rest = iter(linked)
-    return [made_up[next(rest)] if thing.track is None else numbers[thing.track] for _, thing, _ in kept]
+    return [new[next(rest)] if thing.track is None else numbers[thing.track] for _, thing, _ in kept]
 
 
 def _linked(boxes: Sequence[tuple[int, str, tuple]]) -> list[int]:
-    """A number for each box (frame, class, box), in order of frames; the same for those that are taken for one object.
+    """A number for each (frame, class, box), in frame order; boxes linked to one object get the same number.
 
-    The pair of one class with the largest overlap between a frame and the next is joined first.
+    Boxes of the same class in consecutive frames are linked, the pair with the largest overlap first.
     """
     links = list(range(len(boxes)))
     before: list[int] = []
     for frame, group in itertools.groupby(range(len(boxes)), key=lambda row: boxes[row][0]):
         now = list(group)
         near = [row for row in before if boxes[row][0] == frame - 1]
+        iou = overlaps(*(np.reshape([boxes[row][2] for row in rows], (-1, 4)) for rows in (near, now)))
         pairs = [
             (overlap, old, new)
-            for old, new in itertools.product(near, now)
-            if boxes[old][1] == boxes[new][1] and (overlap := _iou(boxes[old][2], boxes[new][2])) >= LINK_IOU
+            for overlap, (old, new) in zip(iou.flat, itertools.product(near, now))
+            if boxes[old][1] == boxes[new][1] and overlap >= LINK_IOU
         ]
         taken: set[int] = set()
         for _, old, new in sorted(pairs, key=lambda pair: -pair[0]):
@@ -188,13 +204,3 @@ def _linked(boxes: Sequence[tuple[int, str, tuple]]) -> list[int]:
                 links[new] = links[old]
         before = now
     return links
-
-
-def _iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """IoU of two boxes, inclusive pixels."""
-    width = min(one[2], other[2]) - max(one[0], other[0]) + 1
-    height = min(one[3], other[3]) - max(one[1], other[1]) + 1
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (one, other)]
-    return width * height / (sum(areas) - width * height)

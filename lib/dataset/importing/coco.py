@@ -1,38 +1,37 @@
-"""Imports COCO JSON of videos into the layout of ImageNet VID.
+"""Imports COCO JSON of videos as a dataset in the ImageNet VID layout.
 
     python -m lib.dataset.import_coco --json annotations.json --media frames --out data/mine
 
-The file: `categories`; `images` with `file_name`, and `video_id` and `frame_id` where there is a list `videos` (else
-the folder of the file is the video, and names give the order); `annotations` with `bbox` x, y, width, height
-(continuous pixels: x1 = x, x2 = x + width - 1 here), and `track_id` or `instance_id` where objects are tracked. Crowds
-(`iscrowd`) are left out. A video may also be a film: `videos` names it and `frame_id` counts its frames from 0.
+The file contains `categories`; `images` with `file_name` and, if there is a list `videos`, `video_id` and `frame_id`
+(otherwise each folder of images is a video, sorted by file name); and `annotations` with `bbox` x, y, width, height in
+continuous pixels (here x1 = x, x2 = x + width - 1) and, for tracked objects, `track_id` or `instance_id`. Crowds
+(`iscrowd`) are left out. A video may also be a video file: `videos` names it, and `frame_id` counts its frames from 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lib.dataset.importing.clips import Found, Thing, Video
-from lib.dataset.importing.frames import Film, Pictures, find_media
-from lib.dataset.importing.options import add_arguments, run
+from lib.dataset.importing.clips import Found, SourceObject, Video
+from lib.dataset.importing.command import importer
+from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media
 from lib.dataset.importing.values import edges, flag, number, read_json, whole
 from lib.dataset.media import VIDEOS, natural_key
-from lib.errors import InputError, command
+from lib.errors import InputError
 
-WHAT = "COCO's JSON with images, annotations and categories"
+WHAT = "COCO JSON with images, annotations and categories"
 CROWDS = "marked as crowds"
 TRACK_KEYS = ("track_id", "instance_id")
 
 
 def read(paths: Sequence[Path], media: Path, val_paths: Sequence[Path] = ()) -> Found:
-    """Videos of COCO files whose pictures or films lie below `media`; those of `val_paths` are held out.
+    """Reads COCO files whose images or video files are below `media`. The videos of `val_paths` are held out.
 
-    InputError, with file and entry: anything missing or malformed; pictures that are not there or of another size.
+    Raises InputError, with file and entry, if anything is missing or malformed or an image differs in size.
     """
     names: dict[str, None] = {}
     dropped: Counter = Counter()
@@ -43,7 +42,7 @@ def read(paths: Sequence[Path], media: Path, val_paths: Sequence[Path] = ()) -> 
 
 
 class _File:
-    """One JSON file on its way to videos."""
+    """One JSON file that is converted to videos."""
 
     def __init__(self, path: Path, media: Path) -> None:
         self.path, self.media = path, media
@@ -64,20 +63,20 @@ class _File:
             title = titles[video[1]] if video[0] == "id" else video[1]
             for (order, key), (after, other) in zip(rows, rows[1:]):
                 if order == after:
-                    raise InputError(f"{images[other][1]}: the same frame of {title} as {images[key][1]}; remove one")
+                    raise InputError(f"{images[other][1]}: same frame of {title} as {images[key][1]}; remove one")
             result.append(self._video(title, [(order, *images[key]) for order, key in rows]))
             places.update({key: (result[-1], place) for place, (_, key) in enumerate(rows)})
         for index, entry in enumerate(self._list("annotations")):
             self._annotation(entry, f"{self.path}: annotations[{index}]", categories, places, dropped)
         if not result:
-            raise InputError(f"{self.path}: no images in it; give {WHAT}")
+            raise InputError(f"{self.path}: contains no images; give {WHAT}")
         return result
 
     def _place(self, entry: Mapping, at: str, titles: Mapping) -> tuple[tuple[str, Any], tuple]:
-        """(video, order in it) of an image; the video as ("id", its id) or ("folder", path)."""
+        """Video and sort key of an image; the video as ("id", its id) or ("folder", path)."""
         if "video_id" in entry:
             if entry["video_id"] not in titles:
-                raise InputError(f"{at}: video_id {entry['video_id']!r} is in no entry of videos; add it")
+                raise InputError(f"{at}: no entry in videos has the id {entry['video_id']!r} (video_id); add it")
             keys = [key for key in ("frame_id", "frame_index", "mot_frame_id") if key in entry]
             if not keys:
                 raise InputError(f"{at}: video_id without frame_id; number the frames of a video")
@@ -86,41 +85,41 @@ class _File:
         return ("folder", name.parent.as_posix() if name.parent.name else self.path.stem), natural_key(name.name)
 
     def _video(self, title: str, rows: Sequence[tuple[tuple, Mapping, str]]) -> Video:
-        """The video of images (order, entry, place in the file), its pictures or its film found."""
+        """The video made of the images `rows`: (sort key, entry, place in the file). Finds its files."""
         first = rows[0][2]
         files = [entry.get("file_name") for _, entry, _ in rows]
         usual = all(isinstance(name, str) and Path(name).suffix.lower() not in VIDEOS for name in files)
         folders = [folder for folder in (self.media, self.media / title) if usual and (folder / files[0]).is_file()]
         if folders:
-            video = Video(title, Pictures(tuple(folders[0] / name for name in files)))
+            video = Video(title, ImageFiles(tuple(folders[0] / name for name in files)))
         else:
             found = find_media(self.media, [title, PurePosixPath(title).stem], first)
             if found.is_dir():
                 raise InputError(
-                    f"{first}: no picture {self.media}/{files[0]}; --media is the folder that it counts from"
+                    f"{first}: no image {self.media}/{files[0]}; --media takes the folder that file_name is relative to"
                 )
             if any(not isinstance(order[0], int) for order, _, _ in rows):
-                raise InputError(f"{first}: frames of the film {found} need video_id and frame_id; add them")
-            video = Video(title, Film(found, tuple(order[0] for order, _, _ in rows)))
+                raise InputError(f"{first}: frames of the video file {found} need video_id and frame_id; add them")
+            video = Video(title, VideoFile(found, tuple(order[0] for order, _, _ in rows)))
         for place, (_, entry, at) in enumerate(rows):
             size = tuple(entry.get(key) for key in ("width", "height"))
             if size != (None, None) and size != video.frames.size(place):
                 width, height = video.frames.size(place)
-                raise InputError(f"{at}: width, height are {size}, but the picture has {width}, {height}; correct one")
+                raise InputError(f"{at}: width, height are {size}, but the image has {width}, {height}; correct one")
         return video
 
     def _annotation(self, entry: Any, at: str, categories: Mapping, places: Mapping, dropped: Counter) -> None:
         if not isinstance(entry, dict):
-            raise InputError(f"{at}: is no object; give {WHAT}")
+            raise InputError(f"{at}: not an object; give {WHAT}")
         if "bboxes" in entry:
-            raise InputError(f"{at}: `bboxes` of a whole video (YouTube-VIS); write one annotation a frame with `bbox`")
+            raise InputError(f"{at}: `bboxes` of a whole video (YouTube-VIS); write a `bbox` for every frame")
         for key, known in (("image_id", places), ("category_id", categories)):
             if not isinstance(entry.get(key), (int, str)) or entry[key] not in known:
-                raise InputError(f"{at}: {key} {entry.get(key)!r} is the id of none; correct it")
+                raise InputError(f"{at}: unknown {key} {entry.get(key)!r}; correct it")
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
             raise InputError(f"{at}: bbox is {box!r}; write [x, y, width, height]")
-        box = edges(*(number(value, at, "a number of bbox") for value in box), at)
+        box = edges(*(number(value, at, "a bbox value") for value in box), at)
         if flag(entry.get("iscrowd"), at, "iscrowd"):
             dropped[CROWDS] += 1
             return
@@ -129,26 +128,26 @@ class _File:
         if isinstance(track, float) and track == int(track):
             track = int(track)
         if track is not None and (isinstance(track, bool) or not isinstance(track, (int, str))):
-            raise InputError(f"{at}: track {track!r}; write a number or a text")
+            raise InputError(f"{at}: track id is {track!r}; write an integer or a string")
         occluded, generated = (flag(entry.get(key, extra.get(key)), at, key) for key in ("occluded", "generated"))
         video, place = places[entry["image_id"]]
-        video.add(place, Thing(categories[entry["category_id"]], box, track, at, occluded, generated))
+        video.add(place, SourceObject(categories[entry["category_id"]], box, track, at, occluded, generated))
 
     def _list(self, key: str, required: bool = True) -> list:
         value = self.content.get(key, None if required else [])
         if not isinstance(value, list):
-            raise InputError(f"{self.path}: no list `{key}` in it; give {WHAT}")
+            raise InputError(f"{self.path}: contains no list `{key}`; give {WHAT}")
         return value
 
     def _by_id(self, key: str, required: bool = True) -> dict[Any, tuple[dict, str]]:
-        """Entries of a list by their ids, with their places."""
+        """Entries of a list, each with its place in the file, by id."""
         found: dict[Any, tuple[dict, str]] = {}
         for index, entry in enumerate(self._list(key, required)):
             at = f"{self.path}: {key}[{index}]"
             if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
-                raise InputError(f"{at}: no object with an `id`; give {WHAT}")
+                raise InputError(f"{at}: not an object with an `id`; give {WHAT}")
             if entry["id"] in found:
-                raise InputError(f"{at}: id {entry['id']!r} stands in {found[entry['id']][1]} too; number them anew")
+                raise InputError(f"{at}: id {entry['id']!r} is already used by {found[entry['id']][1]}; renumber them")
             found[entry["id"]] = entry, at
         return found
 
@@ -158,28 +157,19 @@ class _File:
     @staticmethod
     def _text(entry: Mapping, key: str, at: str) -> str:
         if not isinstance(entry.get(key), str) or not entry[key].strip():
-            raise InputError(f"{at}: {key} is {entry.get(key)!r}; write a text")
+            raise InputError(f"{at}: {key} is {entry.get(key)!r}; write a non-empty string")
         return entry[key]
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.dataset.import_coco",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
+def _add_options(add: Callable) -> None:
     add("--json", type=Path, nargs="+", required=True, metavar="FILE", help="annotations")
     add("--val-json", type=Path, nargs="+", default=[], metavar="FILE", help="annotations of the videos to test on")
-    add("--media", type=Path, required=True, help="folder that file_name counts from, or that holds the films")
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    found = read(args.json, args.media, args.val_json)
-    run(args, found, ", ".join(map(str, [*args.json, *args.val_json])))
+    media = "folder that file_name is relative to, or that contains the video files"
+    add("--media", type=Path, required=True, help=media)
 
 
-if __name__ == "__main__":
-    main()
+def _read(args: argparse.Namespace) -> tuple[Found, list[Path]]:
+    return read(args.json, args.media, args.val_json), [*args.json, *args.val_json]
+
+
+main = importer("import_coco", __doc__, _add_options, _read)

@@ -1,41 +1,40 @@
-"""Imports `CVAT for video 1.1` XML into the layout of ImageNet VID.
+"""Imports `CVAT for video 1.1` XML as a dataset in the ImageNet VID layout.
 
-    python -m lib.dataset.import_cvat --xml task1.xml task2.xml --media films --out data/mine
+    python -m lib.dataset.import_cvat --xml task1.xml task2.xml --media videos --out data/mine
 
-Each file is one task: the XML, or the ZIP archive that CVAT packs it into. Its frames are a film or a folder of
-pictures in --media, called as the XML's <source>, the task, or the file itself. The video gets the file's name, but the
-task's where CVAT named the file (an archive, annotations.xml). Frames between two keyframes of a track are interpolated
-where the file leaves them out (and marked as generated); `outside` ends a track until its next keyframe; the last
-keyframe holds to the end of the task. Edges xtl, ytl, xbr, ybr are continuous pixels (x1 = xtl, x2 = xbr - 1 here).
-Of a rotated box its upright hull is taken; shapes that are no boxes are left out.
+Each file is one task: the XML, or the ZIP archive in which CVAT exports it. Its frames are a video file or an image
+folder in --media with the name of the XML's <source>, of the task, or of the file itself. The imported video is named
+after the file, or after the task if CVAT chose the file's name (ZIP archives and annotations.xml). Frames between two
+keyframes of a track that are missing in the file are interpolated and marked as generated. `outside` ends a track until
+its next keyframe, and the last keyframe holds until the end of the task. Edges xtl, ytl, xbr, ybr are continuous pixels
+(here x1 = xtl, x2 = xbr - 1). Rotated boxes are replaced by their bounding boxes; shapes other than boxes are left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from xml.parsers import expat
 
 from lib.dataset.importing.archive import named_by_cvat, opened_xml
-from lib.dataset.importing.clips import Edges, Found, Thing, Video
-from lib.dataset.importing.frames import Film, Pictures, find_media, pictures_in
-from lib.dataset.importing.options import add_arguments, run
+from lib.dataset.importing.clips import Edges, Found, SourceObject, Video
+from lib.dataset.importing.command import importer
+from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, images_in
 from lib.dataset.importing.values import flag, number, whole
-from lib.errors import InputError, command
+from lib.errors import InputError
 
 SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
-NO_BOXES = "that are no boxes (polygons and the like)"
+NO_BOXES = "that are not boxes (polygons and similar shapes)"
 WHAT = "a task exported as `CVAT for video 1.1`"
 
 
 @dataclass(frozen=True)
 class Key:
-    """A box of a track at one frame of the task."""
+    """The box of a track in one frame of the task. where: its place in the file, for messages."""
 
     edges: Edges
     outside: bool
@@ -46,7 +45,7 @@ class Key:
 
 @dataclass
 class Track:
-    """One track: its boxes by frame, in the film's numbers."""
+    """One track, with its boxes by frame number of the video."""
 
     label: str
     number: int
@@ -55,7 +54,7 @@ class Track:
 
 @dataclass
 class Task:
-    """What one XML file says."""
+    """Content of one XML file. other: number of shapes that are not boxes."""
 
     path: Path
     labels: list[str] = field(default_factory=list)
@@ -64,7 +63,7 @@ class Task:
     other: int = 0
 
     def frames(self) -> range:
-        """The film's frames that the task has."""
+        """Frame numbers of the video that belong to the task."""
         where = f"{self.path}: <meta>"
         start = whole(self.meta.get("start_frame") or 0, where, "start_frame")
         step = 1
@@ -80,9 +79,9 @@ class Task:
 
 
 def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
-    """Videos of the tasks; `order` of picture files: "name" or "natural", None where both are the same.
+    """Reads tasks. order: order of image files, "name" or "natural", or None if both are the same.
 
-    InputError, with file and line: not such a file, malformed boxes, frames that are not there.
+    Raises InputError, with file and line, if a file is not such a task, a box is malformed or frames are missing.
     """
     names: dict[str, None] = {}
     dropped: Counter = Counter()
@@ -94,26 +93,26 @@ def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
         if task.other:
             dropped[NO_BOXES] += task.other
         wanted = task.frames()
-        video = Video(_name(task), _frames(task, wanted, media, alone=len(paths) == 1, order=order))
+        video = Video(_name(task), _frames(task, wanted, media, only_task=len(paths) == 1, order=order))
         places = {frame: place for place, frame in enumerate(wanted)}
         for track in task.tracks:
             for frame, key in filled(track, wanted):
-                thing = Thing(track.label, key.edges, track.number, key.where, key.occluded, key.generated)
+                thing = SourceObject(track.label, key.edges, track.number, key.where, key.occluded, key.generated)
                 video.add(places[frame], thing)
         videos.append(video)
     return Found(videos, list(names), None, dropped)
 
 
 def filled(track: Track, frames: range) -> Iterator[tuple[int, Key]]:
-    """(frame, box) of a track in all frames where it is inside, interpolated between its keys.
+    """Yields (frame, box) for all frames where the track is not outside, interpolated between its keys.
 
-    InputError: a key at a frame that the task does not have.
+    Raises InputError if a key is at a frame that the task does not have.
     """
     places = sorted(track.keys)
     for frame in places:
         if frame not in frames:
             what = f"frames {frames.start} to {frames[-1]}" + (f" in steps of {frames.step}" if frames.step > 1 else "")
-            raise InputError(f"{track.keys[frame].where}: frame {frame}, but the task has {what}; export it anew")
+            raise InputError(f"{track.keys[frame].where}: frame {frame}, but the task has {what}; export it again")
     for before, after in zip(places, [*places[1:], None]):
         key = track.keys[before]
         if key.outside:
@@ -128,61 +127,59 @@ def filled(track: Track, frames: range) -> Iterator[tuple[int, Key]]:
 
 
 def _name(task: Task) -> str:
-    """What the video is called here."""
+    """Name of the video in the dataset."""
     if not named_by_cvat(task.path):
         return task.path.stem
     return task.meta.get("name") or PureWindowsPath(task.meta.get("source") or "").stem or task.path.stem
 
 
-def _frames(task: Task, wanted: range, media: Path, alone: bool, order: str | None) -> Pictures | Film:
+def _frames(task: Task, wanted: range, media: Path, only_task: bool, order: str | None) -> ImageFiles | VideoFile:
     source = task.meta.get("source") or ""
-    if alone and (media.is_file() or (media.is_dir() and _holds_pictures(media))):
+    if only_task and (media.is_file() or (media.is_dir() and _has_images(media))):
         found = media
     else:
-        source = PureWindowsPath(source).name  # takes both kinds of path apart
+        source = PureWindowsPath(source).name  # understands both / and \
         names = [source, PureWindowsPath(source).stem, task.meta.get("name") or "", task.path.stem]
         found = find_media(media, names, str(task.path))
     if found.is_file():
-        return Film(found, tuple(wanted))
-    natural, by_name = (pictures_in(found, way) for way in ("natural", "name"))
+        return VideoFile(found, tuple(wanted))
+    natural, by_name = (images_in(found, way) for way in ("natural", "name"))
     if natural != by_name and order is None:
         raise InputError(
-            f"{found}: names do not tell whether frame 2 comes before 10; give --order name (CVAT's own way) or natural"
+            f"{found}: ambiguous order of images (2 before 10, or after?); give --order name (as CVAT does) or natural"
         )
-    pictures = natural if order == "natural" else by_name
-    if len(pictures) == len(wanted):  # only the task's own frames were kept
-        return Pictures(tuple(pictures))
-    if len(pictures) <= wanted[-1]:
-        raise InputError(
-            f"{found}: {len(pictures)} pictures, but {task.path} has frames to {wanted[-1]}; add the others"
-        )
-    return Pictures(tuple(pictures[frame] for frame in wanted))
+    images = natural if order == "natural" else by_name
+    if len(images) == len(wanted):  # only the task's own frames were kept
+        return ImageFiles(tuple(images))
+    if len(images) <= wanted[-1]:
+        raise InputError(f"{found}: {len(images)} images, but {task.path} has frames to {wanted[-1]}; add the others")
+    return ImageFiles(tuple(images[frame] for frame in wanted))
 
 
-def _holds_pictures(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     try:
-        return bool(pictures_in(folder))
+        return bool(images_in(folder))
     except InputError:
         return False
 
 
 def parse(path: Path) -> Task:
-    """One XML file. InputError with the line: broken, or not a task of CVAT for video."""
+    """Reads one XML file. Raises InputError, with the line, if it is broken or not a task of CVAT for video."""
     reader = _Reader(path)
     try:
         with opened_xml(path, WHAT) as file:
             reader.parser.ParseFile(file)
-    except (LookupError, ValueError) as error:  # an encoding that there is not
-        raise InputError(f"{path}:1: broken XML ({error}); export it anew") from error
+    except (LookupError, ValueError) as error:  # an unknown encoding
+        raise InputError(f"{path}:1: broken XML ({error}); export it again") from error
     except expat.ExpatError as error:
         raise InputError(
-            f"{path}:{error.lineno}: broken XML ({expat.errors.messages[error.code]}); export it anew"
+            f"{path}:{error.lineno}: broken XML ({expat.errors.messages[error.code]}); export it again"
         ) from error
     return reader.task
 
 
 class _Reader:
-    """Takes a file in as a stream, so that every box knows its line."""
+    """Parses the file as a stream, which gives every box its line number."""
 
     def __init__(self, path: Path) -> None:
         self.task = Task(path)
@@ -206,11 +203,11 @@ class _Reader:
         if tag == "task" and "meta" in self.above:
             self.tasks += 1
             if self.tasks > 1:
-                raise InputError(f"{self.where()}: several tasks in one file; export each task by itself")
+                raise InputError(f"{self.where()}: several tasks in one file; export each task separately")
         if tag == "track":
             label = attributes.get("label", "").strip()
             if not label:
-                raise InputError(f"{self.where()}: track without a label; export it anew")
+                raise InputError(f"{self.where()}: track without a label; export it again")
             self.track = Track(label, whole(attributes.get("id"), self.where(), "the track's id"))
             self.task.tracks.append(self.track)
         elif self.track is not None and tag == "box":
@@ -227,7 +224,7 @@ class _Reader:
         if x2 < x1 or y2 < y1:
             raise InputError(f"{where}: inverted box {x1:g} {y1:g} {x2:g} {y2:g}; correct it")
         if frame in self.track.keys:
-            raise InputError(f"{where}: a second box at frame {frame} in track {self.track.number}; export it anew")
+            raise InputError(f"{where}: a second box for frame {frame} in track {self.track.number}; export it again")
         self.track.keys[frame] = Key(
             _hull((x1, y1, x2, y2), number(attributes.get("rotation", 0), where, "rotation")),
             flag(attributes.get("outside"), where, "outside"),
@@ -253,7 +250,7 @@ class _Reader:
 
 
 def _hull(edges: Edges, degrees: float) -> Edges:
-    """The upright box round one that is turned about its centre."""
+    """The axis-aligned bounding box of a box that is rotated about its centre."""
     if degrees % 360 == 0:
         return edges
     x1, y1, x2, y2 = edges
@@ -263,24 +260,15 @@ def _hull(edges: Edges, degrees: float) -> Edges:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.dataset.import_cvat",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--xml", type=Path, nargs="+", required=True, metavar="FILE", help="exported tasks, one a file: .xml or .zip")
-    add("--media", type=Path, required=True, help="folder of the films or picture folders, or the one itself")
-    add("--order", choices=("name", "natural"), help="order of picture files, where names leave it open")
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    more = f" and {len(args.xml) - 3} more" if len(args.xml) > 3 else ""
-    run(args, read(args.xml, args.media, args.order), ", ".join(map(str, args.xml[:3])) + more)
+def _add_options(add: Callable) -> None:
+    add("--xml", type=Path, nargs="+", required=True, metavar="FILE", help="exported tasks, one per .xml or .zip file")
+    media = "folder that contains the video files or image folders; with one task also the video file or folder itself"
+    add("--media", type=Path, required=True, help=media)
+    add("--order", choices=("name", "natural"), help="order of image files, needed if their names are ambiguous")
 
 
-if __name__ == "__main__":
-    main()
+def _read(args: argparse.Namespace) -> tuple[Found, list[Path]]:
+    return read(args.xml, args.media, args.order), args.xml
+
+
+main = importer("import_cvat", __doc__, _add_options, _read)

@@ -1,4 +1,4 @@
-"""Frames of a video that is imported: picture files, or a film that is decoded; written as %06d.JPEG."""
+"""Frames of an imported video: image files, or a video file that is decoded. They are written as %06d.JPEG."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from lib.errors import InputError
 
 JPEG_START = b"\xff\xd8\xff"
 ORIENTATION = 0x0112  # EXIF
-HEAD = 1 << 16  # bytes that hold a JPEG's EXIF segment, where it has one
+HEAD = 1 << 16  # bytes at the start of a JPEG file that contain its EXIF segment, if there is one
 HOW = ("symlink", "hardlink", "copy", "encode")
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How frames get into the dataset: JPEG files by `how` (one of HOW), anything else encoded at `quality`."""
+    """How frames get into the dataset: JPEG files by `how` (one of HOW), others encoded at `quality` (1..100)."""
 
     how: str = "symlink"
     quality: int = 95
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A video as picture files in order; frame k is paths[k]. Pictures are taken as they look, EXIF turns included."""
+class ImageFiles:
+    """A video as image files in order; frame k is paths[k]. EXIF orientation is applied."""
 
     paths: Sequence[Path]
 
@@ -44,12 +44,12 @@ class Pictures:
 
     @property
     def where(self) -> str:
-        """The place, for messages."""
+        """The folder, for messages."""
         return str(self.paths[0].parent)
 
     @functools.cached_property
     def sizes(self) -> list[tuple[int, int]]:
-        """(width, height) of every frame, upright. InputError: one that is missing, broken, or no picture."""
+        """(width, height) of every frame, upright. Raises InputError if a file is missing, broken or not an image."""
         return [_size(path)[:2] for path in self.paths]
 
     def size(self, frame: int) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class Pictures:
         return self.sizes[frame]
 
     def write(self, folder: Path, writing: Writing) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Puts the frames into `folder` one by one, yielding (frame, (width, height)) of each."""
+        """Writes the frames to `folder` one by one and yields (frame, (width, height)) of each."""
         for frame, path in enumerate(self.paths):
             width, height, plain = _size(path)
             target = folder / f"{frame:06d}.JPEG"
@@ -69,31 +69,31 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Film:
-    """A video file; `wanted`: the numbers of the frames to take, increasing, from 0 (None: all)."""
+class VideoFile:
+    """A video file. wanted: numbers of the frames to import, from 0, increasing; None for all."""
 
     path: Path
     wanted: tuple[int, ...] | None = None
 
     @property
     def where(self) -> str:
-        """The place, for messages."""
+        """The file, for messages."""
         return str(self.path)
 
     @functools.cached_property
     def _first_size(self) -> tuple[int, int]:
         for frame in self._frames():
             return frame.shape[1], frame.shape[0]
-        raise InputError(f"{self.path}: no frame can be decoded; give a film that plays")
+        raise InputError(f"{self.path}: no frame can be decoded; give a video file that plays")
 
     def size(self, frame: int) -> tuple[int, int]:
-        """(width, height), upright; one for the whole film."""
+        """(width, height), upright, the same for all frames."""
         return self._first_size
 
     def write(self, folder: Path, writing: Writing) -> Iterator[tuple[int, tuple[int, int]]]:
-        """As `Pictures.write`: the wanted frames, numbered anew from 0.
+        """As `ImageFiles.write`, for the wanted frames, renumbered from 0.
 
-        InputError: broken data, a wanted frame beyond the end, a frame of another size.
+        Raises InputError if data is broken, a wanted frame is beyond the end, or the frame size changes.
         """
         wanted = None if self.wanted is None else set(self.wanted)
         place = count = 0
@@ -102,7 +102,7 @@ class Film:
             if wanted is not None and number not in wanted:
                 continue
             if image.shape[1::-1] != self._first_size:
-                raise InputError(f"{self.path}: frame {number} has another size than the first; cut the film there")
+                raise InputError(f"{self.path}: frame {number} differs in size from the first; split the video there")
             _encode(image, folder / f"{place:06d}.JPEG", writing.quality)
             yield place, self._first_size
             place += 1
@@ -110,8 +110,8 @@ class Film:
                 return
         if wanted is not None and place < len(wanted):
             raise InputError(
-                f"{self.path}: has {count} frames, but the annotations go on to frame {self.wanted[-1]} (from 0); give "
-                "the film that was annotated"
+                f"{self.path}: has {count} frames, but the annotations go up to frame {self.wanted[-1]} (from 0); give "
+                "the video that was annotated"
             )
 
     def _frames(self) -> Iterator[np.ndarray]:
@@ -121,56 +121,56 @@ class Film:
                 for frame in container.decode(video=0):
                     yield upright(frame)
             except av.error.FFmpegError as error:
-                raise InputError(f"{self.path}: broken: {error.strerror}; re-encode or cut it") from error
+                raise InputError(f"{self.path}: broken video ({error.strerror}); re-encode or cut it") from error
 
 
-def find_film(root: Path, name: str) -> Path | None:
-    """The film root/<name>, or root/<name>.mp4 or another video suffix; None: there is none."""
+def find_video_file(root: Path, name: str) -> Path | None:
+    """The video file root/<name>, or root/<name> with .mp4 or another video suffix; None if there is none."""
     candidates = [root / name] if Path(name).suffix.lower() in VIDEOS else []
     candidates += [root / f"{name}{each}" for suffix in VIDEOS for each in (suffix, suffix.upper())]
     return next((path for path in candidates if path.is_file()), None)
 
 
 def find_media(root: Path, names: Sequence[str], where: str) -> Path:
-    """The folder of pictures or the film of a video, below `root`, by one of the `names` it may have.
+    """The image folder or video file of a video in `root`, which may have any of `names`.
 
-    InputError: nothing there has such a name; `where` says what asked for it.
+    where: the annotation that refers to it, for messages. Raises InputError if nothing there has one of the names.
     """
     names = [name for name in dict.fromkeys(names) if name]
     for name in names:
-        found = root / name if (root / name).is_dir() else find_film(root, name)
+        found = root / name if (root / name).is_dir() else find_video_file(root, name)
         if found is not None:
             return found
-    raise InputError(f"{where}: neither a folder of pictures nor a film {' or '.join(names)} in {root}; put it there")
+    raise InputError(f"{where}: no image folder or video file named {' or '.join(names)} in {root}; put it there")
 
 
-def pictures_in(folder: Path, order: str = "natural") -> list[Path]:
-    """The picture files of a folder; order "natural" (2 before 10) or "name" (character by character).
+def images_in(folder: Path, order: str = "natural") -> list[Path]:
+    """The image files of a folder, sorted in "natural" order (2 before 10) or by "name" (character by character).
 
-    InputError: no such folder, no picture in it.
+    Raises InputError if the folder does not exist or contains no images.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of the frames")
     found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")]
     if not found:
-        raise InputError(f"{folder}: no pictures in it ({' '.join(PICTURES)}); give the folder of the frames")
+        raise InputError(f"{folder}: contains no images ({' '.join(PICTURES)}); give the folder of the frames")
     return sorted(found, key=(lambda path: natural_key(path.name)) if order == "natural" else (lambda path: path.name))
 
 
 def _size(path: Path) -> tuple[int, int, bool]:
-    """(width, height, whether it is a JPEG that shows as it is stored), upright."""
+    """(width, height) of the upright image, and whether it is a JPEG file that is stored upright."""
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); put the picture there") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); add the image") from error
     if head.startswith(JPEG_START) and b"Exif\0\0" not in head:
         return (*jpeg_size(path), True)
     try:
         with Image.open(path) as image:
             (width, height), turned = image.size, image.getexif().get(ORIENTATION, 1)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a picture that can be read; fetch or make it again") from error
+        raise InputError(f"{path}: not a readable image; download or create it again") from error
     if head.startswith(JPEG_START):
         width, height = jpeg_size(path)
     if turned in (5, 6, 7, 8):
@@ -179,8 +179,8 @@ def _size(path: Path) -> tuple[int, int, bool]:
 
 
 def _decoded(path: Path) -> np.ndarray:
-    """BGR uint8 (H, W, 3), turned as EXIF says."""
-    read(path)  # refuses what is cut short
+    """BGR uint8 (H, W, 3), upright as EXIF says."""
+    read(path)  # raises InputError if the file is truncated
     return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
 
 

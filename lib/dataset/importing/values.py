@@ -1,4 +1,4 @@
-"""Values of annotation files, checked one by one; what is wrong is told with its place."""
+"""Reads and validates single values of annotation files. Errors name their location."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lib.dataset.importing.clips import Edges
 from lib.errors import InputError, read_text
 
 
 def read_json(path: Path, what: str) -> dict:
-    """A JSON file that holds an object. InputError with the line where it is broken."""
+    """Reads a JSON object from a file. Raises InputError, with the line, if it is broken."""
     try:
         content = json.loads(read_text(path, f"give {what}"))
     except json.JSONDecodeError as error:
@@ -20,12 +22,33 @@ def read_json(path: Path, what: str) -> dict:
     except RecursionError as error:
         raise InputError(f"{path}: JSON nested too deeply; give {what}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not an object of lists; give {what}")
+        raise InputError(f"{path}: contains a {type(content).__name__} instead of an object; give {what}")
     return content
 
 
+def read_names(path: Path) -> list[str]:
+    """Reads class names: one per line, or `names` of a YAML file (a list, or a mapping from 0, 1, ... to names).
+
+    Raises InputError if there is none.
+    """
+    text = read_text(path, "give a file of class names, one per line, or a YAML file with `names`")
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        names: object = [line.strip() for line in text.splitlines() if line.strip()]
+    else:
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from error
+        names = content.get("names") if isinstance(content, dict) else None
+        if isinstance(names, dict):
+            names = [names[key] for key in range(len(names))] if set(names) == set(range(len(names))) else None
+    if not isinstance(names, list) or not names:
+        raise InputError(f"{path}: contains no class names; write one per line, or `names` in YAML")
+    return [str(name) for name in names]
+
+
 def number(value: Any, where: str, what: str) -> float:
-    """A finite number, given as a number or as text."""
+    """A finite number, given as a number or as text. Raises InputError for anything else."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -38,15 +61,15 @@ def number(value: Any, where: str, what: str) -> float:
 
 
 def whole(value: Any, where: str, what: str, least: int = 0) -> int:
-    """A whole number from `least` on, given as a number or as text (4 and 4.0 are the same)."""
+    """An integer >= `least`, given as a number or as text; 4.0 is 4. Raises InputError for anything else."""
     result = number(value, where, what)
     if result != int(result) or result < least:
-        raise InputError(f"{where}: {what} is {value!r}; write a whole number from {least} on")
+        raise InputError(f"{where}: {what} is {value!r}; write an integer >= {least}")
     return int(result)
 
 
 def flag(value: Any, where: str, what: str) -> bool:
-    """0 or 1, or JSON's false and true; nothing is false."""
+    """False or true, given as 0 or 1 or a JSON boolean; None is false. Raises InputError for anything else."""
     if value in (None, False, 0, "0"):
         return False
     if value in (True, 1, "1"):
@@ -55,7 +78,7 @@ def flag(value: Any, where: str, what: str) -> bool:
 
 
 def edges(left: float, top: float, width: float, height: float, where: str) -> Edges:
-    """Edges of a box given by corner and size, continuous pixels. InputError: a negative size."""
+    """Edges of a box given by corner and size in continuous pixels. Raises InputError for a negative size."""
     if width < 0 or height < 0:
-        raise InputError(f"{where}: box of {width:g} x {height:g}; a width or height may not be negative")
+        raise InputError(f"{where}: box of {width:g} x {height:g}; width and height must not be negative")
     return left, top, left + width, top + height

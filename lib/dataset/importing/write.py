@@ -1,4 +1,4 @@
-"""Writes imported videos as a dataset in the layout of ImageNet VID, whole or not at all."""
+"""Writes imported videos as a dataset in the ImageNet VID layout, completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from tqdm import tqdm
 
 from lib.dataset import motion
 from lib.dataset.annotation import Object
-from lib.dataset.classes import ClassList, alike
+from lib.dataset.classes import ClassList, alike, did_you_mean
 from lib.dataset.importing.clips import DIGITS, Found, Video, class_list, resolved, unique_names
 from lib.dataset.importing.frames import Writing
 from lib.dataset.index import build_index
-from lib.dataset.lists import find_clips, frames_lines, read_image_ids, train_lines, videos_lines
+from lib.dataset.lists import read_image_ids, video_lists
 from lib.errors import InputError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MOTION = "motion.json"
 
 
 def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
-    """Videos to test on: `share` of them, drawn by `seed`; at least one and never all. None where share is 0.
+    """Videos to test on: a random `share` of them, but at least one and never all. Empty if share is 0.
 
-    InputError: a share that is not in 0..1, or one video alone, of which none can be held out.
+    Raises InputError if share is not in 0..1 (1 excluded), or if there is only one video and share is not 0.
     """
     if not 0 <= share < 1:
-        raise InputError(f"--val-share {share:g}: give a share from 0 to below 1, say 0.2")
+        raise InputError(f"--val-share {share:g}: give a number from 0 to below 1, such as 0.2")
     if share == 0:
         return set()
     if len(names) < 2:
-        raise InputError("one video alone: none can be held out for testing; give more, or --val-share 0 to only train")
+        raise InputError("only one video: none can be held out for testing; give more, or --val-share 0 to only train")
     count = min(max(round(share * len(names)), 1), len(names) - 1)
     ordered = sorted(names)
     return {ordered[place] for place in np.random.default_rng(seed).permutation(len(ordered))[:count]}
@@ -49,41 +49,42 @@ def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
 def write_dataset(
     out: Path, found: Found, val: set[str], *, source: str, given: ClassList | None = None, writing: Writing
 ) -> Counter:
-    """Makes the dataset at `out`; returns how many objects were left out, by reason.
+    """Writes the dataset to `out`. Returns the number of objects left out, by reason.
 
-    val: names of the videos of the val split. It grows in a hidden folder beside `out`, which is renamed when complete,
-    and removed where anything fails. InputError: `out` is there already; whatever is wrong with frames or annotations.
+    val: names of the videos of the val split; source: where the annotations come from, for messages. The dataset is
+    written to a hidden folder next to `out`, which is renamed when it is complete and removed if anything fails.
+    Raises InputError if `out` exists and is not an empty folder, or anything is wrong with frames or annotations.
     """
     classes, class_ids = class_list(found.names, given, source)
     names = unique_names((video.name for video in found.videos), "videos", source)
     if len(names) < len(found.videos):
-        twice = next(name for name, count in Counter(video.name for video in found.videos).items() if count > 1)
-        raise InputError(f"{source}: two videos are called {twice}; rename one")
+        ((twice, _),) = Counter(video.name for video in found.videos).most_common(1)
+        raise InputError(f"{source}: two videos are named {twice}; rename one")
     dropped = Counter(found.dropped)
     counts: dict[str, Counter] = {"train": Counter(), "val": Counter()}
-    with _growing(out) as root:
+    with _renamed_when_complete(out) as root:
         for video in tqdm(found.videos, desc="importing", unit=" videos", disable=None):
             split = "val" if video.name in val else "train"
             counts[split].update(_write_video(root, split, names[video.name], video, class_ids, dropped, writing))
         _write_lists(root, classes)
     for text, name in names.items():
         if text != name:
-            logger.info("video %s is called %s here", text, name)
-    _tell_classes(classes, counts)
-    _tell_left_out(found.names, class_ids, classes)
+            log.info("video %s is imported as %s", text, name)
+    _log_classes(classes, counts)
+    _log_unlisted(found.names, class_ids, classes)
     return dropped
 
 
 @contextmanager
-def _growing(out: Path) -> Iterator[Path]:
+def _renamed_when_complete(out: Path) -> Iterator[Path]:
     out = Path(os.path.abspath(out))
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: is there already and is not overwritten; remove it or choose another --out")
+        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         root = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
+        raise InputError(f"{out}: cannot be created ({error.strerror}); choose another --out") from error
     try:
         yield root
         umask = os.umask(0)
@@ -94,7 +95,7 @@ def _growing(out: Path) -> Iterator[Path]:
         root.rename(out)
     except BaseException as error:
         shutil.rmtree(root, ignore_errors=True)
-        if isinstance(error, OSError):  # a full disk, say
+        if isinstance(error, OSError):  # for example, the disk is full
             what = f"{error.filename or out}: {error.strerror or error}"
             raise InputError(f"{what}; {out} was not written") from error
         raise
@@ -109,13 +110,13 @@ def _write_video(
     dropped: Counter,
     writing: Writing,
 ) -> Counter:
-    """Pictures and annotations of one video -> number of objects of each class id."""
-    pictures, texts = (root / part / "VID" / split / name for part in ("Data", "Annotations"))
-    for folder in (pictures, texts):
+    """Writes images and annotations of one video. Returns the number of objects by class id."""
+    images, texts = (root / part / "VID" / split / name for part in ("Data", "Annotations"))
+    for folder in (images, texts):
         folder.mkdir(parents=True)
-    sizes = dict(video.frames.write(pictures, writing))
+    sizes = dict(video.frames.write(images, writing))
     if not sizes:
-        raise InputError(f"{video.frames.where}: no frame in it; leave the video out")
+        raise InputError(f"{video.frames.where}: contains no frames; leave the video out")
     objects = resolved(video, sizes, class_ids, dropped)
     for frame, size in sizes.items():
         text = annotation(f"{split}/{name}", f"{frame:06d}", size, objects.get(frame, ()))
@@ -124,7 +125,7 @@ def _write_video(
 
 
 def annotation(folder: str, name: str, size: tuple[int, int], objects: Iterable[Object]) -> str:
-    """The XML of one frame, in the form of ImageNet VID's."""
+    """The XML annotation of one frame, as in ImageNet VID. size: width, height."""
     lines = [
         "<annotation>",
         f"  <folder>{escape(folder)}</folder>",
@@ -150,16 +151,8 @@ def _number(value: float) -> str:
 
 
 def _write_lists(root: Path, classes: ClassList) -> None:
-    """classes.txt, ImageSets and the motion file of a folder that holds the videos."""
-    lists = {}
-    splits = [split for split in ("train", "val") if (root / "Data" / "VID" / split).is_dir()]
-    for split in splits:
-        clips = find_clips(root, split)
-        if split == "train":
-            lists["VID_train_15frames"] = train_lines(clips)
-        else:
-            lists["VID_val_videos"] = videos_lines(clips)
-            lists["VID_val_frames"] = frames_lines(clips)
+    """Writes classes.txt, ImageSets and the motion file of a folder that already contains the videos."""
+    lists = video_lists(root)
     folder = root / "ImageSets"
     folder.mkdir()
     for name, lines in lists.items():
@@ -167,33 +160,30 @@ def _write_lists(root: Path, classes: ClassList) -> None:
     rows = zip(classes.ids, classes.names, classes.colours)
     text = "".join(f"{class_id} {name} #{bytes(colour).hex()}\n" for class_id, name, colour in rows)
     (root / "classes.txt").write_text(text, encoding="utf-8")
-    if "val" in splits:
+    if "VID_val_frames" in lists:
         image_ids = read_image_ids(folder / "VID_val_frames.txt")
         index = build_index(root / "Annotations" / "VID", image_ids, classes, workers=1)
         motion.save(root / MOTION, image_ids, motion.per_frame(index, motion.motion_iou(index)))
 
 
-def _tell_classes(classes: ClassList, counts: Mapping[str, Counter]) -> None:
+def _log_classes(classes: ClassList, counts: Mapping[str, Counter]) -> None:
     for class_id, name in zip(classes.ids, classes.names):
         train, val = (counts[split][class_id] for split in ("train", "val"))
-        logger.info("class %s: %d objects to train on, %d to test on", name, train, val)
+        log.info("class %s: %d objects for training, %d for testing", name, train, val)
     missing = [name for class_id, name in zip(classes.ids, classes.names) if not counts["train"][class_id]]
     if missing:
-        logger.warning(
-            "no object to train on: %s; leave the class out by --classes, or move videos", ", ".join(missing)
+        log.warning(
+            "no objects to train on: %s; leave these classes out with --classes, or choose other --val-videos",
+            ", ".join(missing),
         )
     for one, other in itertools.combinations(classes.names, 2):
         if alike(one, other):
-            logger.warning("classes %s and %s: two, or one misspelt? If so, correct the annotations", one, other)
+            log.warning("classes %s and %s: is one a misspelling? If so, correct the annotations", one, other)
 
 
-def _tell_left_out(names: Sequence[str], class_ids: Mapping[str, str], classes: ClassList) -> None:
-    """Names of the source that the user's list has not, those first that look like a misspelt class of it."""
-    told = []
-    for name in names:
-        if name not in class_ids:
-            meant = next((each for each in classes.names if alike(name, each)), None)
-            told.append((meant is None, f"{name} (did you mean {meant}?)" if meant else name))
-    if told:
-        first = ", ".join(text for _, text in sorted(told, key=lambda each: each[0])[:8])
-        logger.warning("not in --classes: %s", first + (f" and {len(told) - 8} more" if len(told) > 8 else ""))
+def _log_unlisted(names: Sequence[str], class_ids: Mapping[str, str], classes: ClassList) -> None:
+    """Warns of classes of the source that are not in the user's list, likely misspellings first."""
+    hints = {name: did_you_mean(name, classes.names) for name in names if name not in class_ids}
+    if hints:
+        first = ", ".join(name + hints[name] for name in sorted(hints, key=lambda name: not hints[name])[:8])
+        log.warning("not in --classes: %s", first + (f" and {len(hints) - 8} more" if len(hints) > 8 else ""))

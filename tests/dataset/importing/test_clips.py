@@ -12,7 +12,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import (
     EMPTY,
     OTHER,
-    Thing,
+    SourceObject,
     Video,
     class_list,
     edges_of,
@@ -59,16 +59,20 @@ def tracks(*things):
     """Track numbers of things (frame, name, left, track), in order, 20 x 20 pixels each."""
     video = Video("v", None)
     for number, (frame, name, left, track) in enumerate(things):
-        video.add(frame, Thing(name, (left, 0, left + 20, 20), track, f"line {number}"))
+        video.add(frame, SourceObject(name, (left, 0, left + 20, 20), track, f"line {number}"))
     found = resolved(video, SIZES, {"a": "a", "b": "b"}, Counter())
     return [each.track for frame in sorted(found) for each in found[frame]]
 
 
 def test_track_numbers_by_hand():
     assert tracks((0, "a", 0, 5), (0, "b", 0, 2**31 - 1)) == [5, 2**31 - 1]  # kept
-    assert tracks((0, "a", 0, 2**31), (1, "a", 0, 2**31)) == [0, 0]  # does not fit, so counted anew
+    assert tracks((0, "a", 0, 2**31), (1, "a", 0, 2**31)) == [0, 0]  # does not fit, so renumbered
     assert tracks((0, "a", 0, -3), (0, "a", 30, 1)) == [0, 1]
-    assert tracks((0, "a", 0, None), (0, "a", 0, 0), (0, "a", 0, 1)) == [2, 0, 1]  # made-up ones are new
+    assert tracks((0, "a", 0, None), (0, "a", 0, 0), (0, "a", 0, 1)) == [
+        2,
+        0,
+        1,
+    ]  # no track: an unused number
 
 
 def test_links_by_hand():
@@ -83,9 +87,9 @@ def test_links_by_hand():
 
 def test_what_is_left_out_is_counted():
     video = Video("v", None)
-    video.add(0, Thing("a", (0, 0, 9, 9), 1, "x"))
-    video.add(0, Thing("b", (0, 0, 9, 9), 2, "x"))
-    video.add(1, Thing("a", (0, 0, 0, 9), 1, "x"))
+    video.add(0, SourceObject("a", (0, 0, 9, 9), 1, "x"))
+    video.add(0, SourceObject("b", (0, 0, 9, 9), 2, "x"))
+    video.add(1, SourceObject("a", (0, 0, 0, 9), 1, "x"))
     dropped = Counter()
     found = resolved(video, SIZES, {"a": "id"}, dropped)
     assert [each.class_id for each in found[0]] == ["id"] and 1 not in found
@@ -96,7 +100,7 @@ def test_names():
     assert plain_name(" a b/c\\d ") == "a_b_c_d" and plain_name("#x") == "x" and plain_name("..") == "_"
     assert plain_name("Fußgänger-2.5") == "Fußgänger-2.5" and plain_name("a\ud800<b>") == "a_b"
     assert unique_names(["a b", "a", "a b"], "videos", "x") == {"a b": "a_b", "a": "a"}
-    with pytest.raises(InputError, match="x: videos 'a b' and 'a/b' would both be a_b; rename one"):
+    with pytest.raises(InputError, match="x: videos 'a b' and 'a/b' would both become a_b; rename one"):
         unique_names(["a b", "a/b"], "videos", "x")
 
 
@@ -106,9 +110,9 @@ def test_class_lists():
     given_list = ClassList(["n1", "n2", "n3"], ["dog", "red_car", "cat"], [(0, 0, 0)] * 3)
     classes, ids = class_list(["red car", "n1", "bird"], given_list, "x")
     assert classes is given_list and ids == {"red car": "n2", "n1": "n1"}
-    with pytest.raises(InputError, match=r"--classes: has none of the classes of x \(bird\)"):
+    with pytest.raises(InputError, match=r"--classes: none of the classes of x is listed \(bird\)"):
         class_list(["bird"], given_list, "x")
-    with pytest.raises(InputError, match="x: no classes in it"):
+    with pytest.raises(InputError, match="x: contains no classes"):
         class_list([], None, "x")
 
 
@@ -123,5 +127,5 @@ def test_some_are_held_out_and_some_are_not(count, share, seed):
 
 def test_none_are_held_out():
     assert held_out(["a"], 0, 0) == set()
-    with pytest.raises(InputError, match="one video alone"):
+    with pytest.raises(InputError, match="only one video: none can be held out"):
         held_out(["a"], 0.2, 0)

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from lib.dataset.importing import cvat as import_cvat
-from lib.dataset.importing.frames import Film
+from lib.dataset.importing.frames import VideoFile
 from tests.dataset.importing.imported import failure, number_of, objects, put_film, put_frames
 
 
@@ -41,7 +41,7 @@ def things(found):
     (video,) = found.videos
     return {
         frame: [(each.name, each.edges[0], each.track, each.occluded, each.generated) for each in group]
-        for frame, group in sorted(video.things.items())
+        for frame, group in sorted(video.objects.items())
     }
 
 
@@ -93,7 +93,7 @@ def test_a_part_of_a_film_in_steps(tmp_path):
     put_film(tmp_path / "media" / "a.mp4", 12)
     meta = "<start_frame>2</start_frame><stop_frame>8</stop_frame><frame_filter>step=3</frame_filter>"
     found = read(tmp_path, xml((1, "car", [box(2, 0), box(8, 6)]), size=3, meta=meta))
-    assert found.videos[0].frames == Film(tmp_path / "media" / "a.mp4", (2, 5, 8))
+    assert found.videos[0].frames == VideoFile(tmp_path / "media" / "a.mp4", (2, 5, 8))
     assert {frame: group[0][1] for frame, group in things(found).items()} == {0: 0, 1: 3, 2: 6}
 
 
@@ -115,13 +115,13 @@ def test_a_folder_of_pictures_given_directly(tmp_path):
 
 def test_a_turned_box_gives_its_upright_hull(tmp_path, film):
     found = read(tmp_path, xml((1, "car", [box(0, 10, 10, 30, 20, more='rotation="90"'), box(1, 0, outside=1)])))
-    assert found.videos[0].things[0][0].edges == pytest.approx((15, 5, 25, 25))
+    assert found.videos[0].objects[0][0].edges == pytest.approx((15, 5, 25, 25))
 
 
 def test_shapes_that_are_no_boxes_are_counted(tmp_path, film):
     polygon = '<polygon frame="0" outside="0" points="1,1;2,2;1,2"/>'
     found = read(tmp_path, xml((1, "car", [polygon, polygon.replace('outside="0"', 'outside="1"')])))
-    assert not found.videos[0].things and found.dropped == {import_cvat.NO_BOXES: 1}
+    assert not found.videos[0].objects and found.dropped == {import_cvat.NO_BOXES: 1}
 
 
 BAD = {
@@ -132,18 +132,18 @@ BAD = {
     "no number": (xml((1, "car", [box(0, 0), box(1, "x", xbr=4)])), r"task\.xml:5: xtl is 'x'; write a number"),
     "infinite": (xml((1, "car", [box(0, "inf", xbr=4)])), r"task\.xml:4: xtl is 'inf'"),
     "inverted": (xml((1, "car", [box(0, 9, xbr=4)])), r"task\.xml:4: inverted box 9 10 4 20"),
-    "twice": (xml((1, "car", [box(0, 0), box(0, 3)])), r"task\.xml:5: a second box at frame 0 in track 1"),
+    "twice": (xml((1, "car", [box(0, 0), box(0, 3)])), r"task\.xml:5: a second box for frame 0 in track 1"),
     "flag": (xml((1, "car", [box(0, 0, outside=2)])), r"task\.xml:4: outside is '2'; write 0 or 1"),
     "late": (xml((1, "car", [box(6, 0)])), r"task\.xml:4: frame 6, but the task has frames 0 to 5"),
     "no label": (xml((1, "", [box(0, 0)])), r"task\.xml:3: track without a label"),
-    "no film": (xml(source="other.mp4"), r"neither a folder of pictures nor a film other\.mp4 or other or task in"),
+    "no film": (xml(source="other.mp4"), r"no image folder or video file named other\.mp4 or other or task in"),
     "encoding": ('<?xml version="1.0" encoding="nonsense"?><annotations/>', r"task\.xml:1: broken XML"),
     "filter": (xml(meta="<frame_filter>every=2</frame_filter>"), r"frame_filter 'every=2' is ''"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_files_are_told_by_line(tmp_path, film, case):
+def test_bad_files_are_reported_with_their_line(tmp_path, film, case):
     text, message = BAD[case]
     with pytest.raises(import_cvat.InputError, match=message) as refused:
         read(tmp_path, text)
@@ -156,7 +156,7 @@ def test_a_film_that_is_shorter_than_its_task(tmp_path, film, capsys):
         import_cvat.main, capsys,
         "--xml", tmp_path / "task.xml", "--media", film, "--out", tmp_path / "out", "--val-share", 0,
     )  # fmt: skip
-    assert "a.mp4: has 6 frames, but the annotations go on to frame 8 (from 0)" in line
+    assert "a.mp4: has 6 frames, but the annotations go up to frame 8 (from 0)" in line
     assert not list(tmp_path.glob("*out*"))
 
 
@@ -167,7 +167,7 @@ def archive(path, text, member="annotations.xml"):
     return path
 
 
-def test_an_archive_as_cvat_gives_it_out_is_called_as_its_task(tmp_path, film):
+def test_an_archive_as_exported_by_cvat_is_named_after_its_task(tmp_path, film):
     text = xml((5, "car", [box(0, 0), box(2, 4, outside=1)]))
     path = archive(tmp_path / "task_3_annotations_2026_11_20_18_02_11_cvat for video 1.1.zip", text)
     found = import_cvat.read([path], tmp_path / "media")
@@ -175,7 +175,7 @@ def test_an_archive_as_cvat_gives_it_out_is_called_as_its_task(tmp_path, film):
     assert things(found) == {0: [("car", 0, 5, False, False)], 1: [("car", 0, 5, False, True)]}
 
 
-def test_files_that_cvat_called_alike_are_told_apart_by_task_or_film(tmp_path, film):
+def test_files_with_cvats_own_name_are_named_after_task_or_video(tmp_path, film):
     put_film(tmp_path / "media" / "b.mp4", 6)
     paths = [tmp_path / folder / "annotations.xml" for folder in ("one", "two")]
     for path, name, source in zip(paths, ("<name>task</name>", ""), ("a.mp4", "b.mp4")):
@@ -187,7 +187,8 @@ def test_files_that_cvat_called_alike_are_told_apart_by_task_or_film(tmp_path, f
 
 def test_archives_that_do_not_hold_a_task_are_refused(tmp_path, film):
     none = archive(tmp_path / "none.zip", "", member="obj_train_data/a.txt")
-    with pytest.raises(import_cvat.InputError, match=r"none\.zip: 0 files annotations\.xml in it; give a task"):
+    message = r"none\.zip: contains 0 files named annotations\.xml; give a task"
+    with pytest.raises(import_cvat.InputError, match=message):
         import_cvat.read([none], tmp_path / "media")
     bad = archive(tmp_path / "bad.zip", "<annotations>\n<track")
     with pytest.raises(import_cvat.InputError, match=r"bad\.zip:2: broken XML"):
@@ -207,12 +208,12 @@ def test_a_class_that_looks_misspelt_is_named(tmp_path, film, caplog):
     common = ["--xml", *map(str, paths), "--media", str(tmp_path / "media"), "--val-share", "0", "--out"]
     with caplog.at_level("INFO"):
         import_cvat.main([*common, str(tmp_path / "all")])
-    assert "classes ball and Bal: two, or one misspelt?" in caplog.text and caplog.text.count("misspelt") == 1
+    assert "classes ball and Bal: is one a misspelling?" in caplog.text and caplog.text.count("misspelling") == 1
     (tmp_path / "classes.txt").write_text("ball ball\n")
     with caplog.at_level("INFO"):
         import_cvat.main([*common, str(tmp_path / "one"), "--classes", str(tmp_path / "classes.txt")])
     assert "not in --classes: Bal (did you mean ball?), tree" in caplog.text
-    assert "left out: 12 objects of classes that the list leaves out" in caplog.text
+    assert "left out: 12 objects of classes that are not in the class list" in caplog.text
 
 
 def test_numbered_classes_do_not_look_misspelt(tmp_path, film, caplog):
@@ -223,4 +224,4 @@ def test_numbered_classes_do_not_look_misspelt(tmp_path, film, caplog):
             *("--xml", str(tmp_path / "1.xml"), str(tmp_path / "2.xml"), "--media", str(tmp_path / "media")),
             *("--val-share", "0", "--out", str(tmp_path / "out")),
         ])  # fmt: skip
-    assert "class ball2: 6 objects" in caplog.text and "misspelt" not in caplog.text
+    assert "class ball2: 6 objects" in caplog.text and "misspelling" not in caplog.text

@@ -44,7 +44,7 @@ def test_names_of_classes(tmp_path):
     assert import_mot.read(media, ["person", "car"]).names == ["person", "car"]
     (folder / "gt" / "labels.txt").write_text("person\nold car\n")
     found = import_mot.read(folder)  # one sequence by itself
-    assert found.names == ["old car"] and found.videos[0].things[0][0].name == "old car"
+    assert found.names == ["old car"] and found.videos[0].objects[0][0].name == "old car"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_names_of_classes(tmp_path):
 def test_files_without_classes(tmp_path, line):
     found = import_mot.read(sequence(tmp_path, "S", [line, ""]))
     assert found.names == ["object"]
-    assert found.videos[0].things[0][0].edges == (0, 0, 10, 20)
+    assert found.videos[0].objects[0][0].edges == (0, 0, 10, 20)
 
 
 def test_frames_elsewhere(tmp_path):
@@ -70,12 +70,12 @@ def test_frames_elsewhere(tmp_path):
 
 BAD = {
     "columns": ("1,7,1,1,10", r"gt\.txt:2: 5 columns"),
-    "frame": ("0,7,1,1,10,20,1,1,1", r"gt\.txt:2: the frame is '0'; write a whole number from 1 on"),
-    "id": ("1,x,1,1,10,20,1,1,1", r"gt\.txt:2: the id is 'x'"),
-    "box": ("1,7,1,1,10,nan,1,1,1", r"gt\.txt:2: a number of the box is 'nan'"),
+    "frame": ("0,7,1,1,10,20,1,1,1", r"gt\.txt:2: frame is '0'; write an integer >= 1"),
+    "id": ("1,x,1,1,10,20,1,1,1", r"gt\.txt:2: id is 'x'"),
+    "box": ("1,7,1,1,10,nan,1,1,1", r"gt\.txt:2: a box coordinate is 'nan'"),
     "width": ("1,7,1,1,-10,20,1,1,1", r"gt\.txt:2: box of -10 x 20"),
-    "class": ("1,7,1,1,10,20,1,0,1", r"gt\.txt:2: the class is '0'"),
-    "name": ("1,7,1,1,10,20,1,3,1", r"gt\.txt:2: class 3, but there are 2 names"),
+    "class": ("1,7,1,1,10,20,1,0,1", r"gt\.txt:2: class is '0'"),
+    "name": ("1,7,1,1,10,20,1,3,1", r"gt\.txt:2: class 3, but there are only 2 names"),
     "spaces": ("1 7 1 1 10 20 1 1 1", r"gt\.txt:2: 1 columns"),
 }
 
@@ -90,12 +90,12 @@ def test_bad_lines(tmp_path, case):
 
 def test_bad_folders(tmp_path, capsys):
     line = failure(import_mot.main, capsys, "--media", tmp_path, "--out", tmp_path / "out")
-    assert "no folder gt/ in it or in its folders" in line
+    assert "contains no gt folder, nor do its folders" in line
     folder = sequence(tmp_path / "m", "S", ["4,1,1,1,10,20,1,1,1"])
     line = failure(import_mot.main, capsys, "--media", folder, "--out", tmp_path / "out", "--val-share", 0)
-    assert "gt.txt:1: an object in frame 3 of S (from 0), which has 3 frames" in line
+    assert "gt.txt:1: object in frame 3 (from 0) of S, which has 3 frames" in line
     line = failure(import_mot.main, capsys, "--media", folder, "--out", tmp_path / "out")
-    assert "one video alone: none can be held out" in line
+    assert "only one video: none can be held out" in line
     (folder / "gt/gt.txt").unlink()
     line = failure(import_mot.main, capsys, "--media", folder, "--out", tmp_path / "out")
     assert "gt.txt: cannot be read (No such file or directory)" in line

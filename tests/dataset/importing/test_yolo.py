@@ -79,18 +79,18 @@ def test_names(tmp_path, name, text):
 ])  # fmt: skip
 def test_files_without_names(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(import_yolo.InputError, match=r"no class names in it|not YAML"):
+    with pytest.raises(import_yolo.InputError, match=r"contains no class names|not YAML"):
         import_yolo.read_names(tmp_path / name)
 
 
 BAD = {
     "columns": ("1 0.5 0.5 0.25", r"a/000000\.txt:2: 4 columns"),
-    "outline": ("1 0.5 0.5 0.25 0.5 0.1 0.2 0.3 0.4", r"a/000000\.txt:2: 9 columns, an outline"),
-    "class": ("2 0.5 0.5 0.25 0.5", r"a/000000\.txt:2: class 2, but there are 2 names, from 0"),
-    "class text": ("person 0.5 0.5 0.25 0.5", r"a/000000\.txt:2: the class is 'person'"),
-    "pixels": ("1 32 24 16 24", r"a/000000\.txt:2: box 32 24 16 24 is not in shares of the picture"),
-    "number": ("1 0.5 x 0.25 0.5", r"a/000000\.txt:2: a number of the box is 'x'"),
-    "confidence": ("1 0.5 0.5 0.25 0.5 0.87", r"txt:2: the last of more than 5 columns, the track id, is '0.87'"),
+    "outline": ("1 0.5 0.5 0.25 0.5 0.1 0.2 0.3 0.4", r"a/000000\.txt:2: 9 columns, as in a segmentation"),
+    "class": ("2 0.5 0.5 0.25 0.5", r"a/000000\.txt:2: class 2 \(from 0\), but there are only 2 names"),
+    "class text": ("person 0.5 0.5 0.25 0.5", r"a/000000\.txt:2: class is 'person'"),
+    "pixels": ("1 32 24 16 24", r"a/000000\.txt:2: box 32 24 16 24 is not relative to the image"),
+    "number": ("1 0.5 x 0.25 0.5", r"a/000000\.txt:2: a box coordinate is 'x'"),
+    "confidence": ("1 0.5 0.5 0.25 0.5 0.87", r"txt:2: the track id in the last column is '0.87'"),
     "negative": ("1 0.5 0.5 -0.25 0.5", r"a/000000\.txt:2: box of -16 x 24"),
 }  # fmt: skip
 
@@ -106,12 +106,12 @@ def test_bad_lines(data, capsys, case):
 def test_bad_folders(data, capsys):
     with pytest.raises(import_yolo.InputError, match="no such folder"):
         import_yolo.read(data / "none", data / "labels", ["a"])
-    with pytest.raises(import_yolo.InputError, match="neither pictures nor films"):
+    with pytest.raises(import_yolo.InputError, match="contains no images or video files"):
         import_yolo.read(data / "labels", data / "labels", ["a"])
     with pytest.raises(import_yolo.InputError, match="no objects for the videos"):
         import_yolo.read(data / "images", data, ["a"])
     put_text(data, "a/000007", "0 0.5 0.5 0.25 0.5")
-    assert "000007.txt: no picture 000007 in" in failure(import_yolo.main, capsys, *arguments(data))
+    assert "000007.txt: no image 000007 in" in failure(import_yolo.main, capsys, *arguments(data))
 
 
 @pytest.mark.parametrize("how", ["symlink", "hardlink", "copy", "encode"])
@@ -143,20 +143,20 @@ def test_other_pictures_are_encoded_and_turned_ones_set_upright(data):
     turned = cv2.imread(str(folder / "000001.JPEG"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     assert turned.shape == (HEIGHT, WIDTH, 3)
     assert turned[:, -20:].min() > 200 and turned[:, :30].max() < 50
-    # the box of b/000001 is told in shares of the upright picture
+    # the box of b/000001 is relative to the upright image
     assert [frame for frame in objects(data / "out", f"{folder.parent.name}/b")][1][0][1] == (24, 12, 39, 35)
 
 
 def test_broken_pictures_are_named(data, capsys):
     path = data / "images/a/000001.jpg"
     path.write_bytes(path.read_bytes()[:-100])
-    assert "a/000001.jpg: broken" in failure(import_yolo.main, capsys, *arguments(data))
+    assert "a/000001.jpg: broken JPEG header" in failure(import_yolo.main, capsys, *arguments(data))
     path.write_bytes(b"no picture")
-    assert "a/000001.jpg: not a picture" in failure(import_yolo.main, capsys, *arguments(data))
+    assert "a/000001.jpg: not a readable image" in failure(import_yolo.main, capsys, *arguments(data))
     path.unlink()
     png = cv2.imencode(".png", picture(1))[1].tobytes()
     path.with_suffix(".png").write_bytes(png[:-20])
-    assert "a/000001.png: broken" in failure(import_yolo.main, capsys, *arguments(data))
+    assert "a/000001.png: truncated image" in failure(import_yolo.main, capsys, *arguments(data))
 
 
 def test_the_share_held_out_is_drawn_by_seed(data):
@@ -175,7 +175,7 @@ def test_shares_that_cannot_be(data, capsys, share):
 def test_lists_of_videos_to_hold_out(data, capsys):
     (data / "val.txt").write_text("\nc\n")
     line = failure(import_yolo.main, capsys, *arguments(data, "--val-videos", data / "val.txt"))
-    assert "val.txt:2: no video 'c'; there is a, b" in line
+    assert "val.txt:2: no video 'c'; the videos include a, b" in line
     (data / "val.txt").write_text("a\nb\n")
     line = failure(import_yolo.main, capsys, *arguments(data, "--val-videos", data / "val.txt"))
-    assert "val.txt: names all videos" in line
+    assert "val.txt: lists every video" in line
