@@ -42,7 +42,7 @@ def test_frames_or_videos(tmp_path):
         ("val/a/000000\n", r"set\.txt:1: 1 columns"),
         ("val/a/000000 one\n", r"set\.txt:1: "),
         ("val/a/000000 1\nval/a 1 0 3\n", r"set\.txt:2: 4 columns"),
-        ("", r"set\.txt: an empty list"),
+        ("", r"set\.txt: the list is empty"),
     ],
 )
 def test_bad_image_sets(tmp_path, text, message):
