@@ -165,7 +165,7 @@ cdef int64_t drop(
 
 def rescore(
     const double[:, ::1] rows, const int64_t[::1] offsets, double link_iou, double suppress_iou, double min_sum,
-    bint singles, double[::1] scores, uint8_t[::1] keep, double[::1] best, double[::1] key, int64_t[::1] parent,
+    double[::1] scores, uint8_t[::1] keep, double[::1] best, double[::1] key, int64_t[::1] parent,
     int64_t[::1] heap, int64_t[::1] stack, uint8_t[::1] alive, uint8_t[::1] stale, int64_t[::1] frame_of,
 ):
     """Fills `scores` (N,) and `keep` (N,) for rows (N, 5) of one class, frame t being rows offsets[t]:offsets[t + 1].
@@ -175,7 +175,7 @@ def rescore(
     cdef int64_t n = rows.shape[0]
     cdef int64_t frames = offsets.shape[0] - 1
     cdef int64_t t, i, j, row, length, left
-    cdef int64_t size = 0
+    cdef int64_t size = n
     cdef double mean
     cdef Links links = Links(rows, offsets, link_iou)
     left = links.count
@@ -186,18 +186,11 @@ def rescore(
                 scores[i] = rows[i, 4]
                 keep[i] = 1
                 stale[i] = 1
-                # Boxes without any link take no part, unless `singles` lets them stand as paths of one.
-                alive[i] = (
-                    singles
-                    or links.after_start[i + 1] > links.after_start[i]
-                    or links.before_start[i + 1] > links.before_start[i]
-                )
+                alive[i] = 1
         for i in range(n):
-            if alive[i]:
-                settle(links, i, rows, alive, stale, best, parent, stack)
-                key[i] = best[i]
-                heap[size] = i
-                size += 1
+            settle(links, i, rows, alive, stale, best, parent, stack)
+            key[i] = best[i]
+            heap[i] = i
         for i in range(size // 2 - 1, -1, -1):
             sink(heap, size, i, key)
         while size and left > 0:

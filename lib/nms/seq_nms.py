@@ -18,7 +18,6 @@ def seq_nms(
     suppress_iou: float = 0.3,
     min_sum: float = 0.01,
     nms_iou: float | None = None,
-    singles: bool = False,
 ) -> list[list[np.ndarray]]:
     """Rescored detections of one video, class by class.
 
@@ -26,12 +25,12 @@ def seq_nms(
     frames may be empty. Returns the same structure in float64: rows that were suppressed are gone, the others stay
     in their order with their box and their new score.
 
-    Boxes of neighbouring frames with IoU >= `link_iou` are linked. Again and again the path with the largest sum of
-    scores is taken (on a tie the one whose last box comes first in (frame, row) order; a box continues a path only
-    where that makes its sum strictly larger); its boxes get the mean score, and boxes of the same frame with
-    IoU >= `suppress_iou` to one of them go, with their links. It ends when no link is left, or the best sum is
-    below `min_sum`. A box that never had a link is neither rescored nor suppressed and suppresses nothing, unless
-    `singles` lets such boxes take part as paths of length one.
+    Boxes of neighbouring frames with IoU >= `link_iou` are linked. While at least one link is left, the path with the
+    largest sum of scores among all remaining boxes is taken; a box without links is a path of length one. Among equal
+    sums, the path whose last box comes first in (frame, row) order is taken, and a box extends a path only if that
+    makes the sum strictly larger. All boxes of the path get its mean score, and boxes of the same frame with
+    IoU >= `suppress_iou` to one of them are removed, with their links. The loop ends when no link is left or the best
+    sum is below `min_sum`; the boxes that remain keep their scores, so a video of one frame is unchanged.
 
     `nms_iou`, where given, then removes in each frame what overlaps a better box by more than that (stable on ties).
 
@@ -43,9 +42,7 @@ def seq_nms(
     """
     if len({len(frames) for frames in dets}) > 1:
         raise ValueError(f"classes differ in their number of frames: {sorted({len(frames) for frames in dets})}")
-    return [
-        _one_class(name, frames, link_iou, suppress_iou, min_sum, nms_iou, singles) for name, frames in enumerate(dets)
-    ]
+    return [_one_class(name, frames, link_iou, suppress_iou, min_sum, nms_iou) for name, frames in enumerate(dets)]
 
 
 def nms_of_frame(rows: np.ndarray, threshold: float) -> np.ndarray:
@@ -63,7 +60,6 @@ def _one_class(
     suppress_iou: float,
     min_sum: float,
     nms_iou: float | None,
-    singles: bool,
 ) -> list[np.ndarray]:
     if not len(frames):
         return []
@@ -78,7 +74,7 @@ def _one_class(
     keep, alive, stale = (np.empty(n, np.uint8) for _ in range(3))
     if n:
         _seq_nms.rescore(
-            rows, offsets, link_iou, suppress_iou, min_sum, singles,
+            rows, offsets, link_iou, suppress_iou, min_sum,
             scores, keep, best, key, parent, heap, stack, alive, stale, frame_of,
         )  # fmt: skip
     rows[:, 4] = scores

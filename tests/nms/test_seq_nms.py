@@ -40,7 +40,7 @@ def iou(a, b):
     return width * height / (sum(areas) - width * height)
 
 
-def plain(frames, link=0.5, suppress=0.3, min_sum=0.01, singles=False):
+def plain(frames, link=0.5, suppress=0.3, min_sum=0.01):
     """One class in plain Python, everything computed again after each path."""
     frames = [frame.copy() for frame in frames]
     links = {
@@ -50,9 +50,7 @@ def plain(frames, link=0.5, suppress=0.3, min_sum=0.01, singles=False):
         for j in range(len(frames[t + 1]))
         if iou(frames[t][i], frames[t + 1][j]) >= link
     }
-    boxes = [(t, i) for t, frame in enumerate(frames) for i in range(len(frame))]
-    linked = {box for pair in links for box in pair}
-    alive = [box for box in boxes if singles or box in linked]
+    alive = [(t, i) for t, frame in enumerate(frames) for i in range(len(frame))]
     gone = set()
     while any(a in alive and b in alive for a, b in links):
         total, parent = {}, {}
@@ -105,15 +103,31 @@ def test_boxes_that_overlap_the_path_by_0_3_go():
     assert scores(result) == [pytest.approx([0.9, 0.3])] * 2
 
 
-def test_a_box_without_link_is_neither_rescored_nor_suppressed():
-    lonely = (0, 30, 99, 99)  # IoU 0.7 with A, in a frame whose neighbour has A_HALF only
+def test_a_box_without_links_is_a_path_of_one():
+    """The published rule, told apart from one in which only linked boxes take part.
+
+    `lonely` overlaps A by IoU 0.7 (7000 / 10000 pixels). It shares 2000 pixels with A_HALF of the next frame, an IoU
+    of 2000 / (7000 + 5000 - 2000) = 0.2, so it has no link. The only link is A - A_HALF (IoU 0.5).
+    """
+    lonely = (0, 30, 99, 99)
+    assert (iou(lonely, A), iou(lonely, A_HALF), iou(A, A_HALF)) == (0.7, 0.2, 0.5)
+    # The path A - A_HALF has the sum 0.9 + 0.5 = 1.4 > 0.95, so it is taken first and gets 1.4 / 2 = 0.7. It removes
+    # `lonely`, which would keep 0.95 if it took no part.
     result = seq_nms([[rows((A, 0.9), (lonely, 0.95)), rows((A_HALF, 0.5))]])[0]
-    assert scores(result) == [pytest.approx([0.7, 0.95]), pytest.approx([0.7])]
-    with_singles = seq_nms([[rows((A, 0.9), (lonely, 0.95)), rows((A_HALF, 0.5))]], singles=True)[0]
-    assert scores(with_singles) == [pytest.approx([0.7]), pytest.approx([0.7])]
+    assert scores(result) == [pytest.approx([0.7]), pytest.approx([0.7])]
+    # The path A - A_HALF has the sum 0.5 + 0.4 = 0.9 < 0.95, so `lonely` is taken first, keeps 0.95 / 1 and removes A
+    # with the only link. A_HALF remains and keeps 0.4. If `lonely` took no part, A and A_HALF would both get 0.45.
+    result = seq_nms([[rows((A, 0.5), (lonely, 0.95)), rows((A_HALF, 0.4))]])[0]
+    assert [frame.tolist() for frame in result] == [[[*lonely, 0.95]], [[*A_HALF, 0.4]]]
 
 
-def test_a_box_that_lost_its_links_stands_alone():
+def test_boxes_left_without_links_do_not_suppress_each_other():
+    # The path of B (sum 0.8) takes the last link; then the loop ends before A (0.7) could remove A_HALF.
+    result = seq_nms([[rows((A, 0.7), (A_HALF, 0.6), (B, 0.4)), rows((B, 0.4))]])[0]
+    assert scores(result) == [[0.7, 0.6, 0.4], [0.4]]
+
+
+def test_a_box_that_lost_its_links_is_a_path_of_one():
     # The path through A takes A_HALF of frame 1 away, on which frame 2's box hung; B's link is still there.
     frames = [
         rows((A, 0.9), (B, 0.1)),
@@ -199,9 +213,9 @@ def videos(draw):
 
 
 @settings(max_examples=150, deadline=None)
-@given(videos(), st.booleans())
-def test_equal_to_the_plain_reference(frames, singles):
-    for frame, other in zip(seq_nms([frames], singles=singles)[0], plain(frames, singles=singles)):
+@given(videos())
+def test_equal_to_the_plain_reference(frames):
+    for frame, other in zip(seq_nms([frames])[0], plain(frames)):
         np.testing.assert_allclose(frame, other, rtol=0, atol=1e-12)
 
 
