@@ -44,6 +44,14 @@ def test_the_python_page_runs_and_prints_what_it_shows(checkout):
         assert cv2.imread(str(checkout / "output/python" / picture)) is not None
 
 
+def test_the_example_in_the_readme_finds_objects(checkout, capsys):
+    ((kind, text),) = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert kind == "python"
+    exec(compile(text, "README.md", "exec"), {})
+    lines = [line for line in capsys.readouterr().out.splitlines() if "umbrella" in line]
+    assert len(lines) == 24
+
+
 @pytest.fixture(scope="module")
 def settings():
     return runpy.run_path(str(ROOT / "docs/settings.py"))
