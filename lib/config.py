@@ -1,4 +1,4 @@
-"""Loading YAML settings: defaults, checks, and errors that name the key."""
+"""Loads YAML settings over the defaults and checks them; errors name the key."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from easydict import EasyDict
 from lib.defaults import TREE, Key, Tree
 from lib.errors import InputError, nearest, read_text
 
-Rule = tuple[str, bool]  # what is wrong, whether all is well
+Rule = tuple[str, bool]  # (message, whether the rule holds)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The settings that a YAML file may hold.
+    """The settings that a YAML file may contain.
 
-    tree: keys and sections. rules: (cfg) -> what must hold between the values. derive: fills in values that follow
-    from others. whole: whether other keys are errors; without a method at hand, its keys are ignored.
+    tree: keys and sections. rules: (cfg) -> rules that relate several values. derive: fills in values that follow from
+    others. whole: whether unknown keys are errors; where the method is not known, its keys are ignored.
     """
 
     tree: Tree
@@ -33,7 +33,7 @@ class Schema:
     whole: bool = True
 
     def extended(self, *trees: Tree, **changes: Any) -> Schema:
-        """This schema with the keys of other trees."""
+        """This schema with the keys of other trees added."""
         return replace(self, tree=functools.reduce(joined, trees, self.tree), **changes)
 
 
@@ -51,7 +51,7 @@ COMMON = Schema(TREE, whole=False)
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML by itself takes the last."""
+    """Rejects duplicate keys, of which YAML itself silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -64,22 +64,22 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), schema: Schema = COMMON) -> EasyDict:
-    """Settings of a YAML file over the defaults; overrides are `KEY.PATH=VALUE` texts that win over the file.
+    """Settings of a YAML file over the defaults.
 
-    schema: that of the method (`METHOD.schema`); without it, only the keys that all methods share are read.
-
-    Raises InputError, naming file and key: no such file, broken YAML, unknown key (with the nearest valid one), wrong
-    type, values that contradict each other.
+    overrides: `KEY.PATH=VALUE` strings, which take precedence over the file. schema: that of the method
+    (`METHOD.schema`); without it, only the keys that all methods share are read. Raises InputError, naming file and
+    key, for a missing file, invalid YAML, an unknown key (with the closest valid one), a wrong type, or values that
+    contradict each other.
     """
     path = Path(path)
-    text = read_text(path, "give an existing YAML file to --cfg", "cannot read the settings")
+    text = read_text(path, "pass an existing YAML file with --cfg", "cannot read the settings")
     try:
         given = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise InputError(f"{path}{line}: not YAML: {problem}") from None
+        raise InputError(f"{path}{line}: invalid YAML: {problem}") from None
     try:
         given = given if given is not None else {}
         for text in overrides if isinstance(given, dict) else ():
@@ -90,23 +90,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), schema: Schema 
 
 
 def _override(given: dict[str, Any], text: str) -> None:
-    """Puts `KEY.PATH=VALUE`, VALUE as in YAML, into nested settings."""
+    """Sets `KEY.PATH=VALUE` in nested settings; VALUE is read as YAML."""
     path, equals, value = text.partition("=")
     *sections, name = path.split(".")
     if not equals or not name:
-        raise InputError(f"--set {text!r}: write KEY.PATH=VALUE, say TEST.KEY_FRAME_INTERVAL=5")
+        raise InputError(f"--set {text!r}: write KEY.PATH=VALUE, for example TEST.KEY_FRAME_INTERVAL=5")
     for section in sections:
         given = given.setdefault(section, {})
         if not isinstance(given, dict):
-            raise InputError(f"--set {text!r}: {section} is no section")
+            raise InputError(f"--set {text!r}: {section} is not a section")
     try:
-        given[name] = yaml.safe_load(value) if value else ""  # `gpus=` is the CPU
+        given[name] = yaml.safe_load(value) if value else ""  # `gpus=` selects the CPU
     except yaml.YAMLError:
         raise InputError(f"--set {text!r}: {value!r} is not a YAML value") from None
 
 
 def make_config(given: dict[str, Any], schema: Schema = COMMON) -> EasyDict:
-    """Settings `given` as a nested dict over the defaults, checked as by `load_config`."""
+    """Settings of a nested dict over the defaults, checked as in `load_config`."""
     cfg = EasyDict(_merge(given, schema.tree, "", schema))
     _derive(cfg)
     schema.derive(cfg)
@@ -143,7 +143,7 @@ def _hint(name: str, where: str, tree: Tree, whole: Tree) -> str:
 
 
 def leaves(tree: Tree, where: str = "") -> Iterator[tuple[str, Key]]:
-    """All keys as (path, Key), the path with dots."""
+    """All keys as (dotted path, Key)."""
     for name, node in tree.items():
         if isinstance(node, Key):
             yield f"{where}{name}", node
@@ -156,7 +156,7 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
     if isinstance(default, bool):
         right = isinstance(value, bool)
     elif isinstance(default, float):
-        if isinstance(value, str):  # YAML reads 1e-3, without a point, as text
+        if isinstance(value, str):  # YAML reads 1e-3, without a decimal point, as a string
             try:
                 value = float(value)
             except ValueError:
@@ -204,23 +204,23 @@ def _whole(default: list) -> bool:
 
 
 def kind(default: Any) -> str:
-    """What a value must be, in words, by its default."""
+    """The type of a key in words, from its default."""
     if isinstance(default, list):
         if not default or isinstance(default[0], str):
-            return "a list of texts"
+            return "a list of strings"
         return "a list of whole numbers" if _whole(default) else "a list of numbers"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a section"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", dict: "a section"}
     return names[type(default)]
 
 
 def _derive(cfg: EasyDict) -> None:
-    """Values that follow from others; one that is given and differs is an error."""
+    """Fills in values that follow from others. Raises InputError if the settings give another value."""
     net = cfg.network
     derive(net, "NUM_ANCHORS", len(net.ANCHOR_SCALES) * len(net.ANCHOR_RATIOS), "ANCHOR_SCALES x ANCHOR_RATIOS")
 
 
 def derive(section: EasyDict, name: str, value: int, source: str) -> None:
-    """Sets network.<name>. Raises InputError where the settings give another value than 0, which stands for it."""
+    """Sets network.<name> to `value`. Raises InputError if the settings give another value, except 0."""
     if section[name] not in (0, value):
         raise InputError(f"network.{name} is {section[name]}, but {source} give {value}; leave it out")
     section[name] = value
@@ -267,5 +267,5 @@ def _nms_counts(section: EasyDict) -> bool:
 
 
 def lr_steps(text: str) -> list[float]:
-    """TRAIN.lr_step as epochs."""
+    """TRAIN.lr_step as a list of epochs."""
     return [float(part) for part in text.split(",") if part.strip()]

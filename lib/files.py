@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and naming them by content."""
+"""Atomic replacement of files, and their SHA-256."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, of its suffix; renamed onto it when the block ends well, else deleted."""
+    """Yields a temporary path beside `path`, with its suffix; replaces `path` with it on success, else deletes it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)

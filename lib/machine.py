@@ -1,4 +1,4 @@
-"""What this machine lets the process use."""
+"""The resources that this process may use."""
 
 from __future__ import annotations
 

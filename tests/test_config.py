@@ -1,4 +1,4 @@
-"""Settings: what loads, what is refused, and in which words."""
+"""Settings: what loads, what is rejected, and with which message."""
 
 from __future__ import annotations
 
@@ -262,12 +262,12 @@ def test_lr_steps():
     ("TRAIN: {end_epoch: true}", "TRAIN.end_epoch must be a whole number, not True"),
     ("TRAIN: {FLIP: 1}", "TRAIN.FLIP must be true or false, not 1"),
     ("TRAIN: {FLIP: 'yes'}", "TRAIN.FLIP must be true or false, not 'yes'"),
-    ("TRAIN: {model_prefix: }", "TRAIN.model_prefix must be text, not None"),
+    ("TRAIN: {model_prefix: }", "TRAIN.model_prefix must be a string, not None"),
     ("TRAIN: {ALTERNATE: 3}", "TRAIN.ALTERNATE must be a section, not 3"),
     ("SCALES: 600", "SCALES must be a list of whole numbers, not 600"),
     ("SCALES: [600, big]", "SCALES must be a list of whole numbers, not [600, 'big']"),
-    ("network: {FIXED_PARAMS: conv1}", "network.FIXED_PARAMS must be a list of texts, not 'conv1'"),
-    ("network: {FIXED_PARAMS: [1]}", "network.FIXED_PARAMS must be a list of texts, not [1]"),
+    ("network: {FIXED_PARAMS: conv1}", "network.FIXED_PARAMS must be a list of strings, not 'conv1'"),
+    ("network: {FIXED_PARAMS: [1]}", "network.FIXED_PARAMS must be a list of strings, not [1]"),
     ("network: {PIXEL_MEANS: [1, 2, .nan]}", "network.PIXEL_MEANS must be a list of numbers, not [1, 2, nan]"),
     ("network: {UNITS: [3, 4.5, 23, 3]}", "network.UNITS must be a list of whole numbers, not [3, 4.5, 23, 3]"),
     # values that are not allowed
@@ -301,7 +301,7 @@ def test_lr_steps():
     ("TEST: {KEY_FRAME_INTERVAL: -1}", "TEST.KEY_FRAME_INTERVAL must be 0 or more"),
     ("TRAIN: {lr_step: 'a,b'}", "TRAIN.lr_step must be numbers separated by commas"),
     ("dataset: {NUM_CLASSES: 1}", "dataset.NUM_CLASSES must be at least 2"),
-    # numbers that no network or training can be made of
+    # numbers that make no sense for a network or a training
     ("network: {ANCHOR_SCALES: []}", "network.ANCHOR_SCALES must not be empty"),
     ("network: {ANCHOR_STDS: [0.1, 0.1]}", "network.ANCHOR_STDS must have 4 numbers"),
     ("network: {WIDTHS: [64, 0, 256, 512]}", "network.WIDTHS must be greater than 0"),
@@ -329,7 +329,7 @@ def test_overrides_win_over_the_file(tmp_path):
 @pytest.mark.parametrize("override, message", [
     ("TRAIN.lr", "--set 'TRAIN.lr': write KEY.PATH=VALUE"),
     ("=3", "--set '=3': write KEY.PATH=VALUE"),
-    ("TRAIN.lr.x=3", "--set 'TRAIN.lr.x=3': lr is no section"),
+    ("TRAIN.lr.x=3", "--set 'TRAIN.lr.x=3': lr is not a section"),
     ("TRAIN.lr=[", "--set 'TRAIN.lr=[': '[' is not a YAML value"),
     ("TRAIN.lr=", "TRAIN.lr must be a number, not ''"),
     ("TRAIN.rate=3", "unknown key TRAIN.rate"),
@@ -345,12 +345,12 @@ def test_overrides_that_are_refused(tmp_path, override, message):
         load_config(path, [override])
 
 
-def test_broken_yaml_is_told_with_its_line(load, tmp_path):
-    with pytest.raises(InputError, match=r"experiment\.yaml:3: not YAML") as refused:
+def test_broken_yaml_is_reported_with_its_line(load, tmp_path):
+    with pytest.raises(InputError, match=r"experiment\.yaml:3: invalid YAML") as refused:
         load("TRAIN:\n  lr: 1\n lr: [2\n")
     assert "\n" not in str(refused.value)
     for text in ("TRAIN: !!python/object/apply:os.system ['true']", "TRAIN: \x00"):
-        with pytest.raises(InputError, match="not YAML") as refused:
+        with pytest.raises(InputError, match="invalid YAML") as refused:
             load(text)
         assert "\n" not in str(refused.value)
 

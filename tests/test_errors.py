@@ -1,4 +1,4 @@
-"""Bad input ends an entry script with one line and exit status 2; a fault of the program keeps its traceback."""
+"""Invalid input ends an entry script with one line and exit status 2; a program error keeps its traceback."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_text_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"a\.txt: cannot be read \(No such file or directory\); put it there"):
         read_text(path, "put it there")
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"a\.txt: list is broken \(not text\); put it there"):
+    with pytest.raises(InputError, match=r"a\.txt: list is broken \(not UTF-8 text\); put it there"):
         read_text(path, "put it there", "list is broken")
     path.write_bytes(b"\xef\xbb\xbfone\n")
     assert read_text(path, "") == "one\n"
