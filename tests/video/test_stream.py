@@ -131,7 +131,7 @@ def test_resumed_run_equals_a_single_one(folder, tmp_path, stop):
     parts.path.write_text("".join(line for line in whole.path.read_text().splitlines(True)[:stop]))
     detector = Window(3)
     summary = run_clip(
-        detector, open_clip(str(folder)), [parts], plain, context=3, warmup=0, resume=True, progress=False
+        detector, open_clip(str(folder)), [parts], plain, context=lambda done: 3, warmup=0, resume=True, progress=False
     )
     assert parts.path.read_bytes() == whole.path.read_bytes()
     assert summary.finished == 20
@@ -142,7 +142,7 @@ def test_resume_goes_on_behind_what_every_sink_holds(folder, tmp_path):
     sinks = [Film(tmp_path / "a.mp4", 25), JsonLines(tmp_path / "d", CLASSES)]
     run_clip(Window(1), open_clip(str(folder), frames="0:12"), sinks, plain, progress=False)
     sinks[1].path.write_text("".join(sinks[1].path.read_text().splitlines(True)[:7]))
-    run_clip(Window(1), open_clip(str(folder)), sinks, plain, context=1, resume=True, progress=False)
+    run_clip(Window(1), open_clip(str(folder)), sinks, plain, context=lambda done: 1, resume=True, progress=False)
     assert sinks[0].finished() == sinks[1].finished() == 20
 
 
@@ -189,7 +189,7 @@ def test_broken_frame_stops_with_everything_before_it_whole(folder, tmp_path):
         run_clip(Window(3), open_clip(str(folder)), sinks, plain, progress=False)
     assert len(records(sinks[2].path)) == sinks[1].finished() == len(list(sinks[0].path.iterdir())) == 7
     (folder / "010.png").write_bytes(content)
-    run_clip(Window(3), open_clip(str(folder)), sinks, plain, context=3, resume=True, progress=False)
+    run_clip(Window(3), open_clip(str(folder)), sinks, plain, context=lambda done: 3, resume=True, progress=False)
     assert len(records(sinks[2].path)) == sinks[1].finished() == len(list(sinks[0].path.iterdir())) == 20
 
 
