@@ -25,6 +25,7 @@ lint: init
 	$(PYTHON) -m ruff check . || status=1; \
 	$(PYTHON) -m ruff format --check . || status=1; \
 	"$$(dirname $(PYTHON))/lint-imports" --no-cache || status=1; \
+	$(PYTHON) -m mypy || status=1; \
 	exit $$status
 
 # mkdocs-material prints a notice about MkDocs 2 at every start unless this variable is set.

@@ -161,7 +161,7 @@ def test_tracks_go_on_in_a_resumed_run(folder, tmp_path, stop):
     tracks = [[found["track"] for found in row["detections"]] for row in records(whole.path)]
     assert tracks == [[1, 2]] * 5 + [[1]] * 12 + [[1, 3]] * 3
     parts.path.write_text("".join(whole.path.read_text().splitlines(True)[:stop]))
-    options = {"track": True, "context": 2, "warmup": 0, "resume": True, "progress": False}
+    options = {"track": True, "context": lambda done: 2, "warmup": 0, "resume": True, "progress": False}
     run_clip(drifting, open_clip(str(folder)), [parts], plain, **options)
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
