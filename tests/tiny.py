@@ -93,7 +93,7 @@ def inputs(cfg: EasyDict, height: int = 48, width: int = 64, frames: tuple = ("d
 
 def weights(cfg: EasyDict, method: str = "fgfa_rfcn") -> tuple[dict, dict]:
     """(args, auxs) by the recipe of the golden figures, whose outputs are lively; FGFA's include R-FCN's."""
-    frames = {"rfcn": ("data",), "fgfa_rfcn": ("data", "data_bef", "data_aft")}[method]
+    frames = ("data", "data_bef", "data_aft") if method == "fgfa_rfcn" else ("data",)
     shapes = {name: value.shape for name, value in inputs(cfg, frames=frames).items()}
     wanted = MXNet(cfg.network.OPERATORS).shapes(lambda F: METHODS[method].losses(F, cfg), **shapes)
     return tuple({name: recipe.weights(name, shape) for name, shape in part.items()} for part in wanted)
