@@ -6,10 +6,12 @@ share modules with the networks, run without it, and so that a script can `selec
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +28,26 @@ _DROPPED_BY_NUMPY = {"bool": bool, "int": int, "float": float, "object": object,
 _ENVIRONMENT = {"MXNET_EXEC_INPLACE_GRAD_SUM_CAP": "1000", "MXNET_SUBGRAPH_VERBOSE": "0"}
 
 
-def _prepare() -> None:
+@contextlib.contextmanager
+def _prepared(package: Path | None) -> Iterator[None]:
+    """While MXNet is imported: its environment, its libraries, and numpy as it was when MXNet was written.
+
+    The names are gone from numpy afterwards: only functions of mx.np, which nothing here uses, look for them later.
+    """
     # Left alone, MXNet takes half the cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name, value in _DROPPED_BY_NUMPY.items():
-        if name not in np.__dict__:
-            setattr(np, name, value)
+    if package is not None:
+        cuda.preload(package)
+    missing = [name for name in _DROPPED_BY_NUMPY if name not in np.__dict__]
+    for name in missing:
+        setattr(np, name, _DROPPED_BY_NUMPY[name])
+    try:
+        yield
+    finally:
+        for name in missing:
+            delattr(np, name)
 
 
 def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
@@ -54,15 +68,14 @@ def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
         if Path(loaded.__file__).parent != package:
             raise InputError(f"MXNET_VERSION {version!r}: {loaded.__file__} is imported already; start a new process")
         return
-    _prepare()
-    cuda.preload(package)
     spec = importlib.util.spec_from_file_location(
         "mxnet", package / "__init__.py", submodule_search_locations=[str(package)]
     )
     module = importlib.util.module_from_spec(spec)
     sys.modules["mxnet"] = module
     try:
-        spec.loader.exec_module(module)
+        with _prepared(package):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules["mxnet"]
         raise
@@ -78,12 +91,10 @@ class _Lazy:
 
 
 def _first_import() -> None:
-    _prepare()
     package = cuda.mxnet_folder()
-    if package is not None:
-        cuda.preload(package)
     try:
-        importlib.import_module("mxnet")
+        with _prepared(package):
+            importlib.import_module("mxnet")
     except OSError as error:
         raise InputError(f"{package}: MXNet does not load ({error}); python -m lib.cuda says what is missing") from None
 

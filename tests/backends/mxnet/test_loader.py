@@ -36,6 +36,17 @@ print(os.environ["MXNET_EXEC_INPLACE_GRAD_SUM_CAP"], os.environ["MXNET_SUBGRAPH_
     assert found == ["False", "False", "1.9.1", "True", "True", "1000", "0"]
 
 
+def test_numpy_is_left_as_it_was():
+    code = """
+import numpy as np
+from lib.backends.mxnet.loader import _DROPPED_BY_NUMPY, mx
+before = set(np.__dict__) & set(_DROPPED_BY_NUMPY)
+mx.nd.array([1, 2]).asnumpy()
+print(before == set(np.__dict__) & set(_DROPPED_BY_NUMPY))
+"""
+    assert python(code) == ["True"]
+
+
 def test_no_version_is_the_installed_one_and_the_environment_of_the_user_wins():
     code = """
 import os
