@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
+
 from lib.cli.explain import add_explain_arguments, explain_frames
 from lib.cli.options import add_network, begin
 from lib.dataset.classes import ClassList
@@ -42,6 +44,8 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
     if method.explain and batch == 1:
         add_explain_arguments(parser, method)
     args = parser.parse_args(argv)
+    if hasattr(cv2, "setLogLevel"):
+        cv2.setLogLevel(0)  # where a camera does not open, one line replaces OpenCV's six
     if args.live and batch > 1:
         raise InputError("--live cannot be combined with batching; use demo.py instead of demo_batch.py")
     settings = begin(args.cfg, [*args.set, *method.live] if args.live else args.set, method.schema)

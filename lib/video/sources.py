@@ -134,12 +134,7 @@ class Camera:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[cv2.VideoCapture]:
-        before = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
-        if before is not None:
-            cv2.setLogLevel(0)  # the InputError below replaces six lines by OpenCV
         camera = cv2.VideoCapture(self.number)
-        if before is not None:
-            cv2.setLogLevel(before)
         try:
             if not camera.isOpened():
                 raise InputError(f"{self.where}: no such camera, or another program is using it")
