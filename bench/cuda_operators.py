@@ -6,7 +6,7 @@
     compute-sanitizer --tool racecheck python -m bench.cuda_operators --check
 
 Needs PyTorch with CUDA (memory, streams and the composition compared with) and nvcc; nothing in the project does.
-Checks compare with the numpy references of the tests. Times are medians, counted by the card's own events.
+Checks compare with the numpy references that the tests use too. Times are medians, counted by the card's own events.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import operators_reference as reference
 from bench.operators_data import smooth_flow
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.ops.build import CUDA_LIBRARY
-from tests.ops import reference
 
 SCALES, RATIOS = np.array([8, 16, 32], np.float32), np.array([0.5, 1, 2], np.float32)
 KINDS = {"float32": 0, "float16": 1, "bfloat16": 2}

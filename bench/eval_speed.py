@@ -1,4 +1,4 @@
-"""How long the evaluation takes: at the scale of ImageNet VID val, and against the tests' plain Python reference.
+"""How long the evaluation takes: at the scale of ImageNet VID val, and against a reference in plain Python.
 
     python -m bench.eval_speed
 
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import evaluation_reference as reference
 from lib.dataset.imagenet_vid import AnnotationIndex
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.evaluation import evaluate
 from lib.eval.truth import Truth
-from tests.eval import reference
 
 CLASSES = 30
 FRAMES_A_VIDEO = 317

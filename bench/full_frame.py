@@ -28,31 +28,29 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bench.weights import made_up
 from fgfa_rfcn import network as fgfa
-from fgfa_rfcn.window import VideoDetector
+from lib.backends.base import Network
+from lib.backends.mxnet.backend import MXNet
+from lib.backends.mxnet.functions import Compiled
 from lib.backends.mxnet.loader import mx
 from lib.backends.mxnet.precision import Bfloat16, Calibration, Int8, Precision
-from lib.backends.mxnet.runtime import Forward
 from lib.config import make_config
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.inference.detect import batch_detections, picture
 from lib.machine import cores
-from tests import recipe
+from lib.methods import METHODS
 
+METHOD = METHODS["fgfa_rfcn"]
 CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
 REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
 
 Frame = Callable[[], object]  # takes in a frame and gives the result for one
 
 
-def settings(reach: int, short: int, operators: str = "compiled"):
-    sides = [short, 10 * short]
-    return make_config({"SCALES": sides, "network": {"OPERATORS": operators}, "TEST": {"KEY_FRAME_INTERVAL": reach}})
-
-
-def weights(cfg) -> tuple[dict, dict]:
-    return tuple({name: recipe.weights(name, shape) for name, shape in part.items()} for part in fgfa.parameters(cfg))
+def settings(reach: int, short: int):
+    return make_config({"SCALES": [short, 10 * short], "TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
 
 
 def frames(short: int):
@@ -66,9 +64,9 @@ def frames(short: int):
 class TimedNetwork:
     """A network that counts its seconds."""
 
-    def __init__(self, network: Forward, seconds: list[float]):
+    def __init__(self, network: Network, seconds: list[float]):
         self._network, self._seconds = network, seconds
-        self.inputs = network.inputs
+        self.buffers = network.buffers
 
     def __call__(self, **inputs):
         mx.nd.waitall()
@@ -86,47 +84,54 @@ class Timed(Precision):
         self._inner = inner
         self.seconds: dict[str, list[float]] = {}
 
-    def network(self, name, symbol, context, args, auxs):
-        network = self._inner.network(name, symbol, context, args, auxs)
+    def network(self, name, build, device, args, auxs):
+        network = self._inner.network(name, build, device, args, auxs)
         return TimedNetwork(network, self.seconds.setdefault(name, []))
 
 
 def precision(name: str, short: int) -> Precision:
     """For a contestant; int8 with ranges that another process saw, so that its memory does not count."""
     if name == "bfloat16":
-        return Bfloat16()
+        return Bfloat16(Compiled())
     if name != "int8":
-        return Precision()
+        return Precision(Compiled())
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return Int8(pool.apply(ranges, (short,)))
+        return Int8(Compiled(), pool.apply(ranges, (short,)))
 
 
 def ranges(short: int) -> dict:
     """What int8 must know, seen on two frames."""
-    cfg, calibration = settings(1, short), Calibration()
-    detector = VideoDetector(mx.cpu(), *weights(cfg), cfg, precision=calibration)
-    for _ in detector(frame for frame, _ in zip(frames(short), range(2))):
+    calibration = Calibration(Compiled())
+    detect = made_up_detector(1, short, calibration)
+    for _ in detect(frame for frame, _ in zip(frames(short), range(2))):
         pass
     return calibration.ranges()
 
 
+def made_up_detector(reach: int, short: int, precision: Precision):
+    cfg, backend = settings(reach, short), MXNet()
+    args, auxs = made_up(METHOD, cfg, backend)
+    (device,) = backend.devices("")
+    return METHOD.detector(cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=1)
+
+
 def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> Frame:
-    cfg = settings(reach, short)
-    run = VideoDetector(mx.cpu(), *weights(cfg), cfg, precision=timed or precision(name, short))(frames(short))
+    run = made_up_detector(reach, short, timed or precision(name, short))(frames(short))
     return lambda: next(run)
 
 
 def published(reach: int, short: int) -> Frame:
     """As published: images are concatenated whole, and the caches put in order anew for each window."""
-    cfg = settings(reach, short, "builtin")
+    cfg, backend = settings(reach, short), MXNet("builtin")
     window = fgfa.window_frames(cfg)
-    args, auxs = weights(cfg)
-    symbols = fgfa.feature_symbol(cfg), fgfa.detection_symbol(cfg)
-    features, detection = (Forward(symbol, mx.cpu(), args, auxs) for symbol in symbols)
+    args, auxs = made_up(METHOD, cfg, backend)
+    (device,) = backend.devices("")
+    features = backend.network(lambda F: fgfa.features(F, cfg), device, args, auxs)
+    detection = backend.network(lambda F: fgfa.test(F, cfg), device, args, auxs)
     source = frames(short)
     first = picture(next(source), cfg)
     (maps,) = features(data=first.data).values()
-    inputs = detection.inputs(
+    inputs = detection.buffers(
         data=first.data.shape,
         im_info=(1, 3),
         order=(1, window),
@@ -138,8 +143,10 @@ def published(reach: int, short: int) -> Frame:
     def frame():
         number = next(numbers)
         item, slot = picture(next(source), cfg), number % window
-        (inputs["feat_cache"][slot : slot + 1],) = features(data=item.data).values()
-        inputs["data_cache"][slot] = inputs["data"][0] = item.data[0]
+        (found,) = features(data=item.data).values()
+        inputs["feat_cache"].write([slot], found)
+        inputs["data_cache"].write([slot], item.data)
+        inputs["data"].write([0], item.data)
         order = (np.arange(window) + number + 1) % window
         outputs = detection(order=order[None].astype(np.float32), im_info=item.im_info)
         return batch_detections(outputs, item.im_info, cfg.TEST)
@@ -154,7 +161,7 @@ def pytorch(reach: int, short: int) -> Frame:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     cfg, source = settings(reach, short), frames(short)
-    network = TorchFgfa(*weights(cfg), picture(next(source), cfg).data, reach)
+    network = TorchFgfa(*made_up(METHOD, cfg, MXNet()), picture(next(source), cfg).data, reach)
     return lambda: network.frame(picture(next(source), cfg).data)
 
 

@@ -21,12 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from bench.operators_data import smooth_flow
-from lib.backends.mxnet import builtin, compiled
+from lib.backends.mxnet.functions import Builtin, Compiled
 from lib.backends.mxnet.loader import mx
 from lib.files import replacing
+from lib.nets.aggregation import aggregate
 
 ANCHORS = {"feature_stride": 16, "scales": (8, 16, 32), "ratios": (0.5, 1, 2), "nms_threshold": 0.7, "min_size": 0}
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+COMPILED, BUILTIN = Compiled(), Builtin()
 PROPOSALS = {**ANCHORS, "pre_nms_top_n": 6000, "post_nms_top_n": 300}
 
 
@@ -67,19 +69,18 @@ def cases(frames: int, height: int, width: int, channels: int, embedding: int) -
     normal = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
 
     def aggregation() -> tuple[Callable, Callable]:
-        options = {"feature_channels": channels, "current": frames // 2}
+        options = {"feature_channels": channels, "current": frames // 2, "name": "aggregated"}
         order = np.arange(frames)
         ring = mx.nd.random.normal(shape=(frames, channels + embedding, height, width))
-        theirs = runner(
-            lambda *a: builtin.aggregate(*a, **options), {"ring": ring, "flow": flow, "order": order}, False
+        rings = {COMPILED: mx.nd.transpose(ring, axes=(0, 2, 3, 1)), BUILTIN: ring}
+        return tuple(
+            runner(lambda *a, F=F: aggregate(F, *a, **options)[0], {"ring": r, "flow": flow, "order": order}, False)
+            for F, r in rings.items()
         )
-        last = mx.nd.transpose(ring, axes=(0, 2, 3, 1))
-        ours = runner(lambda *a: compiled.aggregate(*a, **options), {"ring": last, "flow": flow, "order": order}, False)
-        return ours, theirs
 
     def warping(gradient: bool) -> tuple[Callable, Callable]:
         arrays = {"data": normal(2, channels, height, width), "flow": flow[:2]}
-        return runner(compiled.warp, arrays, gradient), runner(builtin.warp, arrays, gradient)
+        return runner(COMPILED.warp, arrays, gradient), runner(BUILTIN.warp, arrays, gradient)
 
     def proposals() -> tuple[Callable, Callable]:
         arrays = {
@@ -88,7 +89,7 @@ def cases(frames: int, height: int, width: int, channels: int, embedding: int) -
             "im_info": np.array([[16 * height, 16 * width, 1]]),
         }
         return tuple(
-            runner(lambda *a, o=ops: o.multi_proposal(*a, **PROPOSALS), arrays, False) for ops in (compiled, builtin)
+            runner(lambda *a, F=F: F.multi_proposal(*a, **PROPOSALS), arrays, False) for F in (COMPILED, BUILTIN)
         )
 
     def pooling(gradient: bool) -> tuple[Callable, Callable]:
@@ -99,9 +100,7 @@ def cases(frames: int, height: int, width: int, channels: int, embedding: int) -
             "rois": np.column_stack([np.zeros(300), corner, corner + size]),
         }
         options = {"output_dim": 31, "group_size": 7, "spatial_scale": 1 / 16}
-        return tuple(
-            runner(lambda *a, o=ops: o.psroi_mean(*a, **options), arrays, gradient) for ops in (compiled, builtin)
-        )
+        return tuple(runner(lambda *a, F=F: F.psroi_mean(*a, **options), arrays, gradient) for F in (COMPILED, BUILTIN))
 
     return {
         f"aggregation, {frames} frames x {channels + embedding} x {height} x {width}": aggregation,

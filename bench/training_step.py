@@ -12,15 +12,32 @@ import statistics
 import sys
 import time
 
-from fgfa_rfcn.network import train_symbol
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import TrainStep
-from lib.config import load_config
-from lib.training.train import optimizer, trainable
-from tests import tiny
+import numpy as np
+from easydict import EasyDict
 
-CFG = "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml"
-FRAMES = ("data", "data_bef", "data_aft")
+from bench.weights import made_up
+from lib.backends.mxnet.backend import MXNet
+from lib.config import load_config
+from lib.methods import METHODS
+from lib.training.train import optimizer, trainable
+
+METHOD = METHODS["fgfa_rfcn"]
+
+
+def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
+    """Noise with two boxes; labels drawn at random."""
+    rng = np.random.default_rng(0)
+    height, width = cfg.SCALES
+    cells = [-(-side // cfg.network.RPN_FEAT_STRIDE) for side in (height, width)]
+    anchors = cfg.network.NUM_ANCHORS
+    label = rng.choice([-1, 0, 1], (1, anchors, *cells), p=[0.7, 0.2, 0.1])
+    arrays = {name: rng.normal(0, 50, (1, 3, height, width)) for name in ("data", "data_bef", "data_aft")}
+    arrays["im_info"] = np.array([[height, width, 1]])
+    arrays["gt_boxes"] = np.array([[[5, 6, 30, 35, 1], [20, 10, 44, 28, 3]]])
+    arrays["label"] = label.reshape(1, -1)
+    arrays["bbox_target"] = rng.normal(size=(1, 4 * anchors, *cells))
+    arrays["bbox_weight"] = np.repeat(label == 1, 4, axis=1)
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,17 +45,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=20, help="steps of each, the median counts (default: %(default)s)")
     args = parser.parse_args(argv)
     times: dict[str, list[float]] = {"compiled": [], "builtin": []}
-    steps = {}
+    trainers = {}
     for operators in times:
-        cfg = load_config(CFG, [f"network.OPERATORS={operators}"])
-        batch = tiny.inputs(cfg, *cfg.SCALES, frames=FRAMES)
-        weights = tiny.weights(cfg)
-        names = trainable(weights[0], cfg.network.FIXED_PARAMS)
-        steps[operators] = TrainStep(train_symbol(cfg), [mx.cpu()], *weights, names, optimizer(cfg)), batch
+        cfg, backend = load_config(METHOD.bundled.cfg, [], METHOD.schema), MXNet(operators)
+        weights, auxs = made_up(METHOD, cfg, backend)
+        names = trainable(weights, cfg.network.FIXED_PARAMS)
+        trainer = backend.trainer(
+            lambda F, cfg=cfg: METHOD.losses(F, cfg), backend.devices(""), weights, auxs, names, optimizer(cfg)
+        )
+        trainers[operators] = trainer, batch(cfg)
     for number in range(args.runs + 2):
-        for operators, (step, batch) in steps.items():
+        for operators, (trainer, inputs) in trainers.items():
             start = time.perf_counter()
-            step.step([batch], 1e-6)
+            trainer.step([inputs], 1e-6)
             if number >= 2:
                 times[operators].append(time.perf_counter() - start)
     ours, theirs = (1e3 * statistics.median(times[operators]) for operators in times)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.nets import params
 from lib.nets.flownet import (
     FlowNet,
@@ -17,13 +16,14 @@ from lib.nets.flownet import (
     for_convolutions,
     pretraining_losses,
 )
+from tests.networks import run, shapes_of, symbol, variables
 
 SMALL = {"encoder": (4, 4, 6, 6, 8, 8), "decoder": (6, 6, 4, 4)}
 INPUTS = ("current", "other")
 
 
 def network(**options):
-    return flow(*map(mx.sym.Variable, INPUTS), FlowNet(**{**SMALL, **options}))
+    return symbol(flow, *variables(*INPUTS), FlowNet(**{**SMALL, **options}))
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (144, 208), (135, 199), (562, 1000), (17, 33)])
@@ -46,45 +46,45 @@ def test_fewer_levels():
 
 def test_halving_rounds_up_and_divides_by_the_cells_that_exist():
     x = np.float32([[[[1, 3, 5], [2, 4, 7], [10, 20, 40]]]])
-    (out,) = Forward(_halve(mx.sym.Variable("x")), mx.cpu(), {}, {})(x=x).values()
-    np.testing.assert_allclose(out.asnumpy()[0, 0], [[2.5, 6], [15, 40]])
+    (out,) = run(symbol(_halve, *variables("x")), x=x).values()
+    np.testing.assert_allclose(out[0, 0], [[2.5, 6], [15, 40]])
 
 
 def initialised(symbol, **inputs):
-    args, _ = params.shapes_of(symbol, **inputs)
+    args, _ = shapes_of(symbol, **inputs)
     return {name: params.initial(name, shape, 0) for name, shape in args.items()}
 
 
 def test_each_pair_of_a_batch_is_by_itself_and_the_order_of_a_pair_matters():
-    symbol = network()
+    whole = network()
     shape = (3, 3, 40, 56)
-    forward = Forward(symbol, mx.cpu(), initialised(symbol, current=shape, other=shape), {})
+    args = initialised(whole, current=shape, other=shape)
     current, other = (np.random.default_rng(seed).normal(0, 60, shape).astype(np.float32) for seed in (0, 1))
 
-    def run(current, other):
-        (out,) = forward(current=current, other=other).values()
-        return out.asnumpy()
+    def found(current, other):
+        (out,) = run(whole, args, current=current, other=other).values()
+        return out
 
-    together = run(current, other)
+    together = found(current, other)
     for row in range(3):
         one = slice(row, row + 1)
-        np.testing.assert_allclose(run(current[one], other[one]), together[one], atol=1e-6 * np.abs(together).max())
-    assert np.abs(run(other, current) - together).max() > 0.1 * np.abs(together).max()
+        np.testing.assert_allclose(found(current[one], other[one]), together[one], atol=1e-6 * np.abs(together).max())
+    assert np.abs(found(other, current) - together).max() > 0.1 * np.abs(together).max()
 
 
 @pytest.mark.parametrize("height, width", [(40, 56), (33, 71)])
 def test_convolutions_in_place_of_deconvolutions_give_the_same(height, width):
     net = FlowNet(encoder=(4, 5, 6, 7, 8), decoder=(7, 6, 5))
     symbols = [
-        flow_of_prepared(*map(mx.sym.Variable, INPUTS), net, **options)
+        symbol(flow_of_prepared, *variables(*INPUTS), net, **options)
         for options in ({}, {"double": double_by_convolution})
     ]
     images = {name: np.random.default_rng(4).normal(size=(2, 3, height, width)).astype(np.float32) for name in INPUTS}
     args = initialised(symbols[0], **{name: value.shape for name, value in images.items()})
     args = {name: np.random.default_rng(5).normal(0, 0.3, np.shape(value)) for name, value in args.items()}
     expected, found = (
-        next(iter(Forward(symbol, mx.cpu(), each, {})(**images).values())).asnumpy()
-        for symbol, each in zip(symbols, (args, for_convolutions(args)))
+        next(iter(run(each, values, **images).values()))
+        for each, values in zip(symbols, (args, for_convolutions(args)))
     )
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -93,21 +93,19 @@ def test_pretraining_losses_by_hand():
     """The loss of a scale is its weight times the mean over cells of cell weight times end-point error."""
     net = FlowNet(encoder=(4, 4, 6), decoder=(4,), pool_input=False, pool_output=False)
     weights = (1.0, 0.5)
-    symbol = pretraining_losses(net, weights)
-    assert symbol.list_outputs() == ["epe0_output", "epe1_output", "flow_output"]
+    losses = symbol(pretraining_losses, net, weights)
+    assert losses.list_outputs() == ["epe0_output", "epe1_output", "flow_output"]
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(0, 60, (2, 3, 32, 32)) for name in INPUTS}
     for scale, cells in ((0, 8), (1, 4)):
         inputs[f"flow{scale}"] = rng.normal(size=(2, 2, cells, cells))
         inputs[f"weight{scale}"] = rng.uniform(0, 2, (2, 1, cells, cells))
     inputs = {name: value.astype(np.float32) for name, value in inputs.items()}
-    args = initialised(symbol, **{name: value.shape for name, value in inputs.items()})
-    inner = symbol.get_internals()
-    coarse = inner["Convolution1_output"]
-    outputs = Forward(mx.sym.Group([*symbol, coarse]), mx.cpu(), args, {})(**inputs)
-    outputs = {name: value.asnumpy() for name, value in outputs.items()}
-    predictions = outputs["flow_output"], net.scale * outputs["Convolution1_output"]
+    args = initialised(losses, **{name: value.shape for name, value in inputs.items()})
+    coarse = losses.get_internals()["Convolution1_output"]
+    outputs = run(mx.sym.Group([*losses, coarse]), args, **inputs)
+    predictions = outputs["flow"], net.scale * outputs["Convolution1"]
     for scale, (prediction, weight) in enumerate(zip(predictions, weights)):
         error = np.sqrt(((prediction - inputs[f"flow{scale}"]) ** 2).sum(axis=1, keepdims=True) + 1e-4)
         expected = weight * (error * inputs[f"weight{scale}"]).mean()
-        assert outputs[f"epe{scale}_output"] == pytest.approx(expected, rel=1e-4)
+        assert outputs[f"epe{scale}"] == pytest.approx(expected, rel=1e-4)

@@ -7,7 +7,7 @@ import pytest
 
 from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
-from lib.nets.params import check, for_test, for_training, initial, load, shapes_of, start
+from lib.nets.params import DETECTION_LAYERS, check, for_test, for_training, he_normal, initial, load, normal, start
 
 
 def saved(path, arrays):
@@ -31,11 +31,17 @@ def test_missing_weights_are_told_with_where_to_get_them(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not parameters at all", bytes(range(256)) * 40])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"not parameters at all", bytes(range(256)) * 40],
+    ids=["empty", "zip", "text", "all bytes"],
+)
 def test_a_file_that_is_no_parameters(tmp_path, content):
     path = tmp_path / "a.params"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.params: not an MXNet parameter file, or cut short") as refused:
+    with pytest.raises(
+        InputError, match=r"a\.params: not an MXNet parameter file \(its header is missing\)"
+    ) as refused:
         load(path)
     assert "\n" not in str(refused.value)
 
@@ -62,14 +68,6 @@ def test_weights_for_test_and_for_training():
     assert for_test(args) == {"a": 1, "b": 3}
     assert for_training(args) == {"a": 1, "b": 2}
     assert for_test({}) == {}
-
-
-def test_shapes_of_a_symbol():
-    data = mx.sym.BatchNorm(mx.sym.Variable("data"), name="bn")
-    symbol = mx.sym.FullyConnected(data, num_hidden=5, name="fc")
-    args, auxs = shapes_of(symbol, data=(2, 3))
-    assert args == {"bn_gamma": (3,), "bn_beta": (3,), "fc_weight": (5, 3), "fc_bias": (5,)}
-    assert auxs == {"bn_moving_mean": (3,), "bn_moving_var": (3,)}
 
 
 WANTED = {"a": (1, 2), "b": (3,), "c": (4,)}
@@ -121,14 +119,27 @@ def test_starting_values_have_a_stream_of_their_own():
 def test_training_starts_from_what_fits():
     pretrained = {"conv_weight": np.ones((2, 2)), "rpn_weight": np.ones((9, 9)), "fc_weight": np.ones(3)}
     wanted = {"conv_weight": (2, 2), "rpn_weight": (2, 3, 1, 1), "rfcn_bias": (4,)}
-    values, new = start(wanted, pretrained, 0, ("rpn_", "rfcn_"))
+    values, new = start(wanted, pretrained, 0, DETECTION_LAYERS)
     assert list(values) == list(wanted) and values["conv_weight"] is pretrained["conv_weight"]
     np.testing.assert_array_equal(values["rpn_weight"], initial("rpn_weight", (2, 3, 1, 1), 0))
     assert new == ["rpn_weight", "rfcn_bias"]
 
 
+def test_new_layers_start_as_the_method_says():
+    wanted = {"rpn_weight": (2, 3, 1, 1), "em_weight": (2, 3, 1, 1), "em_bias": (3,), "gate_bias": (3,)}
+    layers = {"rpn_": normal, "em_": he_normal, "gate_bias": lambda shape, rng: np.full(shape, -2.0)}
+    values, new = start(wanted, {}, 0, layers)
+    assert new == list(wanted)
+    np.testing.assert_allclose(
+        initial("em_weight", (2, 3, 1, 1), 0, {"em_": normal}) * np.sqrt(2 / 3) / 0.01, values["em_weight"], rtol=1e-6
+    )
+    np.testing.assert_array_equal(values["em_bias"], 0)  # not listed by its full name
+    np.testing.assert_array_equal(values["gate_bias"], -2)
+    assert all(value.dtype == np.float32 for value in values.values())
+
+
 def test_only_new_layers_may_be_new():
     with pytest.raises(InputError, match=r"conv_weight \(2, 2\): the pretrained weights lack it; .*pretrained"):
-        start({"conv_weight": (2, 2)}, {}, 0, ("rpn_",))
+        start({"conv_weight": (2, 2)}, {}, 0, DETECTION_LAYERS)
     with pytest.raises(InputError, match=r"have it as \(3, 2\)"):
-        start({"conv_weight": (2, 2)}, {"conv_weight": np.ones((3, 2))}, 0, ())
+        start({"conv_weight": (2, 2)}, {"conv_weight": np.ones((3, 2))}, 0, {})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lib.backends.base import Sgd
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Sgd
-from lib.backends.mxnet.runtime import Forward, TrainStep
+from lib.backends.mxnet.runtime import TrainStep
 from lib.nets import params
 from lib.nets.resnet import (
     Backbone,
@@ -19,6 +19,7 @@ from lib.nets.resnet import (
     resnet,
     unit_names,
 )
+from tests.networks import run, shapes_of, symbol, variables
 
 SMALL = Backbone(units=(1, 2, 2, 1), widths=(2, 3, 4, 5), strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), stem=6)
 
@@ -41,26 +42,24 @@ def test_names_of_units():
     "height, width, cells", [(32, 48, (2, 3)), (33, 47, (3, 3)), (562, 1000, (36, 63)), (1, 1, (1, 1))]
 )
 def test_sizes_round_up_to_whole_cells(height, width, cells):
-    symbol = resnet(mx.sym.Variable("data"), SMALL)
-    assert out_shape(symbol, data=(2, 3, height, width)) == (2, 20, *cells)
-    assert out_shape(feature_map(mx.sym.Variable("data"), SMALL, 8, 3), data=(2, 3, height, width)) == (2, 8, *cells)
+    (data,) = variables("data")
+    assert out_shape(symbol(resnet, data, SMALL), data=(2, 3, height, width)) == (2, 20, *cells)
+    assert out_shape(symbol(feature_map, data, SMALL, 8, 3), data=(2, 3, height, width)) == (2, 8, *cells)
 
 
 def test_the_stride_is_on_the_first_1x1():
-    symbol = bottleneck(mx.sym.Variable("data"), "3a", 4, 2, 1, True, SMALL)
-    inner = symbol.get_internals()
+    (data,) = variables("data")
+    inner = symbol(bottleneck, data, "3a", 4, 2, 1, True, SMALL).get_internals()
     shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=(1, 8, 9, 9))[1]))
     assert shapes["res3a_branch2a_output"] == (1, 4, 5, 5) == shapes["res3a_branch2b_output"]
     assert shapes["res3a_branch1_output"] == (1, 16, 5, 5) == shapes["res3a_relu_output"]
-    assert (
-        "res3b1_branch1_weight"
-        not in bottleneck(mx.sym.Variable("data"), "3b1", 2, 1, 1, False, SMALL).list_arguments()
-    )
+    later = symbol(bottleneck, data, "3b1", 2, 1, 1, False, SMALL)
+    assert "res3b1_branch1_weight" not in later.list_arguments()
 
 
 def test_the_stride_may_be_on_the_3x3_instead():
     net = Backbone(stride_in_3x3=True)
-    inner = bottleneck(mx.sym.Variable("data"), "3a", 4, 2, 1, True, net).get_internals()
+    inner = symbol(bottleneck, *variables("data"), "3a", 4, 2, 1, True, net).get_internals()
     shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=(1, 8, 9, 9))[1]))
     assert shapes["res3a_branch2a_output"] == (1, 4, 9, 9) and shapes["res3a_branch2b_output"] == (1, 4, 5, 5)
     assert shapes["res3a_branch1_output"] == (1, 16, 5, 5)
@@ -78,30 +77,30 @@ def test_layers_of_the_backbone(manifests):
 
 def test_convolution_and_batch_norm_by_hand():
     """1x1 convolution by 2, then (x - mean) / sqrt(variance + eps) * gamma + beta by the moving statistics."""
-    symbol = conv_bn(mx.sym.Variable("data"), "res9", 1, Backbone(eps=0.5))
-    assert symbol.list_arguments() == ["data", "res9_weight", "bn9_gamma", "bn9_beta"]
+    layer = symbol(conv_bn, *variables("data"), "res9", 1, Backbone(eps=0.5))
+    assert layer.list_arguments() == ["data", "res9_weight", "bn9_gamma", "bn9_beta"]
     args = {"res9_weight": np.float32([[[[2]]]]), "bn9_gamma": np.float32([3]), "bn9_beta": np.float32([1])}
     auxs = {"bn9_moving_mean": np.float32([4]), "bn9_moving_var": np.float32([3.5])}
-    (out,) = Forward(symbol, mx.cpu(), args, auxs)(data=np.float32([[[[1, 2, 5]]]])).values()
-    np.testing.assert_allclose(out.asnumpy().ravel(), (np.array([2, 4, 10]) - 4) / 2 * 3 + 1, rtol=1e-6)
-    assert conv_bn(mx.sym.Variable("data"), "conv1", 1, Backbone()).list_arguments()[-1] == "bn_conv1_beta"
+    (out,) = run(layer, args, auxs, data=np.float32([[[[1, 2, 5]]]])).values()
+    np.testing.assert_allclose(out.ravel(), (np.array([2, 4, 10]) - 4) / 2 * 3 + 1, rtol=1e-6)
+    assert symbol(conv_bn, *variables("data"), "conv1", 1, Backbone()).list_arguments()[-1] == "bn_conv1_beta"
 
 
 def test_a_classifier_learns_its_batch_and_its_statistics_move():
     net = Backbone((1, 1, 1, 1), (2, 2, 2, 2), (1, 2, 1, 1), (1, 1, 1, 1), 4, batch_statistics=True)
-    symbol = classifier(mx.sym.Variable("data"), mx.sym.Variable("label"), net, 3)
+    losses = symbol(classifier, net, 3)
     rng = np.random.default_rng(0)
     batch = {"data": rng.normal(size=(6, 3, 24, 24)).astype(np.float32), "label": np.float32([0, 1, 2, 0, 1, 2])}
     args, auxs = (
         {name: params.initial(name, shape, 0) for name, shape in part.items()}
-        for part in params.shapes_of(symbol, data=(6, 3, 24, 24), label=(6,))
+        for part in shapes_of(losses, data=(6, 3, 24, 24), label=(6,))
     )
-    step = TrainStep(symbol, [mx.cpu()], args, auxs, set(args), Sgd(momentum=0.9))
-    losses = []
+    step = TrainStep(losses, [mx.cpu()], args, auxs, set(args), Sgd(momentum=0.9))
+    errors = []
     for _ in range(40):
         (outputs,) = step.step([batch], 0.02)
-        prob = outputs["softmax_output"]
+        prob = outputs["softmax"]
         np.testing.assert_allclose(prob.sum(axis=1), 1, rtol=1e-5)
-        losses.append(-np.log(prob[np.arange(6), batch["label"].astype(int)]).mean())
-    assert losses[0] == pytest.approx(np.log(3), rel=0.1) and losses[-1] < 0.5 * losses[0]
-    assert not np.allclose(step.params()[1]["bn_conv1_moving_mean"].asnumpy(), 0)
+        errors.append(-np.log(prob[np.arange(6), batch["label"].astype(int)]).mean())
+    assert errors[0] == pytest.approx(np.log(3), rel=0.1) and errors[-1] < 0.5 * errors[0]
+    assert not np.allclose(step.params()[1]["bn_conv1_moving_mean"], 0)

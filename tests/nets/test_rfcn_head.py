@@ -5,37 +5,35 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.backends.mxnet import builtin, compiled
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.nets.aggregation import embedding
 from lib.nets.rfcn_head import head_losses, head_outputs, rfcn_head
+from tests.networks import BUILTIN, COMPILED, run, symbol, variables
 
 
-@pytest.mark.parametrize("operators", [compiled, builtin])
-def test_constant_maps_give_their_value_to_every_roi(operators):
-    symbol = mx.sym.Group(list(rfcn_head(*map(mx.sym.Variable, ("x", "rois")), 3, 2, 2, 8, operators)))
-    args, outputs, _ = symbol.infer_shape(x=(2, 5, 6, 6), rois=(4, 5))
+@pytest.mark.parametrize("F", [COMPILED, BUILTIN])
+def test_constant_maps_give_their_value_to_every_roi(F):
+    head = symbol(rfcn_head, *variables("x", "rois"), 3, 2, 2, 8, F=F)
+    args, outputs, _ = head.infer_shape(x=(2, 5, 6, 6), rois=(4, 5))
     assert outputs == [(4, 3), (4, 8)]
-    shapes = dict(zip(symbol.list_arguments(), args))
+    shapes = dict(zip(head.list_arguments(), args))
     assert shapes["rfcn_cls_weight"] == (12, 5, 1, 1) and shapes["rfcn_bbox_weight"] == (32, 5, 1, 1)
     values = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name.startswith("rfcn")}
     values["rfcn_cls_bias"] = np.repeat(np.float32([1, 2, 3]), 4)  # channel = class * 4 bins + bin
     values["rfcn_bbox_bias"] = np.tile(np.float32([0, 1, 2, 3]), 8)  # the mean over the bins is 1.5
     rois = np.float32([[0, 0, 0, 47, 47], [1, 8, 8, 31, 31], [0, 0, 0, 15, 15], [1, 16, 0, 47, 31]])
-    outputs = Forward(symbol, mx.cpu(), values, {})(x=np.ones((2, 5, 6, 6), np.float32), rois=rois)
-    scores, boxes = (value.asnumpy() for value in outputs.values())
+    scores, boxes = run(head, values, x=np.ones((2, 5, 6, 6), np.float32), rois=rois).values()
     np.testing.assert_allclose(scores, np.tile([1, 2, 3], (4, 1)), rtol=1e-6)
     np.testing.assert_allclose(boxes, 1.5, rtol=1e-6)
 
 
 def test_losses_by_hand():
     names = ("cls_score", "bbox_pred", "label", "bbox_target", "bbox_weight")
-    symbol = mx.sym.Group(head_losses(*map(mx.sym.Variable, names), images=1, batch_size=4))
-    assert symbol.list_outputs() == ["cls_prob_reshape_output", "bbox_loss_reshape_output", "blockgrad0_output"]
+    losses = symbol(head_losses, *variables(*names), images=1, batch_size=4)
+    assert losses.list_outputs() == ["cls_prob_reshape_output", "bbox_loss_reshape_output", "blockgrad0_output"]
     shapes = {"cls_score": (3, 2), "bbox_pred": (3, 8), "label": (3,), "bbox_target": (3, 8), "bbox_weight": (3, 8)}
     grad_req = {name: "write" if name in names[:2] else "null" for name in names}
-    executor = symbol.simple_bind(mx.cpu(), grad_req=grad_req, **shapes)
+    executor = losses.simple_bind(mx.cpu(), grad_req=grad_req, **shapes)
     for array in executor.arg_dict.values():
         array[:] = 0
     executor.arg_dict["label"][:] = np.float32([1, -1, 0])
@@ -52,19 +50,18 @@ def test_losses_by_hand():
 
 
 def test_outputs_are_grouped_by_image():
-    symbol = mx.sym.Group(head_outputs(*map(mx.sym.Variable, ("s", "b")), 3))
     scores = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    outputs = Forward(symbol, mx.cpu(), {}, {})(s=scores, b=np.zeros((6, 8), np.float32))
-    prob = outputs["cls_prob_reshape_output"].asnumpy()
-    assert prob.shape == (2, 3, 4) and outputs["bbox_pred_reshape_output"].shape == (2, 3, 8)
+    outputs = run(symbol(head_outputs, *variables("s", "b"), 3), s=scores, b=np.zeros((6, 8), np.float32))
+    prob = outputs["cls_prob_reshape"]
+    assert prob.shape == (2, 3, 4) and outputs["bbox_pred_reshape"].shape == (2, 3, 8)
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(prob.reshape(6, 4), expected, rtol=1e-5)
 
 
 def test_embedding():
-    symbol = embedding(mx.sym.Variable("x"), (4, 5, 6))
-    args, outputs, _ = symbol.infer_shape(x=(2, 3, 7, 9))
+    network = symbol(embedding, *variables("x"), (4, 5, 6))
+    args, outputs, _ = network.infer_shape(x=(2, 3, 7, 9))
     assert outputs == [(2, 6, 7, 9)]
-    shapes = dict(zip(symbol.list_arguments(), args))
+    shapes = dict(zip(network.list_arguments(), args))
     assert shapes["em_conv1_weight"] == (4, 3, 1, 1) and shapes["em_conv2_weight"] == (5, 4, 3, 3)
     assert shapes["em_conv3_weight"] == (6, 5, 1, 1)

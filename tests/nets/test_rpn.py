@@ -5,32 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.backends.mxnet import builtin, compiled
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.nets.rpn import Proposals, propose, rpn, rpn_losses
+from tests.networks import BUILTIN, COMPILED, run, symbol, variables
 
 NET = Proposals(8, (2, 4), (1,), (0.1, 0.1, 0.4, 0.4), pre_nms=50, post_nms=12, nms_threshold=0.7)
 
 
-def run(symbol, **inputs):
-    return [value.asnumpy() for value in Forward(symbol, mx.cpu(), {}, {})(**inputs).values()]
+def proposals(F, **inputs):
+    (rois,) = run(symbol(propose, *variables("scores", "boxes", "im_info"), NET, F=F), **inputs).values()
+    return rois
 
 
 def test_two_scores_and_four_numbers_an_anchor():
-    scores, boxes = rpn(mx.sym.Variable("x"), NET.anchors)
+    scores, boxes = rpn(COMPILED, *variables("x"), NET.anchors)
     assert scores.infer_shape(x=(2, 3, 5, 6))[1] == [(2, 4, 5, 6)]
     assert boxes.infer_shape(x=(2, 3, 5, 6))[1] == [(2, 8, 5, 6)]
 
 
-@pytest.mark.parametrize("operators", [compiled, builtin])
-def test_the_best_anchor_comes_first_and_moves_by_its_normalised_deltas(operators):
+@pytest.mark.parametrize("F", [COMPILED, BUILTIN])
+def test_the_best_anchor_comes_first_and_moves_by_its_normalised_deltas(F):
     scores = np.zeros((1, 4, 6, 8), np.float32)  # background of both anchors, then foreground of both
     scores[0, 3, 2, 5] = 9  # anchor 1 (scale 4: 32 pixels) at row 2, column 5
     boxes = np.zeros((1, 8, 6, 8), np.float32)
     boxes[0, 4, 2, 5] = 5  # dx = 5 * 0.1 of the width
-    symbol = propose(*map(mx.sym.Variable, ("scores", "boxes", "im_info")), NET, operators)
-    (rois,) = run(symbol, scores=scores, boxes=boxes, im_info=np.float32([[48, 64, 1]]))
+    rois = proposals(F, scores=scores, boxes=boxes, im_info=np.float32([[48, 64, 1]]))
     assert rois.shape == (12, 5) and not rois[:, 0].any()
     centre_x, centre_y = 5 * 8 + 3.5, 2 * 8 + 3.5
     box = np.array([centre_x - 15.5, centre_y - 15.5, centre_x + 15.5, centre_y + 15.5])
@@ -38,18 +37,17 @@ def test_the_best_anchor_comes_first_and_moves_by_its_normalised_deltas(operator
     np.testing.assert_allclose(rois[0, 1:], box.clip(0, [63, 47, 63, 47]), atol=1e-4)
 
 
-@pytest.mark.parametrize("operators", [compiled, builtin])
-def test_each_image_of_a_batch_is_by_itself(operators):
+@pytest.mark.parametrize("F", [COMPILED, BUILTIN])
+def test_each_image_of_a_batch_is_by_itself(F):
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(3, 4, 6, 8)).astype(np.float32)
     boxes = rng.normal(size=(3, 8, 6, 8)).astype(np.float32)
     info = np.float32([[48, 64, 1]] * 3)
-    symbol = propose(*map(mx.sym.Variable, ("scores", "boxes", "im_info")), NET, operators)
-    (together,) = run(symbol, scores=scores, boxes=boxes, im_info=info)
+    together = proposals(F, scores=scores, boxes=boxes, im_info=info)
     assert together.shape == (36, 5)
     for image in range(3):
         one = slice(image, image + 1)
-        (alone,) = run(symbol, scores=scores[one], boxes=boxes[one], im_info=info[one])
+        alone = proposals(F, scores=scores[one], boxes=boxes[one], im_info=info[one])
         rows = together[12 * image : 12 * image + 12]
         assert (rows[:, 0] == image).all()
         np.testing.assert_allclose(rows[:, 1:], alone[:, 1:], atol=1e-4)
@@ -58,10 +56,10 @@ def test_each_image_of_a_batch_is_by_itself(operators):
 def test_losses_and_their_gradients_by_hand():
     """Two anchors, two cells. One label is ignored; one is positive with a box off by 0.5 and by 2."""
     names = ("scores", "boxes")
-    symbol = mx.sym.Group(list(rpn_losses(*map(mx.sym.Variable, names), batch_size=4)))
+    losses = symbol(rpn_losses, *variables(*names), batch_size=4)
     shapes = {"scores": (1, 4, 1, 2), "boxes": (1, 8, 1, 2), "label": (1, 4)}
     shapes.update(bbox_target=shapes["boxes"], bbox_weight=shapes["boxes"])
-    executor = symbol.simple_bind(
+    executor = losses.simple_bind(
         mx.cpu(), grad_req={name: "write" if name in names else "null" for name in shapes}, **shapes
     )
     for array in executor.arg_dict.values():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from lib.backends.mxnet import builtin, compiled
+from lib.backends.choice import backend_of
+from lib.backends.mxnet.functions import Builtin, Compiled
 from lib.config import make_config
+from lib.methods import METHODS
 from lib.nets import sizes
 from lib.nets.flownet import FlowNet
 from lib.nets.resnet import Backbone
 from lib.nets.rpn import Proposals
+
+SCHEMA = METHODS["fgfa_rfcn"].schema
 
 
 def listed(sizes):
@@ -16,7 +20,7 @@ def listed(sizes):
 
 
 def test_published_sizes():
-    cfg = make_config({})
+    cfg = make_config({}, SCHEMA)
     assert listed(sizes.backbone(cfg, 2e-5)) == listed(Backbone(eps=2e-5))
     assert listed(sizes.flownet(cfg)) == listed(FlowNet())
     for section in (cfg.TRAIN, cfg.TEST):
@@ -42,7 +46,7 @@ def test_other_settings_reach_their_place():
         "FLOW_POOL_INPUT": False,
     }
     proposals = {"RPN_PRE_NMS_TOP_N": 11, "RPN_POST_NMS_TOP_N": 10, "RPN_NMS_THRESH": 0.5, "RPN_MIN_SIZE": 4}
-    cfg = make_config({"network": network, "TEST": proposals})
+    cfg = make_config({"network": network, "TEST": proposals}, SCHEMA)
     expected = Backbone((1, 2, 3, 4), (5, 6, 7, 8), (1, 2, 1, 1), (1, 1, 2, 4), 9, 1e-5, stride_in_3x3=True)
     assert listed(sizes.backbone(cfg, 1e-5)) == listed(expected)
     assert listed(sizes.flownet(cfg)) == listed(FlowNet((4, 5, 6, 7), (8, 9), False, True))
@@ -51,5 +55,5 @@ def test_other_settings_reach_their_place():
 
 
 def test_operators():
-    assert sizes.operators(make_config({})) is compiled
-    assert sizes.operators(make_config({"network": {"OPERATORS": "builtin"}})) is builtin
+    assert type(backend_of(make_config({})).functions) is Compiled
+    assert type(backend_of(make_config({"network": {"OPERATORS": "builtin"}})).functions) is Builtin

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.backends.mxnet import compiled
+from bench import operators_reference as reference
 from lib.backends.mxnet.loader import mx
-from tests.ops import reference
+from lib.nets.aggregation import to_ring
+from tests.networks import COMPILED, EAGER, variables
+from tests.ops.common import Kernels, golden
 
 
 def run(ring, flow, order, channels, current):
-    out, weights = compiled.aggregate(
-        *(mx.nd.array(a) for a in (ring, flow, order)), channels, current, with_weights=True
-    )
+    arrays = (mx.nd.array(a) for a in (ring, flow, order))
+    out, weights = EAGER.aggregate(*arrays, feature_channels=channels, current=current, with_weights=True)
     return out.asnumpy(), weights.asnumpy()
 
 
@@ -28,7 +29,7 @@ def random_case(slots, frames, height, width, channels, embedding, spread=2.0, s
 
 def test_golden_weights_from_the_golden_cosines():
     """Embeddings of two channels at the golden cosines' angles: the operator's softmax must give the golden weights."""
-    cosine, weights = reference.golden("cosine"), reference.golden("weights")
+    cosine, weights = golden("cosine"), golden("weights")
     frames, _, height, width = cosine.shape
     inside = cosine[2, 0] > 0.5  # elsewhere the current frame itself is sampled outside, and every cosine is 0
     np.testing.assert_allclose(cosine[2, 0][inside], 1, atol=1e-5)
@@ -147,7 +148,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
     for number in (1, threads):
         out, weights = np.empty((9, 11, 19), np.float32), np.empty((5, 11, 19), np.float32)
         shape = (3, 5, 11, 19, 9, 21, 2)
-        reference.Kernels(number).call("fgfa_aggregate_cpu", shape, ring, flow, order, out, weights)
+        Kernels(number).call("fgfa_aggregate_cpu", shape, ring, flow, order, out, weights)
         results.append((out, weights))
     for one, many in zip(*results):
         assert np.array_equal(one, many)
@@ -155,12 +156,12 @@ def test_the_number_of_threads_changes_no_bit(threads):
 
 def test_as_a_symbol_with_and_without_weights():
     ring, flow, order = random_case(3, 3, 4, 5, 6, 6)
-    inputs = [mx.sym.Variable(name) for name in ("ring", "flow", "order")]
     shapes = {"ring": ring.shape, "flow": flow.shape, "order": order.shape}
     arrays = {"ring": mx.nd.array(ring), "flow": mx.nd.array(flow), "order": mx.nd.array(order)}
     expected = run(ring, flow, order, 6, 1)
     for with_weights in (False, True):
-        symbol = compiled.aggregate(*inputs, 6, 1, name="agg", with_weights=with_weights)
+        options = {"feature_channels": 6, "current": 1, "name": "agg", "with_weights": with_weights}
+        symbol = COMPILED.aggregate(*variables("ring", "flow", "order"), **options)
         outputs = symbol.simple_bind(mx.cpu(), grad_req="null", **shapes).forward(**arrays)
         assert len(outputs) == 1 + with_weights
         for ours, theirs in zip(outputs, expected):
@@ -172,7 +173,7 @@ def test_it_passes_no_gradient():
     for array in arrays:
         array.attach_grad()
     with mx.autograd.record():
-        out = compiled.aggregate(*arrays, 5, 1)
+        out = EAGER.aggregate(*arrays, feature_channels=5, current=1)
     out.backward()
     for array in arrays:
         assert not array.grad.asnumpy().any()
@@ -180,8 +181,8 @@ def test_it_passes_no_gradient():
 
 def test_to_ring_puts_the_channels_last():
     features = np.arange(24, dtype=np.float32).reshape(1, 4, 2, 3)
-    assert np.array_equal(compiled.to_ring(mx.nd.array(features)).asnumpy(), features.transpose(0, 2, 3, 1))
-    assert compiled.to_ring(mx.sym.Variable("f")).infer_shape(f=(2, 4, 5, 6))[1] == [(2, 5, 6, 4)]
+    assert np.array_equal(to_ring(EAGER, mx.nd.array(features)).asnumpy(), features.transpose(0, 2, 3, 1))
+    assert to_ring(COMPILED, mx.sym.Variable("f")).infer_shape(f=(2, 4, 5, 6))[1] == [(2, 5, 6, 4)]
 
 
 @pytest.mark.parametrize("slot", [3, -1, 0.5, np.nan])

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from lib.backends.mxnet.library import load
 from lib.errors import InputError
 from lib.ops import build, library
 
@@ -16,21 +17,26 @@ def test_an_unchanged_build_is_skipped():
     assert library.build_mark(library.LIBRARY)[0] == library.sources_digest()
 
 
-def test_a_missing_library_names_the_command(monkeypatch, tmp_path):
+USES = pytest.mark.parametrize("use", [library.checked, load.__wrapped__], ids=["checked", "load"])
+
+
+@USES
+def test_a_missing_library_names_the_command(monkeypatch, tmp_path, use):
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "libfgfa_ops.so")
     with pytest.raises(InputError, match=r"not built; run `sh init\.sh` or `python -m lib\.ops\.build`"):
-        library.load.__wrapped__()
+        use()
 
 
-def test_a_library_of_other_sources_names_the_command(monkeypatch, tmp_path):
+@USES
+def test_a_library_of_other_sources_names_the_command(monkeypatch, tmp_path, use):
     (tmp_path / "old.so").write_bytes(b"... fgfa-build:0123-4567; ...")
     assert library.build_mark(tmp_path / "old.so") == ("0123", "4567")
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "old.so")
     with pytest.raises(InputError, match=r"built from other sources .* run `python -m lib\.ops\.build`"):
-        library.load.__wrapped__()
+        use()
     (tmp_path / "old.so").write_bytes(b"something else")
     with pytest.raises(InputError, match="built from other sources"):
-        library.load.__wrapped__()
+        use()
 
 
 def test_no_compiler_is_one_clear_line(monkeypatch, capsys):

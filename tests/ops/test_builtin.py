@@ -5,19 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.backends.mxnet import builtin, compiled
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
+from lib.nets.aggregation import aggregate, cosine, to_ring
+from tests.networks import BUILTIN, COMPILED, run, symbol, variables
 
-BOTH = (compiled, builtin)
+BOTH = (COMPILED, BUILTIN)
 
 
 def outputs_of(symbol, **inputs):
-    return [value.asnumpy() for value in Forward(symbol, mx.cpu(), {}, {})(**inputs).values()]
-
-
-def variables(*names):
-    return [mx.sym.Variable(name) for name in names]
+    return list(run(symbol, **inputs).values())
 
 
 @pytest.fixture
@@ -33,8 +29,8 @@ def test_warp_and_its_gradients(rng):
     inputs = {"x": normal(rng, 2, 3, 5, 7), "flow": normal(rng, 2, 2, 5, 7, scale=3)}
     above = mx.nd.array(normal(rng, 2, 3, 5, 7))
     found = []
-    for ops in BOTH:
-        executor = ops.warp(*variables("x", "flow")).simple_bind(mx.cpu(), **{n: v.shape for n, v in inputs.items()})
+    for F in BOTH:
+        executor = F.warp(*variables("x", "flow")).simple_bind(mx.cpu(), **{n: v.shape for n, v in inputs.items()})
         for name, value in inputs.items():
             executor.arg_dict[name][:] = value
         (out,) = executor.forward(is_train=True)
@@ -49,31 +45,30 @@ def test_aggregate(rng, with_weights):
     """From a ring of 6 slots, some of them twice; channels last for the compiled operator."""
     ring = normal(rng, 6, 8 + 5, 4, 7)
     inputs = {"flow": normal(rng, 5, 2, 4, 7, scale=2), "order": np.float32([3, 3, 0, 5, 1])}
+    options = {"feature_channels": 8, "current": 2, "name": "a", "with_weights": with_weights}
     found = []
-    for ops, layout in ((compiled, ring.transpose(0, 2, 3, 1)), (builtin, ring)):
-        symbol = ops.aggregate(
-            *variables("ring", "flow", "order"), feature_channels=8, current=2, name="a", with_weights=with_weights
-        )
-        symbol = mx.sym.Group(list(symbol) if with_weights else [symbol[0]])
-        found.append(outputs_of(symbol, ring=layout, **inputs))
+    for F, layout in ((COMPILED, ring.transpose(0, 2, 3, 1)), (BUILTIN, ring)):
+        aggregated = aggregate(F, *variables("ring", "flow", "order"), **options)
+        group = mx.sym.Group([aggregated[index] for index in range(1 + with_weights)])
+        found.append(outputs_of(group, ring=layout, **inputs))
     assert [value.shape for value in found[0]] == [(1, 8, 4, 7), (5, 1, 4, 7)][: 1 + with_weights]
     for one, other in zip(*found):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("ops", BOTH)
-def test_the_ring(rng, ops):
+@pytest.mark.parametrize("F", BOTH)
+def test_the_ring(rng, F):
     features = normal(rng, 4, 6, 3, 5)
-    (ring,) = outputs_of(mx.sym.identity(ops.to_ring(mx.sym.Variable("x"))), x=features)
-    np.testing.assert_array_equal(ring, features if ops is builtin else features.transpose(0, 2, 3, 1))
+    (ring,) = outputs_of(mx.sym.identity(to_ring(F, mx.sym.Variable("x"))), x=features)
+    np.testing.assert_array_equal(ring, features if F is BUILTIN else features.transpose(0, 2, 3, 1))
 
 
 def test_cosine_by_hand():
     embeddings = np.float32([[3, 4], [4, -3], [-3, -4], [0, 0]]).reshape(4, 2, 1, 1)
-    symbol = builtin.cosine(*variables("e", "r"))
-    (found,) = outputs_of(symbol, e=embeddings, r=2 * embeddings[:1])
+    similarity = symbol(cosine, *variables("e", "r"))
+    (found,) = outputs_of(similarity, e=embeddings, r=2 * embeddings[:1])
     np.testing.assert_allclose(found.ravel(), [1, 0, -1, 0], atol=1e-6)
-    (found,) = outputs_of(symbol, e=embeddings, r=embeddings[3:])
+    (found,) = outputs_of(similarity, e=embeddings, r=embeddings[3:])
     np.testing.assert_array_equal(found.ravel(), 0)
 
 
@@ -92,9 +87,7 @@ def test_proposals_of_a_batch(rng):
         "nms_threshold": 0.7,
         "min_size": 0,
     }
-    one, other = (
-        outputs_of(ops.multi_proposal(*variables(*inputs), **options, name="rois"), **inputs)[0] for ops in BOTH
-    )
+    one, other = (outputs_of(F.multi_proposal(*variables(*inputs), **options, name="rois"), **inputs)[0] for F in BOTH)
     assert one.shape == (80, 5)
     np.testing.assert_allclose(one, other, atol=1e-3)
 
@@ -104,8 +97,7 @@ def test_position_sensitive_pooling(rng):
     rois = np.concatenate((rng.integers(0, 2, (12, 1)), corners, corners + rng.uniform(1, 40, (12, 2))), axis=1)
     inputs = {"x": normal(rng, 2, 9 * 4, 9, 11), "rois": rois.astype(np.float32)}
     options = {"output_dim": 4, "group_size": 3, "spatial_scale": 1 / 8}
-    symbols = [ops.psroi_mean(*variables(*inputs), **options) for ops in BOTH]
-    one, other = (outputs_of(symbol, **inputs)[0] for symbol in symbols)
+    one, other = (outputs_of(F.psroi_mean(*variables(*inputs), **options), **inputs)[0] for F in BOTH)
     assert one.shape == (12, 4)
     np.testing.assert_allclose(one, other, atol=1e-5)
-    assert builtin.psroi_mean(*variables(*inputs), **options, name="p").list_outputs() == ["p_output"]
+    assert BUILTIN.psroi_mean(*variables(*inputs), **options, name="p").list_outputs() == ["p_output"]

@@ -7,17 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.backends.mxnet.loader import mx
 from lib.ops.ohem import hardest, ohem, roi_losses
 
 GOLDEN = Path(__file__).parents[1] / "data" / "training_step.npz"
-INPUTS = ("cls_score", "bbox_pred", "labels", "bbox_targets", "bbox_weights")
-
-
-def run(arrays, count):
-    symbols = ohem(*(mx.sym.Variable(name) for name in INPUTS), rois_per_image=count)
-    executor = mx.sym.Group(list(symbols)).bind(mx.cpu(), dict(zip(INPUTS, map(mx.nd.array, arrays))))
-    return [output.asnumpy() for output in executor.forward()]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +20,7 @@ def golden():
 
 def test_golden_step(golden):
     names = ("cls_score_reshape", "bbox_pred_reshape", "op_label", "op_bbox_target", "op_bbox_weight")
-    labels, weights = run([golden[name] for name in names], 128)
+    labels, weights = ohem(*(golden[name] for name in names), rois_per_image=128)
     np.testing.assert_array_equal(labels, golden["op_labels_ohem"])
     np.testing.assert_array_equal(weights, golden["op_bbox_weights_ohem"])
 
@@ -60,7 +52,7 @@ def test_fewer_rois_than_asked_for_all_stay():
     label = np.float32([0, 1, 0])
     weight = np.ones((3, 8), np.float32)
     zero = np.zeros((3, 8), np.float32)
-    labels, weights = run([np.zeros((3, 2), np.float32), zero, label, zero, weight], 128)
+    labels, weights = ohem(np.zeros((3, 2), np.float32), zero, label, zero, weight, rois_per_image=128)
     np.testing.assert_array_equal(labels, label)
     np.testing.assert_array_equal(weights, weight)
 
@@ -68,5 +60,5 @@ def test_fewer_rois_than_asked_for_all_stay():
 def test_ignored_rois_are_taken_last():
     label = np.float32([-1, 0, 0])
     zero = np.zeros((3, 8), np.float32)
-    labels, _ = run([np.float32([[0, 9], [9, 0], [0, 9]]), zero, label, zero, zero], 1)
+    labels, _ = ohem(np.float32([[0, 9], [9, 0], [0, 9]]), zero, label, zero, zero, rois_per_image=1)
     np.testing.assert_array_equal(labels, [-1, -1, 0])

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.backends.mxnet import compiled
+from bench import operators_reference as reference
 from lib.backends.mxnet.loader import mx
 from lib.bbox.anchors import base_anchors
-from tests.ops import reference
+from tests.networks import EAGER
+from tests.ops.common import Kernels, golden
 
 DEFAULTS = {
     "feature_stride": 16,
@@ -24,7 +25,7 @@ DEFAULTS = {
 
 
 def run(prob, deltas, info, **changes):
-    rois, scores = compiled.multi_proposal(
+    rois, scores = EAGER.multi_proposal(
         *(mx.nd.array(a) for a in (prob, deltas, info)), **{**DEFAULTS, **changes}, with_scores=True
     )
     return rois.asnumpy(), scores.asnumpy()
@@ -63,8 +64,8 @@ ONE = {"scales": (1,), "ratios": (1,)}
 
 def test_golden_rois_in_the_same_order():
     stds = np.tile(np.array([0.1, 0.1, 0.4, 0.4], np.float32), 9).reshape(1, 36, 1, 1)
-    rois, scores = run(reference.golden("rpn_prob"), reference.golden("rpn_bbox_pred_raw") * stds, [[144, 208, 1]])
-    assert np.abs(rois - reference.golden("rois")).max() <= 0.05
+    rois, scores = run(golden("rpn_prob"), golden("rpn_bbox_pred_raw") * stds, [[144, 208, 1]])
+    assert np.abs(rois - golden("rois")).max() <= 0.05
     assert (np.diff(scores[:169, 0]) <= 0).all()  # 169 survivors, then again from the first
     assert np.array_equal(rois[169], rois[0])
 
@@ -72,7 +73,7 @@ def test_golden_rois_in_the_same_order():
 def test_anchors_are_the_published_ones():
     """The nine anchors of Faster R-CNN about the first cell."""
     prob, deltas = np.zeros((1, 18, 1, 1), np.float32), np.zeros((1, 36, 1, 1), np.float32)
-    kernels = reference.Kernels(1)
+    kernels = Kernels(1)
     anchors = np.empty((9, 4), np.float32)
     scales, ratios = np.array([8, 16, 32], np.float32), np.array([0.5, 1, 2], np.float32)
     kernels.call("fgfa_proposal_anchors", (1, 1, 1, 3, 3, scales, ratios, 16.0, 0, 1, 0.7, 0.0), anchors)
@@ -197,7 +198,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
     results = []
     for number in (1, threads):
         rois, scores = np.empty((600, 5), np.float32), np.empty(600, np.float32)
-        reference.Kernels(number).call("fgfa_multi_proposal_cpu", shape, prob, deltas, info, rois, scores)
+        Kernels(number).call("fgfa_multi_proposal_cpu", shape, prob, deltas, info, rois, scores)
         results.append(np.column_stack([rois, scores]))
     assert np.array_equal(*results)
 
@@ -207,7 +208,7 @@ def test_it_stands_in_a_training_graph_and_passes_no_gradient():
     for array in inputs:
         array.attach_grad()
     with mx.autograd.record():
-        out = (compiled.multi_proposal(*inputs, **DEFAULTS) * 2).sum() + inputs[0].sum()
+        out = (EAGER.multi_proposal(*inputs, **DEFAULTS) * 2).sum() + inputs[0].sum()
     out.backward()
     assert (inputs[0].grad.asnumpy() == 1).all()
     assert not inputs[1].grad.asnumpy().any()

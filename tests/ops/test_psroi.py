@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.backends.mxnet import compiled
+from bench import operators_reference as reference
+from lib.backends.mxnet import library
 from lib.backends.mxnet.loader import mx
-from tests.ops import reference
+from tests.networks import EAGER
+from tests.ops.common import Kernels, golden, numeric_gradient
 
 SCALE = 1 / 16
 
 
 def run(data, rois, outputs, group, scale=SCALE):
-    return compiled.psroi_mean(
+    return EAGER.psroi_mean(
         mx.nd.array(data), mx.nd.array(rois), output_dim=outputs, group_size=group, spatial_scale=scale
     ).asnumpy()
 
@@ -23,7 +25,7 @@ def gradients(data, rois, above, outputs, group, scale=SCALE):
     data.attach_grad()
     rois.attach_grad()
     with mx.autograd.record():
-        out = compiled.psroi_mean(data, rois, output_dim=outputs, group_size=group, spatial_scale=scale)
+        out = EAGER.psroi_mean(data, rois, output_dim=outputs, group_size=group, spatial_scale=scale)
     out.backward(mx.nd.array(above))
     return data.grad.asnumpy(), rois.grad.asnumpy()
 
@@ -39,7 +41,7 @@ def random_rois(count, batch, height, width, seed=0):
 
 def test_golden_bins_of_the_class_maps():
     """The golden maps are every 31st channel of 1519, the golden bins every 6th class: some bins are in both."""
-    maps, bins, rois = (reference.golden(n) for n in ("rfcn_cls_sub", "psroi_cls_sub", "rois"))
+    maps, bins, rois = (golden(n) for n in ("rfcn_cls_sub", "psroi_cls_sub", "rois"))
     compared = 0
     for k in range(maps.shape[1]):
         number, cell = divmod(31 * k, 49)
@@ -152,7 +154,7 @@ def test_gradient_equals_differences_and_rois_get_none():
     rois = random_rois(6, 2, 3, 4, seed=5)
     above = rng.standard_normal((6, 2)).astype(np.float32)
     by_data, by_rois = gradients(data, rois, above, 2, 2)
-    expected = reference.numeric_gradient(lambda d: (reference.psroi_mean(d, rois, 2, 2, SCALE) * above).sum(), data)
+    expected = numeric_gradient(lambda d: (reference.psroi_mean(d, rois, 2, 2, SCALE) * above).sum(), data)
     np.testing.assert_allclose(by_data, expected, atol=1e-5)
     np.testing.assert_allclose(by_data, reference.psroi_gradient(data.shape, rois, above, 2, SCALE), atol=1e-6)
     assert not by_rois.any()
@@ -167,7 +169,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
     shape = (2, 2, 3, 7, 9, 25, SCALE)
     results = []
     for number in (1, threads):
-        kernels = reference.Kernels(number)
+        kernels = Kernels(number)
         out, grad = np.empty((25, 2), np.float32), np.empty_like(data)
         kernels.call("fgfa_psroi_mean_forward_cpu", shape, data, rois, out)
         kernels.call("fgfa_psroi_mean_backward_cpu", shape, above, rois, grad)
@@ -181,7 +183,7 @@ def test_no_region_gives_no_row_and_no_gradient():
         data = mx.nd.ones((1, 4, 3, 3))
         data.attach_grad()
         with mx.autograd.record():
-            out = compiled.psroi_mean(data, mx.nd.zeros((0, 5)), output_dim=1, group_size=2, spatial_scale=SCALE)
+            out = EAGER.psroi_mean(data, mx.nd.zeros((0, 5)), output_dim=1, group_size=2, spatial_scale=SCALE)
         assert out.shape == (0, 1)
         out.backward(mx.nd.zeros((0, 1)))
         assert not data.grad.asnumpy().any()
@@ -221,7 +223,7 @@ def test_refuses_wrong_shapes(data, rois, message):
     ],
 )
 def test_refuses_wrong_attributes(attributes, message):
-    compiled.psroi_mean(mx.sym.Variable("a"), mx.sym.Variable("b"), output_dim=1, group_size=1, spatial_scale=1)
+    library.load()
     with pytest.raises(mx.base.MXNetError) as error:
         mx.nd.fgfa_psroi_mean(mx.nd.zeros((1, 4, 3, 3)), mx.nd.zeros((2, 5)), **attributes)
     assert message in str(error.value)

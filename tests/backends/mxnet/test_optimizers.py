@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lib.backends.base import Adam, Sgd
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Adam, Sgd
+from lib.backends.mxnet.optimizers import optimizer_of
 
 WD = 0.01
 STEPS = 5
@@ -48,7 +49,11 @@ def arrays(values):
     return {name: mx.nd.array(value) for name, value in values.items()}
 
 
-def run(optimizer, weights, gradients, lr=0.1):
+def run(rules, weights, gradients, lr=0.1):
+    return stepped(optimizer_of(rules), weights, gradients, lr)
+
+
+def stepped(optimizer, weights, gradients, lr=0.1):
     weights = arrays(weights)
     for each in gradients:
         optimizer.update(weights, arrays(each), lr)
@@ -102,24 +107,24 @@ def test_no_gradient_at_all_is_not_divided_by(problem):
 def test_going_on_from_the_state_is_exact(problem, make):
     weights, gradients = problem
     whole = run(make(), weights, gradients)
-    first, second = make(), make()
-    half = run(first, weights, gradients[:2])
+    first, second = optimizer_of(make()), optimizer_of(make())
+    half = stepped(first, weights, gradients[:2])
     state = first.state()
     assert all(isinstance(value, np.ndarray) for value in state.values())
     second.load_state(state)
-    found = run(second, half, gradients[2:])
+    found = stepped(second, half, gradients[2:])
     for name in SHAPES:
         np.testing.assert_array_equal(found[name], whole[name])
 
 
 def test_the_state_is_a_copy(problem):
     weights, gradients = problem
-    optimizer = Sgd(0.9)
-    run(optimizer, weights, gradients[:1])
+    optimizer = optimizer_of(Sgd(0.9))
+    stepped(optimizer, weights, gradients[:1])
     before = {name: value.copy() for name, value in optimizer.state().items()}
     state = optimizer.state()
-    run(optimizer, weights, gradients[1:2])
+    stepped(optimizer, weights, gradients[1:2])
     for name, value in before.items():
         np.testing.assert_array_equal(state[name], value)
     assert set(state) == {f"momentum:{name}" for name in SHAPES}
-    assert Sgd().state() == {} and Adam().state()["steps"].tolist() == [0]
+    assert optimizer_of(Sgd()).state() == {} and optimizer_of(Adam()).state()["steps"].tolist() == [0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lib.backends.base import Sgd
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import Sgd
-from lib.backends.mxnet.runtime import Forward, TrainStep, devices
+from lib.backends.mxnet.runtime import Forward, TrainStep, devices, shapes_of
 from lib.errors import InputError
+from tests.networks import run
 
 ARGS = {
     "conv_weight": np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32),
@@ -47,7 +48,7 @@ def make_step(devices=1, trainable=None, **options):
 
 def values(step):
     args, auxs = step.params()
-    return {name: value.asnumpy() for name, value in {**args, **auxs}.items()}
+    return {**args, **auxs}
 
 
 # Devices
@@ -67,48 +68,62 @@ def test_a_gpu_that_is_not_there(gpus, missing):
 # Inference
 
 
+def test_shapes_of_a_symbol():
+    data = mx.sym.BatchNorm(mx.sym.Variable("data"), name="bn")
+    symbol = mx.sym.FullyConnected(data, num_hidden=5, name="fc")
+    args, auxs = shapes_of(symbol, data=(2, 3), unused=(7,))
+    assert args == {"bn_gamma": (3,), "bn_beta": (3,), "fc_weight": (5, 3), "fc_bias": (5,)}
+    assert auxs == {"bn_moving_mean": (3,), "bn_moving_var": (3,)}
+
+
 def test_forward_gives_outputs_by_name():
     x = mx.sym.Variable("data")
     symbol = mx.sym.Group([network(x), mx.sym.sum(x, name="total")])
     forward = Forward(symbol, mx.cpu(), ARGS, AUXS)
     data = batch(0)["data"]
     outputs = forward(data=data)
-    assert list(outputs) == forward.outputs == ["bn_output", "total_output"]
-    assert outputs["total_output"].asnumpy().item() == pytest.approx(data.sum(), rel=1e-4)
-    assert outputs["bn_output"].shape == (4, 2, 6, 8)
+    assert list(outputs) == forward.outputs == ["bn", "total"]
+    assert np.asarray(outputs["total"]).item() == pytest.approx(data.sum(), rel=1e-4)
+    assert outputs["bn"].shape == (4, 2, 6, 8)
 
 
 def test_parameters_that_the_symbol_does_not_use_are_left_out():
     forward = Forward(network(), mx.cpu(), {**ARGS, "other": np.zeros(3, np.float32)}, {**AUXS, "more": np.zeros(3)})
-    assert forward(data=batch(0)["data"])["bn_output"].shape == (4, 2, 6, 8)
+    assert forward(data=batch(0)["data"])["bn"].shape == (4, 2, 6, 8)
 
 
 def test_other_sizes_in_any_order_equal_a_fresh_network():
     forward = Forward(network(), mx.cpu(), ARGS, AUXS)
     for number, size in enumerate([(1, 3, 6, 8), (2, 3, 6, 8), (1, 3, 3, 3), (3, 3, 20, 10), (1, 3, 6, 8)]):
         data = batch(number, size)["data"]
-        fresh = Forward(network(), mx.cpu(), ARGS, AUXS)(data=data)["bn_output"].asnumpy()
-        np.testing.assert_allclose(forward(data=data)["bn_output"].asnumpy(), fresh, atol=1e-5)
+        fresh = run(network(), ARGS, AUXS, data=data)["bn"]
+        np.testing.assert_allclose(np.asarray(forward(data=data)["bn"]), fresh, atol=1e-5)
 
 
-def test_numpy_and_ndarrays_alike():
+def test_numpy_and_arrays_of_the_device_alike():
     data = batch(0)["data"]
-    by_numpy = Forward(network(), mx.cpu(), ARGS, AUXS)(data=data)["bn_output"].asnumpy()
+    by_numpy = run(network(), ARGS, AUXS, data=data)["bn"]
     as_nd = {name: mx.nd.array(value) for name, value in ARGS.items()}
-    by_nd = Forward(network(), mx.cpu(), as_nd, AUXS)(data=mx.nd.array(data))["bn_output"].asnumpy()
-    np.testing.assert_array_equal(by_numpy, by_nd)
+    np.testing.assert_array_equal(run(network(), as_nd, AUXS, data=mx.nd.array(data))["bn"], by_numpy)
+    (kept,) = Forward(mx.sym.identity(mx.sym.Variable("x")), mx.cpu(), {}, {})(x=data).values()
+    np.testing.assert_array_equal(run(network(), ARGS, AUXS, data=kept)["bn"], by_numpy)
 
 
 def test_inputs_are_written_in_place_and_keep_their_values():
     symbol = mx.sym.Group([mx.sym.Variable("a") + mx.sym.Variable("b")])
     forward = Forward(symbol, mx.cpu(), {}, {})
-    slots = forward.inputs(a=(2, 3), b=(2, 3))
-    slots["a"][0] = np.float32([1, 2, 3])
-    slots["a"][1] = 5
+    slots = forward.buffers(a=(2, 3), b=(2, 3))
+    slots["a"].write([0], np.float32([[1, 2, 3]]))
+    slots["a"].write(range(1, 2), np.float32([[5, 5, 5]]))
     (out,) = forward(b=np.ones((2, 3), np.float32)).values()
-    np.testing.assert_array_equal(out.asnumpy(), [[2, 3, 4], [6, 6, 6]])
+    np.testing.assert_array_equal(out, [[2, 3, 4], [6, 6, 6]])
     (out,) = forward(b=np.zeros((2, 3), np.float32)).values()
-    np.testing.assert_array_equal(out.asnumpy(), [[1, 2, 3], [5, 5, 5]])
+    np.testing.assert_array_equal(out, [[1, 2, 3], [5, 5, 5]])
+    slots["a"].write([1, 0], out)  # from the device, in another order
+    (out,) = forward(b=np.zeros((2, 3), np.float32)).values()
+    np.testing.assert_array_equal(out, [[5, 5, 5], [1, 2, 3]])
+    np.testing.assert_array_equal(slots["a"], [[5, 5, 5], [1, 2, 3]])
+    assert slots["a"].shape == (2, 3)
 
 
 # Training
@@ -123,8 +138,8 @@ def test_two_devices_equal_one_with_both_batches():
         outputs = both.step([first, second], 0.05)
         joined = {name: np.concatenate((first[name], second[name])) for name in first}
         (expected,) = one.step([joined], 0.05)
-        found = np.concatenate([each["error_output"] for each in outputs])
-        np.testing.assert_allclose(found, expected["error_output"], rtol=1e-4, atol=1e-6)
+        found = np.concatenate([each["error"] for each in outputs])
+        np.testing.assert_allclose(found, expected["error"], rtol=1e-4, atol=1e-6)
         for name, gradient in one.gradients().items():
             np.testing.assert_allclose(both.gradients()[name], gradient, rtol=1e-4, atol=1e-5, err_msg=name)
     for name, value in values(one).items():
@@ -135,8 +150,8 @@ def test_all_devices_have_the_same_weights_after_a_step():
     step = make_step(2)
     first, second = step.step([batch(0)] * 2, 0.05), step.step([batch(1)] * 2, 0.05)
     for outputs in (first, second):
-        np.testing.assert_array_equal(outputs[0]["error_output"], outputs[1]["error_output"])
-    assert not np.array_equal(first[0]["error_output"], second[0]["error_output"])
+        np.testing.assert_array_equal(outputs[0]["error"], outputs[1]["error"])
+    assert not np.array_equal(first[0]["error"], second[0]["error"])
 
 
 def test_a_gradient_by_finite_differences():
@@ -147,15 +162,15 @@ def test_a_gradient_by_finite_differences():
         sides = []
         for shift in (0.01, -0.01):
             args = {**ARGS, "conv_bias": ARGS["conv_bias"] + np.float32(shift) * np.eye(2, dtype=np.float32)[channel]}
-            sides.append(Forward(loss(), mx.cpu(), args, AUXS)(**batch(0))["error_output"].asnumpy().sum())
+            sides.append(run(loss(), args, AUXS, **batch(0))["error"].sum())
         numeric.append(0.1 * (sides[0] - sides[1]) / 0.02)
     np.testing.assert_allclose(step.gradients()["conv_bias"], numeric, rtol=1e-2)
 
 
 def test_outputs_are_those_before_the_step_and_training_lowers_the_loss():
     step = make_step()
-    expected = Forward(loss(), mx.cpu(), ARGS, AUXS)(**batch(0))["error_output"].asnumpy()
-    losses = [step.step([batch(0)], 0.02)[0]["error_output"] for _ in range(20)]
+    expected = run(loss(), ARGS, AUXS, **batch(0))["error"]
+    losses = [step.step([batch(0)], 0.02)[0]["error"] for _ in range(20)]
     np.testing.assert_allclose(losses[0], expected, rtol=1e-5)
     assert losses[-1].sum() < 0.8 * losses[0].sum()
 
@@ -205,7 +220,7 @@ def test_sizes_may_differ_between_devices_and_steps():
     step = make_step(2)
     for sizes in (((1, 3, 4, 4), (2, 3, 8, 8)), ((2, 3, 8, 8), (1, 3, 3, 9)), ((5, 3, 12, 12), (1, 3, 4, 4))):
         outputs = step.step([batch(0, size) for size in sizes], 0.01)
-        assert [len(each["error_output"]) for each in outputs] == [size[0] for size in sizes]
+        assert [len(each["error"]) for each in outputs] == [size[0] for size in sizes]
 
 
 def test_a_batch_for_each_device():

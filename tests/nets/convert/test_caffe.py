@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.cli.weights import main
 from lib.errors import InputError
 from lib.nets import params
@@ -19,6 +17,7 @@ from lib.nets.convert.caffe_file import Layer, _varint, read_caffemodel
 from lib.nets.flownet import FlowNet, flow
 from lib.nets.resnet import Backbone
 from lib.nets.resnet import resnet as our_resnet
+from tests.networks import run, shapes_of, symbol, variables
 
 MEANS = (103.06, 115.90, 123.15)  # blue, green, red
 
@@ -232,11 +231,11 @@ def test_resnet_gives_the_features_of_caffe(tmp_path, letters, bias, eps):
     expected = caffe(bgr)
     converted = resnet.from_caffe(read(tmp_path, caffe.layers, legacy=bias), eps)
     assert converted.unused == ["fc1000"]
-    symbol = our_resnet(mx.sym.Variable("data"), net)
-    args, auxs = params.shapes_of(symbol, data=bgr.shape)
+    backbone = symbol(our_resnet, *variables("data"), net)
+    args, auxs = shapes_of(backbone, data=bgr.shape)
     params.check({**converted.args, **converted.auxs}, {**args, **auxs}, "converted")
-    (found,) = Forward(symbol, mx.cpu(), converted.args, converted.auxs)(data=bgr[:, ::-1]).values()
-    np.testing.assert_allclose(found.asnumpy(), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    (found,) = run(backbone, converted.args, converted.auxs, data=bgr[:, ::-1]).values()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
 FLOW = FlowNet((4, 4, 6, 6), (5, 4), pool_input=False, pool_output=False)
@@ -286,10 +285,9 @@ def test_flownet_gives_the_flow_of_caffe(tmp_path):
     expected = caffe_flow(layers, np.concatenate([current, other], axis=1) / 255) * 20 / 4
     converted = flownet.from_caffe(read(tmp_path, layers), FLOW, MEANS)
     assert converted.unused == ["img0s_aug"]
-    symbol = flow(mx.sym.Variable("current"), mx.sym.Variable("other"), FLOW)
-    forward = Forward(symbol, mx.cpu(), converted.args, converted.auxs)
-    (found,) = forward(current=current[:, ::-1], other=other[:, ::-1]).values()
-    np.testing.assert_allclose(found.asnumpy(), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    motion = symbol(flow, *variables("current", "other"), FLOW)
+    (found,) = run(motion, converted.args, converted.auxs, current=current[:, ::-1], other=other[:, ::-1]).values()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
 def test_networks_that_are_not_ours_are_refused():
@@ -304,5 +302,5 @@ def test_the_command_writes_the_backbone(tmp_path, capsys):
     main(["convert", str(tmp_path / "x.caffemodel"), str(tmp_path / "x-0000.params")])
     assert "left aside: fc1000" in capsys.readouterr().out
     args, auxs = params.load(tmp_path / "x-0000.params")
-    wanted = params.shapes_of(our_resnet(mx.sym.Variable("data"), NET), data=(1, 3, 32, 32))
+    wanted = shapes_of(symbol(our_resnet, *variables("data"), NET), data=(1, 3, 32, 32))
     params.check({**args, **auxs}, {**wanted[0], **wanted[1]}, "converted")

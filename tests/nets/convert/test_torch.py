@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import Forward
 from lib.cli.weights import main
-from lib.config import make_config
 from lib.errors import InputError
 from lib.nets import params
 from lib.nets.convert import flownet, resnet
@@ -18,6 +15,7 @@ from lib.nets.flownet import FlowNet, flow
 from lib.nets.resnet import Backbone, conv_bn, is_backbone_layer
 from lib.nets.resnet import resnet as our_resnet
 from tests import tiny
+from tests.networks import COMPILED, run, shapes_of, symbol, variables
 
 torch = pytest.importorskip("torch", reason="conversion from PyTorch needs it, nothing else does")
 nn = torch.nn
@@ -135,7 +133,7 @@ def pictures(height, width, count=1, seed=0):
 
 
 def ours(symbol, converted, **inputs):
-    return [out.asnumpy() for out in Forward(symbol, mx.cpu(), converted.args, converted.auxs)(**inputs).values()]
+    return list(run(symbol, converted.args, converted.auxs, **inputs).values())
 
 
 def theirs(model, x):
@@ -163,7 +161,7 @@ def test_resnet_gives_the_features_of_torch(strides, dilations, eps):
     expected = theirs(model, standardised(rgb)).numpy()
     converted = resnet.from_torchvision(state_of(model), SAME_MEANS, eps)
     assert converted.unused == ["fc.bias", "fc.weight"]
-    (found,) = ours(our_resnet(mx.sym.Variable("data"), net), converted, data=minus(rgb, SAME_MEANS))
+    (found,) = ours(symbol(our_resnet, *variables("data"), net), converted, data=minus(rgb, SAME_MEANS))
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
@@ -174,7 +172,7 @@ def test_other_means_change_the_padding_alone():
     kept: list = []
     theirs(model, standardised(rgb))
     converted = resnet.from_torchvision(state_of(model), PUBLISHED_MEANS)
-    stem = conv_bn(mx.sym.Variable("data"), "conv1", NET.stem, NET, kernel=7, stride=2)
+    stem = symbol(conv_bn, *variables("data"), "conv1", NET.stem, NET, kernel=7, stride=2)
     (found,) = ours(stem, converted, data=minus(rgb, PUBLISHED_MEANS))
     difference, size = np.abs(found - kept[0]), np.abs(kept[0]).max()
     assert difference[:, :, 2:-2, 2:-2].max() < 2e-5 * size
@@ -187,7 +185,7 @@ def test_names_and_shapes_at_full_depth(units):
     with torch.device("meta"):
         state = {name: np.broadcast_to(np.float32(0), v.shape) for name, v in ResNet(net).state_dict().items()}
     names = resnet._torch_names(state)
-    args, auxs = params.shapes_of(our_resnet(mx.sym.Variable("data"), net), data=(1, 3, 64, 64))
+    args, auxs = shapes_of(symbol(our_resnet, *variables("data"), net), data=(1, 3, 64, 64))
     assert {ours: state[source].shape for source, ours in names.items()} == {**args, **auxs}
 
 
@@ -209,8 +207,8 @@ def stacked(current, other, means=flownet.TORCH_MEANS):
 
 
 def our_flows(net, converted, current, other, means):
-    symbol = mx.sym.Group(flow(mx.sym.Variable("current"), mx.sym.Variable("other"), net, every_scale=True))
-    return ours(symbol, converted, current=minus(current, means), other=minus(other, means))
+    flows = symbol(flow, *variables("current", "other"), net, every_scale=True)
+    return ours(flows, converted, current=minus(current, means), other=minus(other, means))
 
 
 TORCH_MEANS_BGR = flownet.TORCH_MEANS[::-1]
@@ -262,10 +260,10 @@ def test_other_means_change_the_flow_networks_padding_alone():
     expected = theirs(model.conv1, stacked(current, other)).numpy()
     converted = flownet.from_torch(state_of(model), net, PUBLISHED_MEANS)
     pair = np.concatenate([minus(current, PUBLISHED_MEANS), minus(other, PUBLISHED_MEANS)], axis=1) / 255
-    symbol = mx.sym.Convolution(
-        mx.sym.Variable("pair"), name="flow_conv1", num_filter=6, kernel=(7, 7), stride=(2, 2), pad=(3, 3)
+    first = COMPILED.Convolution(
+        *variables("pair"), name="flow_conv1", num_filter=6, kernel=(7, 7), stride=(2, 2), pad=(3, 3)
     )
-    (found,) = ours(mx.sym.LeakyReLU(symbol, act_type="leaky", slope=0.1), converted, pair=pair)
+    (found,) = ours(COMPILED.LeakyReLU(first, act_type="leaky", slope=0.1), converted, pair=pair)
     difference, size = np.abs(found - expected), np.abs(expected).max()
     assert difference[:, :, 2:-2, 2:-2].max() < 2e-5 * size < difference.max() < 0.2 * size
 
@@ -319,7 +317,7 @@ def cfg_path(tmp_path):
 
 
 def test_the_command_writes_a_file_that_fits_the_settings(tmp_path, cfg_path, capsys):
-    cfg = make_config(tiny.nested(network={"STRIDE_IN_3X3": True}))
+    cfg = tiny.settings(network={"STRIDE_IN_3X3": True})
     net = cfg.network
     sizes = Backbone(net.UNITS, net.WIDTHS, net.STRIDES, net.DILATIONS, net.STEM, stride_in_3x3=True)
     torch.save(ResNet(sizes).state_dict(), tmp_path / "resnet.pth")

@@ -1,23 +1,13 @@
-"""The compiled operators once more in plain numpy, written for reading, and what their tests share.
+"""The compiled operators again in plain numpy, written to be read, for their tests and for `bench.cuda_operators`.
 
-All compute in float64 except where the rule itself is one of float32 (edges of pooling bins, boxes).
+They compute in float64, except where the rule itself is in float32 (edges of pooling bins, boxes).
 """
 
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import numpy as np
-
-from lib.ops.library import LIBRARY
-
-GOLDEN = Path(__file__).parents[1] / "data" / "operators.npz"
-
-
-def golden(name: str) -> np.ndarray:
-    with np.load(GOLDEN, allow_pickle=False) as arrays:
-        return arrays[name]
 
 
 def sample(data: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -127,17 +117,6 @@ def psroi_mean(data, rois, outputs: int, group: int, scale: float) -> np.ndarray
     return psroi_bins(data, rois, outputs, group, scale).mean(axis=(2, 3))
 
 
-def numeric_gradient(function, at: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """Central differences of a scalar function of one array, in float64."""
-    gradient = np.zeros(at.shape)
-    for index in np.ndindex(*at.shape):
-        high, low = at.astype(np.float64), at.astype(np.float64)
-        high[index] += step
-        low[index] -= step
-        gradient[index] = (function(high) - function(low)) / (2 * step)
-    return gradient
-
-
 def warp_gradients(data: np.ndarray, flow: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of (warp(data, flow) * above).sum() by data and by flow, the latter towards larger coordinates."""
     height, width = data.shape[2:]
@@ -180,19 +159,3 @@ def structure(fields: tuple) -> tuple[ctypes.Structure, tuple]:
     layout = [(f"field{k}", kinds[type(value)]) for k, value in enumerate(fields)]
     made = type("Shape", (ctypes.Structure,), {"_fields_": layout})
     return made(*(v.ctypes.data if isinstance(v, np.ndarray) else v for v in fields)), fields
-
-
-class Kernels:
-    """The plain C interface of a library, with arrays for pointers; `threads` is OpenMP's number for this thread."""
-
-    def __init__(self, threads: int) -> None:
-        self.library = ctypes.CDLL(str(LIBRARY))
-        self.library.omp_set_num_threads(threads)
-
-    def call(self, name: str, shape: tuple, *arrays: np.ndarray | None) -> None:
-        """`shape` are the fields of the C structure, see `structure`."""
-        filled, _ = structure(shape)
-        pointers = [None if a is None else a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
-        function = getattr(self.library, name)
-        function.restype = None
-        function(ctypes.byref(filled), *pointers)
