@@ -1,7 +1,7 @@
 """Builds the compiled operators: `python -m lib.ops.build`.
 
-One shared library, `lib/ops/libfgfa_ops.so`, from `lib/ops/src` and the `lib_api.cc` that comes with MXNet; MXNet
-itself is not rebuilt. A build of the same sources with the same settings is skipped.
+The result is one shared library, `lib/ops/libfgfa_ops.so`, from `lib/ops/src` and the `lib_api.cc` that comes with
+MXNet; MXNet itself is not rebuilt. The build is skipped if neither sources nor settings have changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CUDA_ARCHITECTURES = (80, 86, 90)
 
 KERNELS = ("warp", "psroi", "proposal", "aggregate")
 _COMMON = ("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-Wall", "-Wextra", "-Wno-unused-parameter")
-# Edges of pooling bins and boxes are compared to the bit: there a fused multiply-add would change results.
+# Pooling bin edges and boxes must be exact to the bit; there, a fused multiply-add would change results.
 _CONTRACT = {"aggregate": "-ffp-contract=fast"}
 _NVCC = (
     "-std=c++17",
@@ -41,11 +41,11 @@ _NVCC = (
     *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES),
 )
 
-_NVCC_LINK = ("nvcc", "-shared", "-Xcompiler=-fopenmp")  # it knows where the CUDA runtime lies
+_NVCC_LINK = ("nvcc", "-shared", "-Xcompiler=-fopenmp")  # nvcc finds the CUDA runtime
 
 
 def compiler() -> str:
-    """Path of the C++ compiler: $CXX, else g++, else c++. Raises InputError where there is none."""
+    """Path of the C++ compiler: $CXX, else g++, else c++. Raises InputError if none is found."""
     for name in (os.environ.get("CXX"), "g++", "c++"):
         path = shutil.which(name) if name else None
         if path:
@@ -54,7 +54,7 @@ def compiler() -> str:
 
 
 def mxnet_folder() -> Path:
-    """Folder of the installed MXNet package, found without importing it. Raises InputError where there is none."""
+    """Folder of the installed MXNet package, found without importing it. Raises InputError if there is none."""
     spec = importlib.util.find_spec("mxnet")
     if spec is None or not spec.submodule_search_locations:
         raise InputError("MXNet is not installed in this Python: run `sh init.sh` first")
@@ -73,19 +73,19 @@ def has_cuda(mxnet: Path) -> bool:
 
 
 def run_compilers(commands: Sequence[Sequence[str]]) -> None:
-    """Runs compilers side by side. Raises InputError for the first that fails, after its output."""
+    """Runs commands in parallel. If one fails, logs its output and raises InputError."""
     with ThreadPoolExecutor(cores()) as pool:
         results = list(pool.map(lambda c: subprocess.run(c, capture_output=True, text=True, check=False), commands))
     for done in results:
         if done.returncode != 0:
             log.error("%s\n%s%s", " ".join(done.args), done.stdout, done.stderr)
-            raise InputError(f"{done.args[0]} failed with status {done.returncode}; its output stands above")
+            raise InputError(f"{done.args[0]} failed with status {done.returncode}; see its output above")
 
 
 def build(*, force: bool = False) -> bool:
-    """Builds the library for the installed MXNet; returns False where a build of the same is there already.
+    """Builds the library for the installed MXNet; returns False if it is already up to date.
 
-    Raises InputError without MXNet or compiler, or where compiling fails.
+    Raises InputError if MXNet or a compiler is missing, or if compiling fails.
     """
     mxnet = mxnet_folder()
     nvcc = shutil.which("nvcc")
@@ -117,18 +117,18 @@ def build(*, force: bool = False) -> bool:
             run_compilers([[*linker, *objects.values(), "-o", str(target)]])
     log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
     if not with_cuda:
-        reason = "there is no nvcc" if cuda else "the installed MXNet is not a CUDA build"
-        log.info("left out: the CUDA kernels, since %s", reason)
+        reason = "nvcc was not found" if cuda else "the installed MXNet is not a CUDA build"
+        log.info("built without CUDA kernels: %s", reason)
     return True
 
 
 def build_cuda() -> None:
-    """Builds the CUDA kernels alone, as a plain library with a C interface (bench/cuda_operators.py uses it)."""
+    """Builds only the CUDA kernels, as a library with a plain C interface, for bench/cuda_operators.py."""
     nvcc = shutil.which("nvcc")
     if nvcc is None:
-        raise InputError("no nvcc on the path: install the CUDA toolkit, or leave out --cuda")
+        raise InputError("nvcc is not on PATH: install the CUDA toolkit, or leave out --cuda")
     with tempfile.TemporaryDirectory() as folder:
-        objects = {"proposal": f"{folder}/proposal.o"}  # its anchors are made on the host
+        objects = {"proposal": f"{folder}/proposal.o"}  # it computes the anchors on the host
         host = _kernel_commands(compiler(), objects)
         run_compilers([*host, *_cuda_commands(nvcc, objects, folder)])
         with replacing(CUDA_LIBRARY) as target:
@@ -137,11 +137,11 @@ def build_cuda() -> None:
 
 
 def build_sanitized() -> Path:
-    """Builds the driver of edge cases with the address and undefined-behaviour sanitizers; returns the executable."""
+    """Builds the edge-case driver with the address and undefined-behaviour sanitizers; returns the executable."""
     cxx = compiler()
     checks = "-fsanitize=address,undefined,float-cast-overflow"
     flags = ("-g", "-O1", "-fno-omit-frame-pointer", checks, "-fno-sanitize-recover=all")
-    # The choice of a copy by processor runs before the sanitizers are ready, so one copy is compiled here.
+    # `target_clones` selects code by processor before the sanitizers are ready, so only one copy is compiled here.
     extra = (*flags, "-DFGFA_ONE_TARGET")
     with tempfile.TemporaryDirectory() as folder:
         objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "sanitize_driver")}
@@ -187,7 +187,7 @@ def _architectures() -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Builds what the options ask for."""
+    """Builds what the options select."""
     parser = argparse.ArgumentParser(prog="python -m lib.ops.build", description=__doc__.splitlines()[0])
     parser.add_argument("--force", action="store_true", help="build even if sources and settings are unchanged")
     parser.add_argument(

@@ -53,7 +53,7 @@ def test_no_compiler_is_one_clear_line(monkeypatch, capsys):
 def test_a_source_that_does_not_compile_is_reported(tmp_path, caplog):
     broken = tmp_path / "broken.cc"
     broken.write_text("this is no C++\n")
-    with pytest.raises(InputError, match="failed with status 1; its output stands above"):
+    with pytest.raises(InputError, match="failed with status 1; see its output above"):
         build.run_compilers([[build.compiler(), "-c", str(broken), "-o", str(tmp_path / "broken.o")]])
     assert "broken.cc:1:1: error" in caplog.text
 
