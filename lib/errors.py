@@ -25,7 +25,7 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 def read_text(path: str | os.PathLike, advice: str, problem: str = "cannot be read") -> str:
     """The content of a UTF-8 text file, without a byte order mark.
 
-    Raises InputError, which starts with `problem` and ends with `advice`, if the file cannot be read or is not UTF-8.
+    Raises InputError if it cannot be read or is not UTF-8; the message says `problem`, the reason and `advice`.
     """
     try:
         return Path(path).read_text(encoding="utf-8-sig")

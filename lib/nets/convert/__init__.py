@@ -1,1 +1,1 @@
-"""Parameters of other programs' networks, turned into ours."""
+"""Converts weights of other frameworks and projects to the parameters of our networks."""

@@ -1,7 +1,7 @@
-"""Reads .caffemodel files: the few fields of Caffe's NetParameter message that hold names and weights.
+"""Reads names and weights of layers from .caffemodel files, without Caffe or protobuf.
 
-Protocol buffers are a list of fields, each a number with its wire type and a value; unknown fields are skipped. The
-numbers here are those of Caffe's caffe.proto, for the present layers and for those of version 1 files.
+A protocol buffer is a list of fields, each with a number, a wire type and a value; unknown fields are skipped. The
+field numbers below come from caffe.proto: those of current layers and those of version 1 files.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from lib.errors import InputError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-# NetParameter: field of the layers -> (name, blobs) in the layer's message.
+# NetParameter: field of the layers -> fields (name, blobs) of a layer's message.
 _LAYERS = {100: (1, 7), 2: (4, 6)}
-# BlobProto: the shape of old files is four fields, that of new ones a message with the field `dim`.
+# BlobProto: old files give the shape in four fields, new ones in a message with the field `dim`.
 _LEGACY_SHAPE = (1, 2, 3, 4)
 _DATA, _SHAPE, _DOUBLE_DATA, _DIM = 5, 7, 8, 1
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that has weights: float32 arrays in Caffe's order, convolutions as (out, in, height, width)."""
+    """A layer with weights: float32 arrays in Caffe's order; convolutions are (out, in, height, width)."""
 
     name: str
     blobs: list[np.ndarray]
 
 
 def read_caffemodel(path: str | Path) -> dict[str, Layer]:
-    """The layers with weights by name. InputError: no such file, not a .caffemodel, cut short, or without weights."""
+    """Layers with weights by name. Raises InputError if the file is missing, invalid, truncated or has no weights."""
     path = Path(path)
     try:
         content = memoryview(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give an existing .caffemodel") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); pass an existing .caffemodel") from None
     layers = {}
     try:
         for number, value in _fields(content):
@@ -46,14 +46,14 @@ def read_caffemodel(path: str | Path) -> dict[str, Layer]:
                 if layer.blobs:
                     layers[layer.name] = layer
     except ValueError as error:
-        raise InputError(f"{path}: not a .caffemodel, or cut short ({error}); get it anew") from None
+        raise InputError(f"{path}: not a .caffemodel, or truncated ({error}); download it again") from None
     if not layers:
-        raise InputError(f"{path}: no layer with weights in it; a .prototxt holds none, give the .caffemodel")
+        raise InputError(f"{path}: no layer with weights in it; pass the .caffemodel, not the .prototxt")
     return layers
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(number, value) of each field: an int for varints, bytes for everything else."""
+    """(number, value) of each field: an int for varints, bytes for all other types."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -74,7 +74,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """(number of 7 bits a byte, low ones first; the place after it)."""
+    """(number, offset after it); a varint has 7 bits per byte, the lowest first."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -84,7 +84,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError(f"a number does not end at byte {at}")
+    raise ValueError(f"unterminated number at byte {at}")
 
 
 def _layer(data: int | memoryview, name_field: int, blobs_field: int) -> Layer:
@@ -99,7 +99,7 @@ def _layer(data: int | memoryview, name_field: int, blobs_field: int) -> Layer:
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise ValueError("a number where a message belongs")
+        raise ValueError("a number instead of a message")
     return value
 
 
@@ -112,7 +112,7 @@ def _blob(data: memoryview) -> np.ndarray:
             legacy[number] = value
         elif number == _SHAPE:
             shape = _dims(_message(value))
-        elif number == _DATA:  # packed, or one at a time
+        elif number == _DATA:  # packed, or one value per field
             floats.append(np.frombuffer(_message(value), "<f4"))
         elif number == _DOUBLE_DATA:
             doubles.append(np.frombuffer(_message(value), "<f8"))

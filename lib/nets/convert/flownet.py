@@ -1,10 +1,10 @@
-"""FlowNet-S of the widely used PyTorch re-implementation, and of the published Caffe model.
+"""Converts FlowNet-S of the widely used PyTorch re-implementation, and of the published Caffe model.
 
-All of them predict flow / 20 in pixels of the images that they are given. Ours is given images halved by
-`FLOW_POOL_INPUT`, and tells feature cells: 20 * 2 / 16 = 2.5 of them at stride 16, which is FlowNet.scale; at another
-stride the last layer takes in the rest. One thing differs where `FLOW_POOL_OUTPUT` is on, as published: ours averages
-the finest level over 2 x 2 cells before the last layer, which then sees twice as far as it was trained to; it is close
-to the source's averaged flow where that is smooth, and training the detector tunes it.
+All of them predict flow / 20 in pixels of their input. Ours gets images halved by `FLOW_POOL_INPUT` and predicts flow
+in feature cells: at stride 16 the factor is 20 * 2 / 16 = 2.5, which is FlowNet.scale; at other strides the remaining
+factor is folded into the last layer. The networks differ where `FLOW_POOL_OUTPUT` is on, as published: ours averages
+the finest level over 2 x 2 cells before the last layer, whose kernel then spans twice the distance that it was trained
+on. The result is close to the source's averaged flow where that is smooth, and detector training adapts to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.nets.convert.caffe_file import Layer
 from lib.nets.convert.layers import Converted, fold_batch_norm, fold_input, swap_colours
 from lib.nets.flownet import FlowNet, is_flow_layer
 
-TORCH_MEANS = (0.45 * 255, 0.432 * 255, 0.411 * 255)  # red, green, blue that the PyTorch network subtracts
+TORCH_MEANS = (0.45 * 255, 0.432 * 255, 0.411 * 255)  # red, green, blue; subtracted by the PyTorch network
 DIV_FLOW = 20.0
 _TORCH_EPS = 1e-5
 _UPSAMPLED = re.compile(r"upsampled_flow(\d)_to_(\d)")
@@ -36,13 +36,13 @@ def from_torch(
     source_means: Sequence[float] = TORCH_MEANS,
     div_flow: float = DIV_FLOW,
 ) -> Converted:
-    """A PyTorch FlowNetS state dict, with or without BatchNorm, which is folded into the convolutions.
+    """Converts a PyTorch FlowNetS state dict; BatchNorm, if present, is folded into the convolutions.
 
-    net: our sizes. means: PIXEL_MEANS (blue, green, red). source_means: what the source subtracts (red, green, blue,
-    of 255); the difference goes into the first layer's bias. InputError: another network.
+    net: our layer sizes. means: PIXEL_MEANS (blue, green, red). source_means: what the source subtracts (red, green,
+    blue; 0 to 255); the difference is folded into the bias of the first layer. Raises InputError for other networks.
     """
     if "conv3_1.0.weight" not in state or "conv_redir.0.weight" in state:
-        raise InputError("a FlowNet, but not FlowNet-S; ours is FlowNet-S")
+        raise InputError("a FlowNet, but not FlowNet-S, which is the only one supported")
     args: dict[str, np.ndarray] = {}
     used = set()
     for source in state:
@@ -55,7 +55,7 @@ def from_torch(
             parts = [f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
             weight, bias = fold_batch_norm(weight, *(state[part] for part in parts), eps=_TORCH_EPS)
             used |= {*parts, f"{norm}.num_batches_tracked"}
-        else:  # prediction and up-sampling have no bias in most versions
+        else:  # most versions have no bias in prediction and upsampling layers
             channels = weight.shape[1] if name.startswith(("deconv", "upsample")) else weight.shape[0]
             bias = state.get(f"{module}.bias", np.zeros(channels, np.float32))
         args[f"{name}_weight"], args[f"{name}_bias"] = np.float32(weight), np.float32(bias)
@@ -67,14 +67,14 @@ def from_torch(
 def from_caffe(
     layers: Mapping[str, Layer], net: FlowNet, means: Sequence[float], source_means: Sequence[float] | None = None
 ) -> Converted:
-    """The published Caffe FlowNetS; colours change from BGR to RGB.
+    """Converts the published Caffe FlowNetS from BGR to RGB input.
 
-    source_means: what the source subtracts (red, green, blue); its model keeps them in a layer of its own, which is
-    not read, so they are taken to be ours where none are given. InputError: another network.
+    source_means: what the source subtracts (red, green, blue). The Caffe model stores it in a separate layer, which is
+    not read; the default is our PIXEL_MEANS. Raises InputError for other networks.
     """
     last = f"Convolution{len(net.decoder) + 1}"
     if last not in layers or "conv3_1" not in layers:
-        raise InputError(f"no FlowNet-S: no layer {last} among {', '.join(list(layers)[:4])} ...")
+        raise InputError(f"not a FlowNet-S: no layer {last} among {', '.join(list(layers)[:4])} ...")
     args, unused = {}, []
     for source, layer in layers.items():
         name = "flow_conv1" if source == "conv1" else source
@@ -97,7 +97,7 @@ def _torch_name(module: str, levels: int) -> str:
 
 
 def _finish(args: dict, net: FlowNet, means: Sequence[float], source_means: Sequence[float], div_flow: float) -> None:
-    """Folds the difference of the means into the first layer, and the units of the flow into the last."""
+    """Folds the difference of the means into the first layer and the unit of the flow into the last."""
     offset = (np.array([*reversed(means)]) - np.array(source_means)) / 255
     args["flow_conv1_weight"], bias = fold_input(args["flow_conv1_weight"], np.ones(3), offset)
     args["flow_conv1_bias"] = args["flow_conv1_bias"] + bias

@@ -1,4 +1,4 @@
-"""What all conversions share: the result, and folding one affine step into the layer beside it."""
+"""Shared by all conversions: the result type, and folding an affine operation into the adjacent layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Converted(NamedTuple):
-    """Parameters by our names, and the names in the source that have no place in our networks."""
+    """Parameters by our names, and the source names that our networks do not use."""
 
     args: dict[str, np.ndarray]
     auxs: dict[str, np.ndarray]
@@ -17,10 +17,10 @@ class Converted(NamedTuple):
 
 
 def fold_input(weight: np.ndarray, scale: Sequence[float], offset: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(weight, bias) of the convolution on x that equals `weight` on scale * x + offset, three channels an image.
+    """(weight, bias) of the convolution on x that equals convolving scale * x + offset with `weight`.
 
-    weight (out, 3 images, kh, kw). Exact but where the kernel reaches over the border: there the source's zeros are
-    its own mean colour, ours are x = 0.
+    weight: (out, 3 * images, kh, kw), three channels per image. Exact except where the kernel reaches over the border:
+    zero padding is the mean colour of the source there, and x = 0 here.
     """
     images = weight.shape[1] // 3
     wide = np.float64(weight)
@@ -29,7 +29,7 @@ def fold_input(weight: np.ndarray, scale: Sequence[float], offset: Sequence[floa
 
 
 def swap_colours(weight: np.ndarray) -> np.ndarray:
-    """A convolution on BGR images as one on RGB images, or the other way; (out, 3 images, kh, kw)."""
+    """Swaps BGR and RGB in the input of a convolution (out, 3 * images, kh, kw)."""
     out, channels, *kernel = weight.shape
     return np.ascontiguousarray(weight.reshape(out, channels // 3, 3, *kernel)[:, :, ::-1].reshape(weight.shape))
 
@@ -37,11 +37,11 @@ def swap_colours(weight: np.ndarray) -> np.ndarray:
 def fold_batch_norm(
     weight: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(weight, bias) of a convolution that equals convolution, then BatchNorm by moving statistics."""
+    """(weight, bias) of the convolution that equals a convolution followed by BatchNorm with moving statistics."""
     factor = np.float64(gamma) / np.sqrt(np.float64(variance) + eps)
     return np.float32(weight * factor[:, None, None, None]), np.float32(beta - mean * factor)
 
 
 def for_eps(gamma: np.ndarray, variance: np.ndarray, source: float, ours: float) -> np.ndarray:
-    """The gamma that gives the same with BatchNorm's epsilon `ours` as `gamma` with `source`."""
+    """The gamma that gives the same output with BatchNorm epsilon `ours` as `gamma` gives with `source`."""
     return np.float32(gamma * np.sqrt((np.float64(variance) + ours) / (np.float64(variance) + source)))

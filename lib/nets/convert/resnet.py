@@ -1,4 +1,4 @@
-"""ResNet-50, 101, 152 of torchvision and of the published Caffe models."""
+"""Converts ResNet-50, 101 and 152 of torchvision and of the published Caffe models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.nets.convert.caffe_file import Layer
 from lib.nets.convert.layers import Converted, fold_input, for_eps, swap_colours
 from lib.nets.resnet import is_backbone_layer, unit_names
 
-SOURCE_EPS = 1e-5  # of BatchNorm, in both
+SOURCE_EPS = 1e-5  # epsilon of BatchNorm in both sources
 
 # What torchvision's weights expect: (RGB / 255 - mean) / std.
 _MEAN = np.array([0.485, 0.456, 0.406])
@@ -28,18 +28,18 @@ def is_torchvision(state: Mapping[str, np.ndarray]) -> bool:
 
 
 def from_torchvision(state: Mapping[str, np.ndarray], means: Sequence[float], eps: float = SOURCE_EPS) -> Converted:
-    """A torchvision state dict. The network needs `network.STRIDE_IN_3X3: true`.
+    """Converts a torchvision state dict. Our network needs `network.STRIDE_IN_3X3: true`.
 
-    means: PIXEL_MEANS of our settings (blue, green, red). conv1 takes in torchvision's scaling; the difference of the
-    means goes into bn_conv1's moving mean. Features are the same, but for the difference of the means (less than 1 of
-    255) in the padding at the image's border; none where PIXEL_MEANS are 103.53, 116.28, 123.675.
-    InputError: another network, such as ResNet-18 or ResNeXt.
+    means: PIXEL_MEANS of our settings (blue, green, red). torchvision's scaling is folded into conv1, and the
+    difference of the means into the moving mean of bn_conv1. Features are equal except at the border of the image,
+    where the padding differs by the difference of the means (less than 1 of 255); with PIXEL_MEANS 103.53, 116.28,
+    123.675 they are equal there too. Raises InputError for other networks, such as ResNet-18 or ResNeXt.
     """
     if "layer1.0.conv3.weight" not in state:
-        raise InputError("a ResNet without bottlenecks (18 or 34); ours are 50, 101 and 152")
+        raise InputError("a ResNet without bottlenecks (18 or 34); supported are ResNet-50, 101 and 152")
     second = state["layer1.0.conv2.weight"]
     if second.shape[0] != second.shape[1]:
-        raise InputError(f"layer1.0.conv2 has groups ({second.shape}): a ResNeXt; ours are ResNet-50, 101 and 152")
+        raise InputError(f"layer1.0.conv2 has groups ({second.shape}): a ResNeXt; supported are ResNet-50, 101 and 152")
     names = _torch_names(state)
     args, auxs = {}, {}
     for source, ours in names.items():
@@ -76,14 +76,14 @@ def _torch_names(state: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def from_caffe(layers: Mapping[str, Layer], eps: float = SOURCE_EPS) -> Converted:
-    """A published Caffe ResNet, its Scale layers merged into BatchNorm; colours change from BGR to RGB.
+    """Converts a published Caffe ResNet from BGR to RGB input, and merges its Scale layers into BatchNorm.
 
-    Both subtract a mean near (103, 116, 123) and scale nothing else. One thing differs: Caffe's pool1 has no padding
-    and rounds up, ours (as in the published MXNet weights) has padding 1 and rounds down, so that cells lie a pixel
-    or so apart; the weights were used like that by the published detectors. InputError: not a ResNet.
+    Both networks subtract a mean near (103, 116, 123) and do not scale the input. They differ in pool1: Caffe's has no
+    padding and rounds up; ours, as in the published MXNet weights, has padding 1 and rounds down, which shifts feature
+    cells by about a pixel. The published detectors used the weights in this way. Raises InputError for other networks.
     """
     if "res2a_branch2c" not in layers:
-        raise InputError(f"no ResNet-50, 101 or 152: no layer res2a_branch2c among {', '.join(list(layers)[:4])} ...")
+        raise InputError(f"not a ResNet-50, 101 or 152: no res2a_branch2c among {', '.join(list(layers)[:4])} ...")
     args, auxs, biases, unused = {}, {}, {}, []
     for source, layer in layers.items():
         name, blobs = _caffe_name(source), layer.blobs
@@ -92,7 +92,7 @@ def from_caffe(layers: Mapping[str, Layer], eps: float = SOURCE_EPS) -> Converte
             args[f"{norm}_gamma"], args[f"{norm}_beta"] = (blob.ravel() for blob in blobs)
         elif name.startswith("bn"):
             mean, variance, count = (blob.ravel() for blob in blobs)
-            factor = np.float32(1 / count[0] if count[0] else 0)  # sums of decaying weights, and the sum of those
+            factor = np.float32(1 / count[0] if count[0] else 0)  # blobs: weighted sums, and the sum of weights
             auxs[f"{name}_moving_mean"], auxs[f"{name}_moving_var"] = mean * factor, variance * factor
         elif is_backbone_layer(f"{name}_"):
             args[f"{name}_weight"] = blobs[0]
@@ -100,7 +100,7 @@ def from_caffe(layers: Mapping[str, Layer], eps: float = SOURCE_EPS) -> Converte
                 biases[name] = blobs[1].ravel()
         else:
             unused.append(source)
-    for name, bias in biases.items():  # ResNet-50's conv1 has one
+    for name, bias in biases.items():  # conv1 of ResNet-50 has one
         norm = "bn" + name[len("res") :] if name.startswith("res") else f"bn_{name}"
         auxs[f"{norm}_moving_mean"] = auxs[f"{norm}_moving_mean"] - bias
     args["conv1_weight"] = swap_colours(args["conv1_weight"])
@@ -108,7 +108,7 @@ def from_caffe(layers: Mapping[str, Layer], eps: float = SOURCE_EPS) -> Converte
 
 
 def _caffe_name(name: str) -> str:
-    """Our name of a layer: units of stages 3 and 4 are a, b1, b2 ..., where Caffe's ResNet-50 has a, b, c ..."""
+    """Our name of a layer. Units of stages 3 and 4 are a, b1, b2, ...; those of Caffe's ResNet-50 are a, b, c, ..."""
     if name == "scale_conv1":
         return name
     found = _CAFFE.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Reads state dicts that PyTorch wrote; PyTorch is needed for this alone."""
+"""Reads PyTorch state dicts. Of all conversions, only this needs PyTorch."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from lib.errors import InputError
 
 
 def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(tensors by name as float32 arrays, what else stands beside a `state_dict`).
+    """(tensors by name as float32 arrays, other entries stored beside a `state_dict`).
 
-    Only tensors and plain values are read: nothing in the file is run. InputError: no PyTorch, no such file, or a file
-    that holds other things.
+    Only tensors and plain values are read; no code in the file is run. Raises InputError if PyTorch or the file is
+    missing, or if the file contains anything else.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a state dict written by torch.save")
+        raise InputError(f"{path}: no such file; pass a state dict written by torch.save")
     try:
         torch = importlib.import_module("torch")
     except ModuleNotFoundError:
         raise InputError(
-            f"{path}: reading it needs PyTorch, which is not installed; run `pip install torch` (any version from 2.0, "
-            "the CPU build is enough)"
+            f"{path}: reading it needs PyTorch, which is not installed; run `pip install torch` (2.0 or later; the "
+            "CPU build is enough)"
         ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
-            f"{path}: no state dict, or one with more than tensors and plain values beside it, which would have to be "
-            'run to be read; where it comes from, write torch.save({"state_dict": model.state_dict()}, FILE)'
+            f"{path}: not a state dict, or one saved with objects whose code would have to be run to load them; "
+            'at its source, save only the weights: torch.save({"state_dict": model.state_dict()}, FILE)'
         ) from None
-    except Exception as error:  # on bytes that are no pickle its reader fails in any way
-        raise InputError(f"{path}: not a PyTorch file, or cut short ({_first_line(error)})") from None
+    except Exception as error:  # on bytes that are not a pickle, the reader may raise anything
+        raise InputError(f"{path}: not a PyTorch file, or truncated ({_first_line(error)}); get it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a state dict")
     beside = {}
@@ -44,12 +44,12 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
         beside = {name: value for name, value in content.items() if name != "state_dict"}
         content = content["state_dict"]
     state = {
-        str(name).removeprefix("module."): value.detach().float().numpy()  # what DataParallel puts before each name
+        str(name).removeprefix("module."): value.detach().float().numpy()  # prefix added by DataParallel
         for name, value in content.items()
         if isinstance(value, torch.Tensor)
     }
     if not state:
-        raise InputError(f"{path}: no tensor in it; give a state dict written by torch.save")
+        raise InputError(f"{path}: no tensor in it; pass a state dict written by torch.save")
     return state, beside
 
 

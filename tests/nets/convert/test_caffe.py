@@ -1,4 +1,4 @@
-"""Caffe's files, put together here byte by byte, and networks worked out by numpy as Caffe does."""
+"""Caffe files, assembled here byte by byte, and networks computed in numpy as Caffe does."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def blob(array, legacy=False, packed=True, double=False):
 
 
 def model(layers, version1=False, **kinds):
-    """A .caffemodel with a name, layers without weights, and fields that nothing here reads."""
+    """A .caffemodel with a name, a layer without weights, and fields that the reader ignores."""
     number, name, blobs = (2, 4, 6) if version1 else (100, 1, 7)
     parts = [field(1, b"a net"), field(number, field(name, b"relu1"))]
     for layer, arrays in layers.items():
@@ -110,7 +110,7 @@ def test_a_file_cut_anywhere_is_refused_or_gives_whole_layers(tmp_path):
         (b"layer {\n name: 'conv1'\n}\n", "not a .caffemodel"),
         (model({"conv": []}), "no layer with weights"),
         (field(100, field(7, field(7, field(1, b"\x05")) + field(5, b"\0" * 8))), "2 values for the shape"),
-        (field(100, field(1, 7)), "a number where a message belongs"),
+        (field(100, field(1, 7)), "a number instead of a message"),
         (field(100, field(1, b"\xff\xfe")), "not a .caffemodel"),
     ],
 )
@@ -122,7 +122,7 @@ def test_other_files_are_refused(tmp_path, content, message):
         read_caffemodel(tmp_path / "no.caffemodel")
 
 
-# ---------------------------------------------------------------- networks by numpy, as Caffe works them out
+# ---------------------------------------------------------------- networks in numpy, computed as in Caffe
 
 
 def conv(x, weight, bias=None, stride=1, pad=0, dilate=1):
@@ -183,7 +183,7 @@ class CaffeResNet:
         weight = random.normal(0, (2 / (into * kernel**2)) ** 0.5, (out, into, kernel, kernel))
         self.layers[name] = [weight] + ([random.normal(size=out)] if bias else [])
         end = name[3:] if name.startswith("res") else f"_{name}"
-        sums = 37.5  # the moving averages are kept times this
+        sums = 37.5  # the moving averages are stored multiplied by this
         self.layers[f"bn{end}"] = [
             random.normal(size=out) * sums,
             random.uniform(0.5, 1.5, out) * sums,
@@ -291,9 +291,9 @@ def test_flownet_gives_the_flow_of_caffe(tmp_path):
 
 
 def test_networks_that_are_not_ours_are_refused():
-    with pytest.raises(InputError, match="no ResNet-50"):
+    with pytest.raises(InputError, match="not a ResNet-50"):
         resnet.from_caffe({"conv1_1": Layer("conv1_1", [])})
-    with pytest.raises(InputError, match="no FlowNet-S"):
+    with pytest.raises(InputError, match="not a FlowNet-S"):
         flownet.from_caffe({"conv1": Layer("conv1", [])}, FLOW, MEANS)
 
 

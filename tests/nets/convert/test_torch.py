@@ -1,4 +1,4 @@
-"""Weights of PyTorch networks, put together here from plain modules, give the same outputs in ours."""
+"""Converted weights of PyTorch networks, built here from plain modules, give the same outputs in ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lib.nets.resnet import resnet as our_resnet
 from tests import tiny
 from tests.networks import COMPILED, run, shapes_of, symbol, variables
 
-torch = pytest.importorskip("torch", reason="conversion from PyTorch needs it, nothing else does")
+torch = pytest.importorskip("torch", reason="only conversion from PyTorch needs it")
 nn = torch.nn
 
 IMAGENET = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
@@ -309,7 +309,7 @@ def test_broken_files_are_refused(tmp_path, content):
 
 @pytest.fixture
 def cfg_path(tmp_path):
-    """The tiny network with the stride as torchvision has it, as FGFA's settings."""
+    """FGFA settings of the tiny network, with the stride where torchvision has it."""
     folder = tmp_path / "fgfa_rfcn" / "cfgs"
     folder.mkdir(parents=True)
     (folder / "x.yaml").write_text(yaml.safe_dump(tiny.nested(network={"STRIDE_IN_3X3": True})))

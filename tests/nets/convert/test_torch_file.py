@@ -1,4 +1,4 @@
-"""Without PyTorch, its files are refused with what to do."""
+"""Without PyTorch, its files are rejected with advice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lib.errors import InputError
 from lib.nets.convert.torch_file import read_state
 
 
-def test_without_torch_the_remedy_is_said(tmp_path, monkeypatch):
+def test_without_torch_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "x.pth").write_bytes(b"PK")
     with pytest.raises(InputError, match="pip install torch"):
