@@ -1,4 +1,4 @@
-"""`python -m lib.dataset.minivid`: makes the MiniVID dataset, or prints what one is made of."""
+"""`python -m lib.dataset.minivid`: generates the MiniVID dataset, or prints statistics of one."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .write import generate
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The options."""
+    """The command-line options."""
     default = Settings()
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.minivid",
-        description="Makes MiniVID: clips of moving things in the layout of ImageNet VID, the same for the same seed.",
+        description="Generates MiniVID: synthetic clips in the layout of ImageNet VID. Equal options give equal files.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, default=Path("data/MiniVID"), help="folder to make; it must not be there")
-    parser.add_argument("--seed", type=int, default=default.seed, help="another seed gives other clips")
-    parser.add_argument("--train", type=int, default=default.train, help="clips to train on")
-    parser.add_argument("--val", type=int, default=default.val, help="clips to test on")
-    parser.add_argument("--frames", type=int, default=default.frames, help="frames in a clip")
-    parser.add_argument("--height", type=int, default=default.height, help="pixels of a frame")
-    parser.add_argument("--width", type=int, default=default.width, help="pixels of a frame")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
-    parser.add_argument("--statistics", type=Path, metavar="FOLDER", help="make nothing; print what FOLDER is made of")
+    parser.add_argument("--out", type=Path, default=Path("data/MiniVID"), help="output folder; must not exist yet")
+    parser.add_argument("--seed", type=int, default=default.seed, help="random seed of the clips")
+    parser.add_argument("--train", type=int, default=default.train, help="number of training clips")
+    parser.add_argument("--val", type=int, default=default.val, help="number of validation clips")
+    parser.add_argument("--frames", type=int, default=default.frames, help="frames per clip")
+    parser.add_argument("--height", type=int, default=default.height, help="frame height in pixels")
+    parser.add_argument("--width", type=int, default=default.width, help="frame width in pixels")
+    parser.add_argument("--workers", type=int, default=0, help="number of processes; 0: one per core")
+    parser.add_argument("--statistics", type=Path, metavar="FOLDER", help="only print statistics of FOLDER")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""A stock of drawn sprites and backdrops, for pairs and crops that must be made faster than drawings can be."""
+"""A stock of sprites and backdrops drawn once, because pairs and crops are needed faster than they can be drawn."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from . import sprites
 from .texture import background
 
 _SPANS = (128, 64, 32)  # px: each sprite is kept at these sizes, so that warping never shrinks by more than half
-_SEED = 0x5EED  # the stock is none of a dataset's own drawings
-_EACH = 32  # sprites of each label
+_SEED = 0x5EED  # differs from dataset seeds, so that no drawing of a dataset is in the stock
+_EACH = 32  # sprites per label
 _BACKDROPS = 32
 _NOISE = 1 << 22  # samples of noise
-_TIGHT = 4  # px of a sprite's transparent border, both sides together
+_TIGHT = 4  # px of transparent border of a sprite, both sides together
 
 
 @dataclass(frozen=True)
 class Stock:
-    """Sprites by label (0 blobs, 1..C things), each a tuple of sizes; backdrops (h, w, 3) uint8 BGR; normal noise."""
+    """Sprites by label (0: blobs, 1..C: things), each in several sizes; backdrops (h, w, 3) uint8 BGR; normal noise."""
 
     sprites: tuple[tuple[tuple[np.ndarray, ...], ...], ...]
     backdrops: tuple[np.ndarray, ...]
@@ -30,7 +30,7 @@ class Stock:
     def sprite(self, rng: np.random.Generator, label: int, span: float) -> tuple[np.ndarray, float]:
         """A random sprite (h, w, 4) uint8 of a label, and the scale that makes its longer side `span` px.
 
-        Mirrored at random and its colours changed half the time, so that a stock of dozens stands for many more.
+        It is mirrored half the time and its colour channels are permuted half the time, for more variety.
         """
         sizes = self.sprites[label][rng.integers(len(self.sprites[label]))]
         image = next((size for size in reversed(sizes) if max(size.shape[:2]) >= span), sizes[0])
@@ -41,7 +41,7 @@ class Stock:
         return image, span / (max(image.shape[:2]) - _TIGHT)
 
     def backdrop(self, rng: np.random.Generator) -> np.ndarray:
-        """A random backdrop, flipped at random, its colours changed half the time."""
+        """A random backdrop, flipped at random, with permuted colour channels half the time."""
         image = self.backdrops[rng.integers(len(self.backdrops))]
         if rng.random() < 0.5:
             image = _reordered(image, rng.permutation(3))
@@ -49,7 +49,7 @@ class Stock:
         return cv2.flip(image, flip) if flip < 2 else image
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Standard normal noise float32 of a shape; a stretch of the stock's."""
+        """Standard normal noise (float32) of a shape, taken from a random place in the stock."""
         count = int(np.prod(shape))
         if count > self.normal.size:
             return rng.standard_normal(shape, np.float32)
@@ -64,7 +64,7 @@ def _reordered(image: np.ndarray, channels: list[int] | np.ndarray) -> np.ndarra
 
 
 def stock(held_out: bool = False) -> Stock:
-    """The stock of this process, drawn at first use in a few seconds; another one, to validate on, if `held_out`."""
+    """The stock of this process, drawn at first use in a few seconds; `held_out`: a separate one for validation."""
     return _stock(int(held_out))
 
 

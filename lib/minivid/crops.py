@@ -11,25 +11,22 @@ from .degrade import clear, draw, finish
 from .layers import paste, place
 from .motion import Trajectory
 
-_MOMENTS = 24  # frames of the clip that a crop's degradations are taken from
-_CLEAR = 0.5  # share of crops that are as frames between the spells of degradation
-_SPANS = (26, 130)  # px: objects of the clips, and a little beyond
+_MOMENTS = 24  # frames of the clip from which a crop takes its degradations
+_CLEAR = 0.5  # fraction of crops that look like frames between the spells of degradation
+_SPANS = (26, 130)  # px: the sizes of objects in clips, and slightly more
 
 
 def crops(rng: np.random.Generator, n: int, size: int = 96, held_out: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Crops (n, size, size, 3) uint8 BGR and labels (n,) int32: 1..C a thing, 0 a backdrop with or without a blob.
+    """Crops (n, size, size, 3) uint8 BGR and labels (n,) int32: 1..C things, 0 a backdrop with or without a blob.
 
-    Objects are as large as in the clips, near the middle of the crop, and now and then there is another object at the
-    edge or a bar in front. Half of the crops have the clips' degradations, the others are as between their spells.
-    All labels are equally likely. Deterministic by `rng`; `held_out` crops show drawings that the others never show.
+    Objects are as large as in the clips and near the middle of the crop; sometimes there is another object at the edge
+    or a bar in front. Half of the crops have the degradations of the clips, the others are clear. All labels are
+    equally likely. Crops depend only on `rng`; those with `held_out` show drawings that the others never show.
     """
     store = stock(held_out)
     labels = rng.integers(0, len(sprites.NAMES) + 1, n).astype(np.int32)
-    return np.stack([_crop(rng, store, int(label), size) for label in labels]) if n else _none(size), labels
-
-
-def _none(size: int) -> np.ndarray:
-    return np.zeros((0, size, size, 3), np.uint8)
+    images = [_crop(rng, store, int(label), size) for label in labels]
+    return np.array(images, np.uint8).reshape(n, size, size, 3), labels
 
 
 def _crop(rng: np.random.Generator, store: Stock, label: int, size: int) -> np.ndarray:
@@ -65,7 +62,7 @@ def _ground(rng: np.random.Generator, backdrop: np.ndarray, size: int) -> np.nda
 def _show(
     rng: np.random.Generator, store: Stock, image: np.ndarray, label: int, centre: np.ndarray, exposure: float
 ) -> None:
-    """Draws a sprite of a label round `centre`, blurred along a random motion of up to 12 % of its span a frame."""
+    """Draws a sprite of a label at `centre`, blurred along a random motion of up to 12 % of its span per frame."""
     span = float(np.exp(rng.uniform(*np.log(_SPANS))))
     sprite, scale = store.sprite(rng, label, span)
     turn, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.12) ** 2 / 0.12 * span

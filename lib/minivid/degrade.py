@@ -1,4 +1,4 @@
-"""What makes single frames fail: long exposure, defocus, low contrast, noise, in short spells between good frames."""
+"""Degradations that make single frames hard: motion blur, defocus, low contrast and noise, in short spells."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SHUTTER = 0.8  # share of the time between two frames that the shutter is open outside the spells
+SHUTTER = 0.8  # exposure outside the spells, as a fraction of the time between two frames
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """Of one clip of T frames.
+    """The degradations of a clip of T frames.
 
-    exposure (T,) frame times that the shutter is open; defocus (T,) sigma in px, 0 none; contrast (T,) 1 full;
-    grey, the level that faded frames fade to; noise, its sigma in grey levels.
+    exposure: (T,), in units of the time between two frames. defocus: (T,) sigma in px, 0: none. contrast: (T,), 1:
+    full. grey: the grey level that low-contrast frames fade to. noise: sigma in grey levels.
     """
 
     exposure: np.ndarray
@@ -26,16 +26,17 @@ class Degradation:
     noise: float
 
     def at(self, frames: np.ndarray) -> Degradation:
-        """That of some of the frames, in the order given."""
+        """The degradations of the given frames, in that order."""
         return dataclasses.replace(
             self, exposure=self.exposure[frames], defocus=self.defocus[frames], contrast=self.contrast[frames]
         )
 
 
 def spells(rng: np.random.Generator, frames: int, share: float, shortest: int, longest: int) -> np.ndarray:
-    """The spell that each frame is in (frames,) int, -1 none: runs of shortest..longest frames, `share` of all frames.
+    """Number of the spell that each frame is in, (frames,) int, -1: none.
 
-    Gaps are drawn around the length that gives the share, so a clip may hold none.
+    Spells last shortest..longest frames and cover a fraction of about `share` of all frames. Gaps are drawn around the
+    length that gives this fraction, so a clip may have no spell.
     """
     result = np.full(frames, -1)
     gap = (shortest + longest) / 2 * (1 - share) / share
@@ -48,14 +49,14 @@ def spells(rng: np.random.Generator, frames: int, share: float, shortest: int, l
 
 
 def _levels(rng: np.random.Generator, runs: np.ndarray, off: float, low: float, high: float) -> np.ndarray:
-    """One value in low..high for each spell, `off` outside."""
+    """(frames,): a random value in low..high for each spell, `off` outside spells."""
     values = rng.uniform(low, high, runs.max(initial=-1) + 2)
     values[-1] = off
     return values[runs]
 
 
 def draw(rng: np.random.Generator, frames: int) -> Degradation:
-    """The degradations of a clip: see the ranges in the code."""
+    """Draws the degradations of a clip."""
     exposure = _levels(rng, spells(rng, frames, 0.5, 2, 6), 1.0, 2.0, 6.0) * SHUTTER
     defocus = _levels(rng, spells(rng, frames, 0.4, 2, 5), 0.0, 3.0, 6.5)
     contrast = _levels(rng, spells(rng, frames, 0.3, 3, 6), 1.0, 0.18, 0.4)
@@ -63,13 +64,13 @@ def draw(rng: np.random.Generator, frames: int) -> Degradation:
 
 
 def clear(degradation: Degradation) -> Degradation:
-    """With the same noise and the ordinary exposure, but no frame in a spell."""
+    """The same noise, but no frame in a spell."""
     ones = np.ones_like(degradation.contrast)
     return dataclasses.replace(degradation, exposure=SHUTTER * ones, defocus=np.zeros_like(ones), contrast=ones)
 
 
 def line_kernel(motion: np.ndarray) -> np.ndarray:
-    """The blur of a point that moves by `motion` (dx, dy) px while the shutter is open; odd-sided, sums to 1."""
+    """Blur kernel of a point that moves by `motion` (dx, dy) px during the exposure; odd size, sum 1."""
     half = int(np.ceil(np.abs(motion).max() / 2)) + 1
     side = 2 * half + 1
     steps = np.linspace(-0.5, 0.5, 2 * int(np.ceil(np.hypot(*motion))) + 3)
@@ -84,9 +85,9 @@ def line_kernel(motion: np.ndarray) -> np.ndarray:
 
 
 def finish(image: np.ndarray, degradation: Degradation, frame: int, normal: np.ndarray) -> np.ndarray:
-    """Defocus, faded contrast and noise of one frame: image (H, W, 3) uint8 -> uint8. Motion blur is for layers.
+    """Applies defocus, contrast and noise of a frame to an image (H, W, 3) uint8; layers apply motion blur.
 
-    normal (H, W, 3): the noise, at a sigma of 1.
+    normal: (H, W, 3) noise with a sigma of 1.
     """
     sigma = float(degradation.defocus[frame])
     if sigma > 0:

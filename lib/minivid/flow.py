@@ -1,8 +1,8 @@
-"""True optical flow: between frames of a clip, and between pairs made for training a flow network.
+"""True optical flow between frames of a clip, and synthetic image pairs for training a flow network.
 
 Flow is (2, H, W) float32 in pixels from the first image to the second, x before y: what is at pixel (x, y) of the
-first is at (x + flow[0, y, x], y + flow[1, y, x]) of the second. It is that of the top-most thing at each pixel, and
-goes on where the second image hides it. Layers are rigid: position, turn and scale change, the shape does not.
+first is at (x + flow[0, y, x], y + flow[1, y, x]) of the second. Each pixel has the flow of the top-most layer, also
+where the second image hides it. Layers are rigid: position, rotation and scale change, but not the shape.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .degrade import draw
 from .layers import Layer, Placed, between, displacement, place
 from .scene import Scene, crossing_bar
 
-FARTHEST = 9  # frames: the greatest distance that FGFA's training and testing ask of the flow network
-_FAULTS = 24  # frames of the clip that a pair's degradations are taken from
-_BARS = 0.25  # share of pairs with a bar in front, which the network must learn to look past
-_FAR = 0.33  # share of a pair's sprites that fly farther than the objects of clips do
+FARTHEST = 9  # frames: the largest distance between two frames in training and testing of FGFA
+_FAULTS = 24  # frames of the clip from which a pair takes its degradations
+_BARS = 0.25  # fraction of pairs with a bar in front, which the network must learn to ignore
+_FAR = 0.33  # fraction of a pair's sprites that move farther than objects of clips
 
 
 class FramePair(NamedTuple):
-    """Two frames of a clip, images (H, W, 3) uint8 BGR, and the flow from the first to the second.
+    """Two frames of a clip, (H, W, 3) uint8 BGR, and the flow from the first to the second.
 
-    moving (H, W) bool: pixels of objects that move by 1 px or more and are seen in both frames; objects (H, W) bool:
-    pixels of objects in the first frame. Blobs, bars and the backdrop count as neither.
+    moving: (H, W) bool, pixels of objects that move by 1 px or more and are visible in both frames. objects: (H, W)
+    bool, pixels of objects in the first frame. Blobs, bars and the backdrop are neither.
     """
 
     image_i: np.ndarray
@@ -39,9 +39,9 @@ class FramePair(NamedTuple):
 
 
 class RandomPair(NamedTuple):
-    """A made-up pair, images (H, W, 3) uint8 BGR, and the flow from a to b.
+    """A synthetic pair of images, (H, W, 3) uint8 BGR, and the flow from a to b.
 
-    moving (H, W) bool: pixels of sprites that move by 1 px or more and are seen in both images.
+    moving: (H, W) bool, pixels of sprites that move by 1 px or more and are visible in both images.
     """
 
     image_a: np.ndarray
@@ -53,8 +53,8 @@ class RandomPair(NamedTuple):
 def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True, normal: np.ndarray | None = None) -> FramePair:
     """Frames i and j of a clip (`scene_of(settings, split, index)`) with the true flow from i to j.
 
-    The images equal the dataset's before JPEG; sharp and clean unless `degraded`. normal (2, H, W, 3): noise to take
-    instead of the clip's own.
+    The images are those of the dataset before JPEG compression, or sharp and clean ones unless `degraded`. normal:
+    (2, H, W, 3) noise to use instead of the clip's.
     """
     steps = [between(layer.transforms[i], layer.transforms[j]) for layer in scene.layers]
     placed_i, placed_j = (
@@ -70,12 +70,12 @@ def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True, normal: np.n
 
 
 def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, degraded: bool = True) -> RandomPair:
-    """A pair in the manner of Flying Chairs (Dosovitskiy et al. 2015, section 4), made to be like MiniVID.
+    """A pair like those of Flying Chairs (Dosovitskiy et al. 2015, section 4), adapted to MiniVID.
 
-    4 to 10 sprites fly over a backdrop, now and then behind a bar. Most move as objects of the clips do within 1 to 9
-    frames, the others farther; the backdrop pans as in the clips or is shifted, turned and scaled at random, in part
-    together with the sprites.
-    With `degraded`, the two images are blurred, faded and noisy independently of each other, as frames of a clip are.
+    4 to 10 sprites move over a backdrop, sometimes behind a bar. Most move as objects of the clips do within 1 to 9
+    frames, the others farther. The backdrop pans as in the clips, or is shifted, rotated and scaled at random,
+    sometimes together with the sprites. With `degraded`, the images have the degradations of two random frames of a
+    clip.
     """
     scene = _flying(rng, height, width)
     normal = stock().noise(rng, (2, height, width, 3)) if degraded else None
@@ -83,7 +83,7 @@ def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, d
 
 
 def _flying(rng: np.random.Generator, height: int, width: int) -> Scene:
-    """A pair as a clip of two frames; sprites count as objects, whatever they show."""
+    """A pair as a clip of two frames; all sprites count as objects."""
     store = stock()
     times = rng.permutation([0, int(rng.integers(1, FARTHEST + 1))])
     camera, carries = _camera(rng, abs(int(times[1] - times[0])), height, width)
@@ -108,7 +108,7 @@ def _flying(rng: np.random.Generator, height: int, width: int) -> Scene:
 def _flight(
     rng: np.random.Generator, span: float, times: np.ndarray, size: tuple[int, int], zoom: float
 ) -> motion.Trajectory:
-    """The two positions of a sprite: those of an object of the clips at two times, or for one in three any farther.
+    """The two positions of a sprite: those of an object of the clips at two times, or farther apart for one in three.
 
     zoom: the scale that makes the sprite `span` px long.
     """
@@ -128,7 +128,7 @@ def _flight(
 
 
 def _camera(rng: np.random.Generator, gap: int, height: int, width: int) -> tuple[np.ndarray, bool]:
-    """The map (2, 3) of the backdrop from one image to the other, and whether it carries the sprites along."""
+    """The map (2, 3) of the backdrop from one image to the other, and whether sprites move with it."""
     if rng.random() < 0.5:
         return motion.moving(motion.pan(rng, gap + 1)).transforms(1, 1)[gap], False
     angle, scale, shift = rng.normal(0, 0.04), 1 + rng.normal(0, 0.04), rng.normal(0, 7, 2)
@@ -143,7 +143,7 @@ def _after(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def _owners(height: int, width: int, placed: Sequence[Placed | None]) -> np.ndarray:
-    """Which layer is on top at each pixel (height, width) int; -1 the backdrop."""
+    """Index of the top-most layer at each pixel, (height, width) int; -1: the backdrop."""
     owner = np.full((height, width), -1)
     for index, each in enumerate(placed):
         if each is not None:
@@ -154,7 +154,7 @@ def _owners(height: int, width: int, placed: Sequence[Placed | None]) -> np.ndar
 def _compose(
     height: int, width: int, camera: np.ndarray, placed: Sequence[Placed | None], steps: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The flow (2, height, width) of the top-most layers, and which they are (`_owners`)."""
+    """The flow (2, height, width) of the top-most layers, and their indices (`_owners`)."""
     flow = displacement(camera, 0, 0, width, height)
     for each, step in zip(placed, steps):
         if each is not None:
@@ -164,7 +164,7 @@ def _compose(
 
 
 def _moves_in_sight(flow: np.ndarray, owner: np.ndarray, owner_then: np.ndarray) -> np.ndarray:
-    """(H, W) bool: moves by 1 px or more to a pixel that shows the same layer then."""
+    """(H, W) bool: pixels that move by 1 px or more to a pixel where the same layer is on top."""
     height, width = owner.shape
     x = np.rint(flow[0] + np.arange(width)).astype(np.int32)
     y = np.rint(flow[1] + np.arange(height)[:, None]).astype(np.int32)

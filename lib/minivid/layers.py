@@ -1,4 +1,4 @@
-"""Sprites on a frame: warped, blurred along their motion, pasted; and the flow between two of their positions."""
+"""Warps, blurs and pastes sprites onto a frame, and computes the flow between two of their positions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from .degrade import line_kernel
 from .motion import Trajectory
 
-_LEAST_BLUR = 1.0  # px of motion during the exposure below which blur cannot be seen
+_LEAST_BLUR = 1.0  # px of motion during the exposure; shorter motion is not blurred
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A sprite on its way through a clip.
+    """A sprite that moves through a clip.
 
-    image (h, w, 4) uint8 BGRA, colours times alpha; transforms (T, 2, 3) from its pixels to the frames';
-    velocity (T, 2) px a frame; label 1..C, or 0 for what is no object; track, the object's number in the clip.
+    image: (h, w, 4) uint8 BGRA, premultiplied by alpha. transforms: (T, 2, 3), from its pixels to those of each frame.
+    velocity: (T, 2) px per frame. label: 1..C, or 0 for what is not an object. track: the object's number in the clip.
     """
 
     image: np.ndarray
@@ -30,13 +30,13 @@ class Layer:
 
     @classmethod
     def along(cls, image: np.ndarray, path: Trajectory, label: int = 0, track: int = -1) -> Layer:
-        """The layer of a sprite whose middle goes along `path`."""
+        """The layer of a sprite whose centre follows `path`."""
         return cls(image, path.transforms(*image.shape[:2]), path.velocity, label, track)
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A warped sprite: image (h, w, 4) uint8 whose top left pixel is (x, y) of the frame, wholly inside it."""
+    """A warped sprite, (h, w, 4) uint8, cut to the frame; (x, y) is its top left pixel in the frame."""
 
     x: int
     y: int
@@ -44,17 +44,17 @@ class Placed:
 
     @property
     def region(self) -> tuple[slice, slice]:
-        """Where it lies in the frame, rows and columns."""
+        """Its rows and columns in the frame."""
         return slice(self.y, self.y + self.image.shape[0]), slice(self.x, self.x + self.image.shape[1])
 
     @property
     def solid(self) -> np.ndarray:
-        """(h, w) bool: where it hides what is below."""
+        """(h, w) bool: where it hides what is below it."""
         return self.image[..., 3] > 127
 
 
 def extent(image: np.ndarray, transform: np.ndarray) -> tuple[int, int, int, int]:
-    """The whole pixels x1 y1 x2 y2 (x2, y2 excluded) that a sprite covers once warped."""
+    """Bounding box x1 y1 x2 y2 of a warped sprite in whole pixels; x2 and y2 are exclusive."""
     right, low = image.shape[1] - 1, image.shape[0] - 1
     sides = []
     for along, down, start in transform.tolist():
@@ -65,25 +65,20 @@ def extent(image: np.ndarray, transform: np.ndarray) -> tuple[int, int, int, int
     return x1, y1, x2, y2
 
 
-def visible(motion: np.ndarray) -> bool:
-    """Whether a motion (dx, dy) px during the exposure is long enough for blur to show."""
-    return bool(np.hypot(*motion) >= _LEAST_BLUR)
-
-
 def place(
     image: np.ndarray, transform: np.ndarray, height: int, width: int, motion: np.ndarray | None = None
 ) -> Placed | None:
-    """Warps a sprite into a frame of (height, width), blurred along `motion` (dx, dy) px; None where it is outside."""
+    """Warps a sprite into a frame of (height, width), blurred along `motion` (dx, dy) px; None if it is outside."""
     x1, y1, x2, y2 = extent(image, transform)
     kernel = None
-    if motion is not None and visible(motion):
+    if motion is not None and np.hypot(*motion) >= _LEAST_BLUR:
         kernel = line_kernel(motion)
         reach = len(kernel) // 2
         x1, y1, x2, y2 = x1 - reach, y1 - reach, x2 + reach, y2 + reach
     left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     if left >= right or top >= bottom:
         return None
-    # A blurred sprite is warped whole before it is cut, so that what lies outside the frame smears into it.
+    # A blurred sprite is cut to the frame after blurring, so that parts outside the frame smear into it.
     x, y, w, h = (left, top, right - left, bottom - top) if kernel is None else (x1, y1, x2 - x1, y2 - y1)
     shifted = transform - np.array([[0, 0, x], [0, 0, y]])
     warped = cv2.warpAffine(image, shifted, (w, h), flags=cv2.INTER_LINEAR)
@@ -102,13 +97,13 @@ def paste(frame: np.ndarray, placed: Placed) -> None:
 
 
 def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The map (2, 3) that takes a point of the first frame to the second, given the transforms (2, 3) of both."""
+    """The map (2, 3) from points of the first frame to the second, from the transforms (2, 3) of both."""
     first, second = (np.vstack([matrix, (0, 0, 1)]) for matrix in (first, second))
     return (second @ np.linalg.inv(first))[:2]
 
 
 def displacement(step: np.ndarray, x: int, y: int, width: int, height: int) -> np.ndarray:
-    """The flow (2, height, width) float32 of the map `step` (2, 3) at the pixels from (x, y) on."""
+    """The flow (2, height, width) float32 of the map `step` (2, 3), for the region whose top left pixel is (x, y)."""
     columns = np.arange(x, x + width, dtype=np.float32)
     rows = np.arange(y, y + height, dtype=np.float32)[:, None]
     (a, b, c), (d, e, f) = step.astype(np.float32)

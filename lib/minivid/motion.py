@@ -1,4 +1,4 @@
-"""Trajectories: where a sprite's centre is, how far it is turned and scaled, frame by frame."""
+"""Trajectories: position, rotation and scale of a sprite in each frame."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 KINDS = ("slow", "medium", "fast")
-SHARES = (0.35, 0.23, 0.42)  # how often each kind is drawn
-MAX_SPEED = 12.0  # px a frame: a small flow network must be able to follow
+SHARES = (0.35, 0.23, 0.42)  # probability of each kind
+MAX_SPEED = 12.0  # px per frame: within the range of a small flow network
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Centre (T, 2) x y in px, angle (T,) radians, scale (T,), velocity (T, 2) of the centre in px a frame."""
+    """Centre (T, 2) as x y in px, angle (T,) in radians, scale (T,), velocity (T, 2) of the centre in px per frame."""
 
     centre: np.ndarray
     angle: np.ndarray
@@ -29,7 +29,7 @@ class Trajectory:
 
 
 def moving(centre: np.ndarray, angle: np.ndarray | float = 0.0, scale: np.ndarray | float = 1.0) -> Trajectory:
-    """A trajectory through `centre` (T, 2); angle and scale may be constants."""
+    """The trajectory with these centres (T, 2); angle and scale may be constants."""
     frames = len(centre)
     velocity = np.gradient(centre, axis=0) if frames > 1 else np.zeros((1, 2))
     return Trajectory(centre, np.broadcast_to(angle, frames), np.broadcast_to(scale, frames), velocity)
@@ -41,14 +41,15 @@ def _wave(rng: np.random.Generator, time: np.ndarray, amplitude: float, period: 
 
 def _direction(rng: np.random.Generator) -> np.ndarray:
     turn = rng.uniform(0, 2 * np.pi)
-    return np.array([np.cos(turn), 0.7 * np.sin(turn)])  # frames are wider than high
+    return np.array([np.cos(turn), 0.7 * np.sin(turn)])  # frames are wider than they are high
 
 
 def drift(rng: np.random.Generator, kind: str, span: float, frames: int) -> Trajectory:
-    """A trajectory through (0, 0) at half time, for an object `span` px long.
+    """A random trajectory for an object `span` px long; it passes (0, 0) half-way.
 
-    Slow: at most .006 span a frame. Medium: .008-.025 span and a wave of up to .1 span. Fast: .03-.09 span, or a
-    wave that is as fast, or both; never above MAX_SPEED. Turning and breathing grow with the kind.
+    Slow: at most .006 span per frame. Medium: .008 to .025 span, plus an oscillation of up to .1 span. Fast: .03 to
+    .09 span, or an oscillation of that speed, or both; never above MAX_SPEED. Faster kinds also rotate and change
+    scale more. Raises ValueError for another kind.
     """
     time = np.arange(frames) - (frames - 1) / 2
     speed, sway, turn, breath = 0.0, np.zeros(2), 0.02, 0.008
@@ -63,7 +64,7 @@ def drift(rng: np.random.Generator, kind: str, span: float, frames: int) -> Traj
         if speed < 0.045:
             sway = rng.uniform(0.1, 0.4, 2)
     else:
-        raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
     centre = time[:, None] * (speed * span * _direction(rng))
     centre += np.stack([_wave(rng, time, amplitude * span, (16, 30)) for amplitude in sway], 1)
     centre -= (centre[(frames - 1) // 2] + centre[frames // 2]) / 2
@@ -76,6 +77,6 @@ def drift(rng: np.random.Generator, kind: str, span: float, frames: int) -> Traj
 
 
 def pan(rng: np.random.Generator, frames: int, fastest: float = 1.0) -> np.ndarray:
-    """A camera's path (T, 2) in px from (0, 0): a steady pan of at most `fastest` px a frame."""
+    """Path (T, 2) of the camera in px, from (0, 0): a steady pan of at most `fastest` px per frame."""
     turn, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, fastest)
     return np.arange(frames)[:, None] * (speed * np.array([np.cos(turn), np.sin(turn)]))

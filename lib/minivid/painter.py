@@ -1,4 +1,4 @@
-"""A small vector painter: filled outlines with dark edges, and a texture over them, made into a sprite."""
+"""A small vector painter: filled outlines with dark edges and a texture, rendered to an image with alpha."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from .texture import colour, pattern
 
-SIDE = 320  # pixels of the drawing's square
-_SHIFT = 4  # sub-pixel bits of cv2 coordinates
-_MARGIN = 0.94  # share of the square that the drawing from -1 to 1 takes, to leave room for edges
+SIDE = 320  # px: width and height of the canvas
+_SHIFT = 4  # fractional bits of cv2 coordinates
+_MARGIN = 0.94  # fraction of the canvas that -1 to 1 covers; the rest leaves room for edges
 
 Points = Sequence[tuple[float, float]]
 
 
 def arc(centre: tuple[float, float], rx: float, ry: float, start: float, end: float) -> np.ndarray:
-    """Points (24, 2) on an ellipse between two angles, in turns, from the right over the bottom."""
+    """Points (24, 2) on an ellipse between two angles, in turns, clockwise from the right."""
     turn = 2 * np.pi * np.linspace(start, end, 24)
     return np.stack([centre[0] + rx * np.cos(turn), centre[1] + ry * np.sin(turn)], 1)
 
@@ -33,7 +33,7 @@ def smooth(points: Points | np.ndarray, steps: int = 8) -> np.ndarray:
 
 
 class Painter:
-    """A drawing of one thing in a square from -1 to 1; its colours are drawn at the start."""
+    """A canvas for one thing, with coordinates from -1 to 1; the colours are chosen at random in the constructor."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.image = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -52,7 +52,7 @@ class Painter:
         self.brown = np.array([45.0, 80, 125]) + rng.uniform(-20, 20, 3)
 
     def polygon(self, points: Points | np.ndarray, paint: np.ndarray, edge: float = 0.035) -> None:
-        """Fills a closed outline (N, 2) and draws its edge, `edge` wide."""
+        """Fills a closed outline (N, 2) and draws its edge with the width `edge`."""
         pixels = _pixels(points)
         wholly = paint is self.body or paint is self.second
         for target, value in (
@@ -75,7 +75,7 @@ class Painter:
         self.polygon(arc(centre, rx, ry, 0, 1), paint, edge=0.03)
 
     def line(self, points: Points | np.ndarray, width: float, paint: np.ndarray) -> None:
-        """An open line; a wide one of a paint other than the rim's gets dark edges."""
+        """An open line; a wide one gets dark edges, unless it has the colour of the rim."""
         pixels = _pixels(points)
         thick = max(1, round(width * SIDE / 2))
         border = 0 if paint is self.rim or width < 0.06 else max(2, round(0.03 * SIDE))
@@ -86,13 +86,13 @@ class Painter:
 
 
 def _pixels(points: Points | np.ndarray) -> np.ndarray:
-    """Points of the square from -1 to 1 as cv2 fixed-point coordinates."""
+    """Converts points with coordinates from -1 to 1 to cv2 fixed-point coordinates."""
     scaled = (np.asarray(points, np.float64) * _MARGIN + 1) * (SIDE / 2) - 0.5
     return np.round(scaled * 2**_SHIFT).astype(np.int32)
 
 
 def drawing(draw: Callable[[Painter, np.random.Generator], None], rng: np.random.Generator) -> np.ndarray:
-    """Draws one thing with texture and rim, cut to its outline: (h, w, 4) uint8 BGRA, colours not yet times alpha."""
+    """Draws one thing with texture and rim, cropped: (h, w, 4) uint8 BGRA, not yet premultiplied by alpha."""
     painter = Painter(rng)
     draw(painter, rng)
     x, y, width, height = cv2.boundingRect((painter.mask > 127).astype(np.uint8))

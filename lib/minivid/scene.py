@@ -1,4 +1,4 @@
-"""Clips: what is drawn for each one, and how its frames and objects look."""
+"""Clips: chooses what each one shows, renders its frames and lists its objects."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .layers import Layer, extent, paste, place
 from .settings import Settings
 from .texture import background
 
-_LEAST_SEEN = 0.4  # share of a silhouette inside the frame below which the object is not annotated
-_LEAST_FREE = 0.15  # share of that which nothing covers, below which it is not annotated
-_OCCLUDED = 0.3  # share covered from which the object is marked as occluded
-_CLOSE_UPS = 0.22  # share of clips that hold an object of about the frame's height
+_LEAST_SEEN = 0.4  # annotated objects have at least this fraction of their silhouette in the frame ...
+_LEAST_FREE = 0.15  # ... of which at least this fraction is not covered
+_OCCLUDED = 0.3  # objects are occluded if more than this fraction of the silhouette is covered
+_CLOSE_UPS = 0.22  # fraction of clips with an object about as high as the frame
 _CLOSE_UP_SHARES = (0.25, 0.2, 0.55)  # their motion: slow, medium, fast
-_MARGIN = 40  # px of backdrop around the frame, for the camera's pan
+_MARGIN = 40  # px of backdrop around the frame, for the pan of the camera
 
 
 @dataclass(frozen=True)
 class Object:
-    """An object of one frame: box x1 y1 x2 y2 in inclusive pixels of what the frame shows of its sharp silhouette."""
+    """An object in a frame. box: x1 y1 x2 y2 of the part of its sharp silhouette in the frame, inclusive pixels."""
 
     track: int
     label: int
@@ -35,7 +35,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip: its backdrop, its layers from bottom to top, its degradations, and the seed of its noise."""
+    """A clip: backdrop, camera path (T, 2, 3), layers from bottom to top, degradations, and the seed of the noise."""
 
     height: int
     width: int
@@ -49,7 +49,7 @@ class Scene:
         return len(self.camera)
 
     def render(self, frame: int, degraded: bool = True, normal: np.ndarray | None = None) -> np.ndarray:
-        """One frame (H, W, 3) uint8 BGR; sharp and clean unless `degraded`; normal (H, W, 3): noise, if not its own."""
+        """One frame, (H, W, 3) uint8 BGR; sharp and clean unless `degraded`. normal: (H, W, 3), replaces its noise."""
         image = cv2.warpAffine(
             self.backdrop, self.camera[frame], (self.width, self.height), borderMode=cv2.BORDER_REFLECT_101
         )
@@ -66,9 +66,9 @@ class Scene:
         return finish(image, self.degradation, frame, normal)
 
     def objects(self, frame: int) -> list[Object]:
-        """The annotated objects of a frame, in the order of their tracks.
+        """The annotated objects of a frame, sorted by track.
 
-        Left out: those with under 40 % of the silhouette inside the frame, and those covered to over 85 %.
+        Objects with less than 40 % of their silhouette in the frame, or more than 85 % covered, are left out.
         """
         found = []
         covered = np.zeros((self.height, self.width), bool)
@@ -89,7 +89,7 @@ class Scene:
 
 
 def _area(layer: Layer, frame: int) -> float:
-    """Pixels of the whole silhouette, also outside the frame."""
+    """Pixels of the whole silhouette, including those outside the frame."""
     matrix = layer.transforms[frame]
     return float((layer.image[..., 3] > 127).sum()) * abs(np.linalg.det(matrix[:, :2]))
 
@@ -101,7 +101,7 @@ def _span(rng: np.random.Generator) -> float:
 def _cost(
     image: np.ndarray, path: motion.Trajectory, others: list[np.ndarray], height: int, width: int
 ) -> tuple[float, np.ndarray]:
-    """How badly a path suits a clip: mean share of the sprite outside the frame or over others; and its boxes."""
+    """The mean fraction of a sprite that is outside the frame or over others along a path; and its boxes (T, 4)."""
     boxes = np.array([extent(image, matrix) for matrix in path.transforms(*image.shape[:2])], np.float64)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
 
@@ -117,7 +117,7 @@ def _cost(
 def _find_way(
     rng: np.random.Generator, image: np.ndarray, kind: str, others: list[np.ndarray], settings: Settings
 ) -> motion.Trajectory:
-    """The best of a dozen random paths: most of the object stays in the frame and beside the others."""
+    """The best of twelve random paths: most of the object stays in the frame and clear of the others."""
     height, width = settings.height, settings.width
     best, least, boxes = None, np.inf, None
     for _ in range(12):
@@ -132,7 +132,7 @@ def _find_way(
 
 
 def crossing_bar(rng: np.random.Generator, height: int, width: int, frames: int) -> Layer:
-    """A slanted bar that crosses the frame at 5 to 11 px a frame."""
+    """A slanted bar that crosses the image at 5 to 11 px per frame."""
     image = sprites.bar(rng, height + width)
     time = np.arange(frames) - rng.uniform(0, frames - 1)
     speed = rng.uniform(5, 11) * rng.choice([-1, 1])
@@ -143,17 +143,17 @@ def crossing_bar(rng: np.random.Generator, height: int, width: int, frames: int)
 
 
 def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
-    """The moving things of a clip: blobs, a close-up now and then, two to four objects, up to two bars."""
+    """The moving layers of a clip: blobs, two to four objects, one of them sometimes a close-up, and up to two bars."""
     taken: list[np.ndarray] = []
     result = []
     spans = [_span(rng) for _ in range(rng.integers(2, 5))]
     close = bool(rng.random() < _CLOSE_UPS)
     if close:
-        spans[0] = rng.uniform(175, 215)  # the first lies below the others, so that they show
+        spans[0] = rng.uniform(175, 215)  # the first object is below the others and does not hide them
     for track, span in enumerate(spans):
         label = int(rng.integers(1, len(sprites.NAMES) + 1))
         image = sprites.thing(rng, label, span)
-        # A moving close-up is cut by the frame, so that few boxes of the fast ones are large: more of them are drawn.
+        # The frame cuts moving close-ups, which leaves few large boxes that are fast: more of them are made fast.
         kind = motion.KINDS[rng.choice(3, p=_CLOSE_UP_SHARES if close and track == 0 else motion.SHARES)]
         result.append(Layer.along(image, _find_way(rng, image, kind, taken, settings), label, track))
     blobs = []
@@ -161,7 +161,7 @@ def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
         image = sprites.distractor(rng, rng.uniform(20, 75))
         kind = motion.KINDS[rng.choice(3, p=motion.SHARES)]
         blobs.append(Layer.along(image, _find_way(rng, image, kind, taken, settings)))
-    # At most one blob passes in front of objects; the others lie below, where a close-up may hide them.
+    # At most one blob is in front of the objects; the others are below, where a close-up may hide them.
     front = blobs[:1] if rng.random() < 0.3 else []
     count = rng.choice(3, p=(0.4, 0.4, 0.2))
     bars = [crossing_bar(rng, settings.height, settings.width, settings.frames) for _ in range(count)]
@@ -170,9 +170,9 @@ def layers(rng: np.random.Generator, settings: Settings) -> tuple[Layer, ...]:
 
 @functools.lru_cache(maxsize=16)
 def scene_of(settings: Settings, split: str, index: int) -> Scene:
-    """Clip `index` of a split ("train" or "val"): the same scene for the same settings, wherever it is asked for."""
+    """Clip `index` of a split ("train" or "val"); it depends only on the arguments. Raises ValueError for others."""
     if split not in settings.clips or not 0 <= index < settings.clips[split]:
-        raise ValueError(f"no clip {index} in split {split!r}; there are {settings.clips}")
+        raise ValueError(f"no clip {index} in split {split!r}; the dataset has {settings.clips}")
     seed = (settings.seed, sorted(settings.clips).index(split), index)
     rng = np.random.default_rng(seed)
     height, width = settings.height, settings.width
@@ -185,6 +185,6 @@ def scene_of(settings: Settings, split: str, index: int) -> Scene:
 
 
 def frames(scene: Scene) -> Iterator[tuple[np.ndarray, list[Object]]]:
-    """The frames of a clip with their objects, in order."""
+    """The frames of a clip in order, each with its objects."""
     for frame in range(len(scene)):
         yield scene.render(frame), scene.objects(frame)

@@ -1,7 +1,7 @@
-"""The eight things of MiniVID, and the blobs that are none of them, as drawings in a square from -1 to 1 (y down).
+"""Draws the eight things of MiniVID, and blobs, which belong to no class, with coordinates from -1 to 1 (y down).
 
-Each function draws with a `Painter`: the shape of a thing is fixed, its proportions and colours vary with `rng`.
-Things with a front look to the left; the scene mirrors half of them.
+Each function draws on a `Painter`. The shape of a thing is fixed; its proportions and colours vary with `rng`. Things
+with a front face left; half of the sprites are mirrored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .painter import Painter, arc
 
 
 def airplane(p: Painter, rng: np.random.Generator) -> None:
-    """From above: fuselage, swept wings, tail plane, cockpit, a row of windows."""
+    """Seen from above: fuselage, swept wings, tailplane, cockpit, a row of windows."""
     sweep, chord, half = rng.uniform(0.25, 0.45), rng.uniform(0.32, 0.4), rng.uniform(0.85, 0.98)
     for side in (-1, 1):
         wing = [(-0.25, 0), (-0.25 + sweep, half), (-0.05 + sweep, half), (-0.25 + chord + 0.1, 0)]
@@ -32,7 +32,7 @@ def airplane(p: Painter, rng: np.random.Generator) -> None:
 
 
 def car(p: Painter, rng: np.random.Generator) -> None:
-    """From the side: body, cabin with two windows, two wheels, lamps."""
+    """Seen from the side: body, cabin with two windows, two wheels, lights."""
     roof, floor, wheel = rng.uniform(-0.52, -0.44), 0.3, rng.uniform(0.2, 0.24)
     p.polygon([(-0.97, 0.28), (-0.99, 0.02), (-0.9, -0.08), (-0.52, -0.14), (-0.26, roof),
                (0.42, roof), (0.74, -0.12), (0.95, -0.08), (0.99, 0.1), (0.97, 0.28), (0.8, floor),
@@ -63,7 +63,7 @@ def duck(p: Painter, rng: np.random.Generator) -> None:
 
 
 def fish(p: Painter, rng: np.random.Generator) -> None:
-    """Body, forked tail, back and belly fins, gill, eye, mouth."""
+    """Body, forked tail, dorsal and ventral fins, gill, scales, eye, mouth."""
     deep = rng.uniform(0.42, 0.54)
     p.polygon([(0.42, 0.0), (0.97, -0.48), (0.84, 0.0), (0.97, 0.48)], p.second)
     p.blob([(-0.3, -deep + 0.1), (-0.1, -deep - 0.26), (0.3, -deep - 0.1), (0.38, -0.2)], p.second)
@@ -80,7 +80,7 @@ def fish(p: Painter, rng: np.random.Generator) -> None:
 
 
 def house(p: Painter, rng: np.random.Generator) -> None:
-    """Gable roof with chimney, wall, door, two windows."""
+    """Gable roof with a chimney, wall, door, two windows."""
     eaves, wall = rng.uniform(-0.2, -0.1), rng.uniform(0.68, 0.78)
     p.polygon([(0.36, -0.3), (0.36, -0.88), (0.6, -0.88), (0.6, -0.1)], p.dark)
     p.polygon([(-wall, eaves), (wall, eaves), (wall, 0.9), (-wall, 0.9)], p.body)
@@ -95,7 +95,7 @@ def house(p: Painter, rng: np.random.Generator) -> None:
 
 
 def mug(p: Painter, rng: np.random.Generator) -> None:
-    """A cup with a handle one can see through, an open top and a band."""
+    """A mug with an open handle, an open top and a band."""
     taper, low = rng.uniform(0.0, 0.1), rng.uniform(0.78, 0.9)
     p.line(arc((0.5, 0.06), 0.36, 0.4, -0.24, 0.24), 0.17, p.second)
     p.line([(0.44, -0.34), (0.54, -0.34)], 0.16, p.second)
@@ -136,7 +136,7 @@ def umbrella(p: Painter, rng: np.random.Generator) -> None:
 
 
 def blob(p: Painter, rng: np.random.Generator) -> None:
-    """Not a thing: a random round shape with a few random marks."""
+    """A random rounded shape with a few random marks; it belongs to no class."""
     corners = int(rng.integers(6, 11))
     turn = 2 * np.pi * (np.arange(corners) + rng.uniform(-0.35, 0.35, corners)) / corners
     radius = rng.uniform(0.45, 0.95, corners)

@@ -1,4 +1,4 @@
-"""Sprites: drawings at the size they are shown at, with colours times alpha so that they filter without fringes."""
+"""Sprites: drawings scaled to their final size and premultiplied by alpha, so that filtering leaves no fringes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .texture import colour, pattern
 
 __all__ = ["NAMES", "bar", "distractor", "sprite", "thing"]
 
-_BORDER = 2  # transparent pixels round a sprite: warping needs them for smooth edges
+_BORDER = 2  # transparent pixels around a sprite, for smooth edges after warping
 
 
 def sprite(drawn: np.ndarray, span: float, stretch: float = 1.0, mirror: bool = False) -> np.ndarray:
-    """A drawing (h, w, 4) uint8 with its longer side scaled to `span` px and its width by `stretch` before that.
+    """Stretches the width of a drawing (h, w, 4) uint8 by `stretch`, then scales its longer side to `span` px.
 
-    Returns (h', w', 4) uint8 BGRA, colours times alpha, with a transparent border of 2 px.
+    Returns (h', w', 4) uint8 BGRA, premultiplied by alpha, with a transparent border of 2 px.
     """
     height, width = drawn.shape[0], drawn.shape[1] * stretch
     factor = span / max(height, width)
@@ -33,12 +33,12 @@ def sprite(drawn: np.ndarray, span: float, stretch: float = 1.0, mirror: bool = 
 
 
 def thing(rng: np.random.Generator, label: int, span: float) -> np.ndarray:
-    """A sprite of class `label` (1..8, as in NAMES) with its longer side `span` px."""
+    """A random sprite of class `label` (1..8, in the order of NAMES); its longer side is `span` px."""
     return _drawn(THINGS[label - 1], rng, span)
 
 
 def distractor(rng: np.random.Generator, span: float) -> np.ndarray:
-    """A sprite of no class: a textured, rimmed blob."""
+    """A random sprite of no class: a blob with texture and rim."""
     return _drawn(blob, rng, span)
 
 
@@ -47,7 +47,7 @@ def _drawn(draw: Callable[[Painter, np.random.Generator], None], rng: np.random.
 
 
 def bar(rng: np.random.Generator, length: int) -> np.ndarray:
-    """An upright textured bar, 7 to 18 px wide and `length` long, that passes in front of everything."""
+    """An upright textured bar, 7 to 18 px wide and `length` px long."""
     width = int(rng.integers(7, 19))
     paint = colour(rng, (0.0, 0.5), (0.15, 0.8))
     surface = paint * (1 + 0.6 * (pattern(rng, length, width, 10) - 0.5))[..., None]

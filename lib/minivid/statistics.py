@@ -1,4 +1,4 @@
-"""What a MiniVID dataset holds: objects by motion and area, by class, and how far the fast ones go."""
+"""Statistics of a MiniVID dataset: objects by motion, area and class, and how far fast objects move."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import find_clips
 from lib.dataset.motion import motion_iou
 
-# As in ImageNet VID's evaluation: motion IoU from `low` to `high`, area of the box in px.
+# (name, low, high) as in the evaluation of ImageNet VID: motion IoU, and area of the box in px.
 MOTION = (("slow", 0.9, 1.01), ("medium", 0.7, 0.9), ("fast", 0.0, 0.7))
 AREA = (("small", 0.0, 50.0**2), ("middle", 50.0**2, 150.0**2), ("large", 150.0**2, np.inf))
 DISTANCES = (1, 4, 9)  # frames
@@ -21,11 +21,12 @@ _PARTS = (5, 25, 50, 75, 95)  # percentiles
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of one split.
+    """Statistics of one split.
 
-    counts (3, 3) int: objects (boxes) by motion (slow, medium, fast) and area (small, middle, large); classes (C,) int;
-    per_frame (n,) int: frames with 0, 1, ... objects; far {frames apart: percentiles (5,) px} of what the middle of a
-    fast object's box moves; speed, percentiles (5,) of the same at 1 frame in shares of the root of the box's area.
+    counts: (3, 3) int, boxes by motion (slow, medium, fast) and area (small, middle, large). classes: (C,) int, boxes
+    by class. per_frame: (n,) int, frames with 0, 1, ... objects. far: {frames apart: percentiles (5,) in px} of how far
+    the centre of a fast object's box moves. speed: percentiles (5,) of the same for adjacent frames, divided by the
+    square root of the box's area.
     """
 
     clips: int
@@ -39,7 +40,7 @@ class Statistics:
 
 
 def measure(root: str | Path, split: str, progress: bool = False) -> Statistics:
-    """Reads the annotations of a split ("train" or "val") of the dataset at `root`. InputError as `build_index`."""
+    """Statistics of a split ("train" or "val") of the dataset at `root`. Raises InputError as `build_index` does."""
     root = Path(root)
     clips = find_clips(root, split)
     names = [f"{video}/{frame:06d}" for video, count in clips for frame in range(count)]
@@ -73,7 +74,7 @@ def _percentiles(values: np.ndarray) -> np.ndarray:
 
 
 def _moves(index: AnnotationIndex, clips: list[tuple[str, int]], distance: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n,) of objects that are there `distance` frames later too, and how far (n,) px the box's middle moves."""
+    """Rows (n,) of objects that are still visible `distance` frames later, and how far (n,) px their centres move."""
     image = np.repeat(np.arange(len(index)), np.diff(index.offsets))
     clip = np.repeat(np.arange(len(clips)), [count for _, count in clips])[image]
     rows = {key: row for row, key in enumerate(zip(clip.tolist(), image.tolist(), index.tracks.tolist()))}

@@ -1,4 +1,4 @@
-"""Textures made of smooth noise: the surfaces of objects, and whole backgrounds."""
+"""Textures made of smooth noise: surfaces of objects, and backgrounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> np.ndarray:
-    """Smooth noise (height, width) float32 in 0..1: grids of `cell`, `cell / 2`, ... pixels, halved in strength."""
+    """Smooth noise (height, width) float32 in 0..1: grids of `cell`, `cell / 2`, ... px, each half as strong."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
@@ -38,7 +38,7 @@ def _spots(rng: np.random.Generator, height: int, width: int, period: float) -> 
 
 
 def pattern(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
-    """A surface (height, width) float32 in 0..1: stripes, checks, spots or clouds about `period` px in size."""
+    """A random pattern (height, width) float32 in 0..1: stripes, checks, spots or clouds of about `period` px."""
     kind = rng.integers(4)
     if kind == 3:
         return noise(rng, height, width, 1.5 * period, 3)
@@ -46,13 +46,14 @@ def pattern(rng: np.random.Generator, height: int, width: int, period: float) ->
 
 
 def colour(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> np.ndarray:
-    """A random colour, BGR float32 (3,) in 0..255, of uniform hue and the given HSV ranges (0..1)."""
+    """A random colour, BGR float32 (3,) in 0..255, of any hue; saturation and value are HSV ranges within 0..1."""
     hsv = np.array([[[rng.uniform(0, 360), rng.uniform(*saturation), rng.uniform(*value)]]], np.float32)
     return 255.0 * cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0]
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A cluttered backdrop (height, width, 3) uint8 BGR: clouds of three colours, a pattern, and soft-edged patches."""
+    """A cluttered backdrop (height, width, 3) uint8 BGR: clouds of two colours, soft patches, a pattern and noise."""
+    # The third colour is not used, but drawing two would change every backdrop after it.
     colours = [colour(rng, (0.05, 0.6), (0.3, 0.95)) for _ in range(3)]
     mix = noise(rng, height, width, 90, 4)[..., None]
     image = colours[0] * (1 - mix) + colours[1] * mix

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from lib.dataset.lists import frames_lines, train_lines, videos_lines
 from lib.errors import InputError
+from lib.machine import cores
 
 from . import sprites
 from .scene import Object, frames, scene_of
@@ -24,26 +25,26 @@ from .settings import FILE, Settings
 
 log = logging.getLogger(__name__)
 
-QUALITY = 92  # of the JPEG files
+QUALITY = 92  # JPEG quality
 _COLOURS = ("#1f77b4", "#d62728", "#e6b800", "#ff7f0e", "#8c564b", "#9467bd", "#2ca02c", "#e377c2")
 
 
 def class_id(label: int) -> str:
-    """The id of class 1..C in XML files and in classes.txt."""
+    """The id of a class (1..C) in XML files and in classes.txt."""
     return f"mv{label:02d}"
 
 
 def clip_name(split: str, index: int) -> str:
-    """The name of a clip's folder."""
+    """The folder name of a clip."""
     return f"MiniVID_{split}_{index:04d}"
 
 
 def generate(out: str | os.PathLike, settings: Settings, workers: int = 0, progress: bool = True) -> Path:
-    """Makes the dataset at `out` and returns its path; does nothing where it is already there.
+    """Generates the dataset at `out` and returns its path; does nothing if it already exists.
 
-    It grows in a hidden folder beside `out` and is renamed when complete; an interrupted run is taken up clip by clip.
-    workers: processes, 0 for the cores of this one; the bytes do not depend on it. InputError if `out` is something
-    else, or a dataset of other settings, or if another process is at it.
+    Clips are written to a hidden folder beside `out`, which is renamed when complete; an interrupted run continues with
+    the missing clips. workers: number of processes, 0: one per core; the files do not depend on it. Raises InputError
+    if `out` is anything else or a dataset with other settings, or if another process is generating it.
     """
     out = Path(os.path.abspath(out))
     settings.check()
@@ -62,7 +63,7 @@ def generate(out: str | os.PathLike, settings: Settings, workers: int = 0, progr
             mininterval=1,
             disable=not progress,
         ) as bar:
-            for _ in _run(make, missing, workers or len(os.sched_getaffinity(0))):
+            for _ in _run(make, missing, workers or cores()):
                 bar.update()
         _write_lists(folder, settings)
         if out.is_dir():
@@ -75,7 +76,7 @@ def _already_there(out: Path, settings: Settings) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not (out / FILE).is_file():
-        raise InputError(f"{out}: there is something that is no MiniVID dataset; choose another --out")
+        raise InputError(f"{out}: exists and is not a MiniVID dataset; choose another --out")
     difference = Settings.load(out).difference(settings)
     if difference:
         raise InputError(f"{out}: made with other settings ({difference}); remove it or choose another --out")
@@ -84,7 +85,7 @@ def _already_there(out: Path, settings: Settings) -> bool:
 
 @contextmanager
 def _workshop(out: Path, settings: Settings) -> Iterator[Path]:
-    """The hidden folder that the dataset grows in, held by this process alone; other leftovers are removed."""
+    """The hidden folder for an unfinished dataset, locked by this process; clips of other settings are removed."""
     folder = out.parent / f".{out.name}.partial"
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -92,10 +93,10 @@ def _workshop(out: Path, settings: Settings) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{folder}: another process is making this dataset; wait for it") from error
+            raise InputError(f"{folder}: another process is generating this dataset; wait for it to finish") from error
         if any(folder.iterdir()):
             if not (folder / FILE).is_file():
-                raise InputError(f"{folder}: in the way, and no unfinished MiniVID dataset; move it elsewhere")
+                raise InputError(f"{folder}: exists and is not an unfinished MiniVID dataset; move it elsewhere")
             if Settings.load(folder) != settings:
                 for entry in ("Data", "Annotations", "ImageSets"):
                     shutil.rmtree(folder / entry, ignore_errors=True)
@@ -110,7 +111,7 @@ def _run(make: functools.partial, jobs: list[tuple[str, int]], workers: int) -> 
     if workers <= 1:
         yield from map(make, jobs)
         return
-    # Spawned, not forked: the caller may hold threads of MXNet.
+    # Spawned, not forked: the caller may have MXNet threads.
     with multiprocessing.get_context("spawn").Pool(workers, _single_threaded) as pool:
         yield from pool.imap_unordered(make, jobs)
 
@@ -124,7 +125,7 @@ def _annotations(root: Path, split: str, index: int) -> Path:
 
 
 def _write_clip(root: Path, settings: Settings, job: tuple[str, int]) -> None:
-    """Writes one clip; its annotation folder appears last and at once, which marks the clip as done."""
+    """Writes one clip. Its annotation folder is renamed into place last, which marks the clip as complete."""
     split, index = job
     pictures = root / "Data" / "VID" / split / clip_name(split, index)
     annotations = _annotations(root, split, index)
@@ -141,7 +142,7 @@ def _write_clip(root: Path, settings: Settings, job: tuple[str, int]) -> None:
 
 
 def annotation(folder: str, name: str, settings: Settings, objects: list[Object]) -> str:
-    """The XML of one frame, in the form of ImageNet VID's."""
+    """The XML of one frame, in the format of ImageNet VID."""
     lines = [
         "<annotation>",
         f"  <folder>{folder}</folder>",

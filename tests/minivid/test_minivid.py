@@ -67,7 +67,7 @@ def test_annotations_are_the_objects_of_the_scene(dataset):
     assert index.tracks.tolist() == [each.track for each in objects]
 
 
-def test_scene_made_anew_shows_the_picture_in_the_dataset(dataset):
+def test_scene_rendered_again_equals_the_picture_in_the_dataset(dataset):
     picture = (dataset / "Data" / "VID" / "train" / "MiniVID_train_0001" / "000003.JPEG").read_bytes()
     shown = scene.scene_of(Settings.load(dataset), "train", 1).render(3)
     assert cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, write.QUALITY])[1].tobytes() == picture
@@ -83,13 +83,13 @@ def test_another_seed_gives_other_pictures():
     assert np.abs(first.astype(int) - second).mean() > 10
 
 
-def test_complete_dataset_is_left_alone(dataset):
+def test_complete_dataset_is_not_touched(dataset):
     before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*")}
     write.generate(dataset, TINY, progress=False)
     assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
 
 
-def test_interrupted_run_leaves_nothing_and_is_taken_up(dataset, tmp_path, monkeypatch):
+def test_interrupted_run_leaves_no_dataset_and_is_continued(dataset, tmp_path, monkeypatch):
     out, made, real = tmp_path / "MiniVID", [], write._write_clip
 
     def failing(root, settings, job):
@@ -124,7 +124,7 @@ def test_leftovers_of_other_settings_are_not_mixed_in(dataset, tmp_path):
     ("prepare", "message"),
     [
         (lambda out: Settings(seed=3).write(out), r"seed: 3, not 0"),
-        (lambda out: (out / "mine.txt").write_text("x"), r"no MiniVID dataset"),
+        (lambda out: (out / "mine.txt").write_text("x"), r"not a MiniVID dataset"),
         (lambda out: (out / "minivid.json").write_text("[]"), r"not the settings"),
     ],
     ids=["other settings", "other folder", "broken settings"],
@@ -306,7 +306,7 @@ def warped(image: np.ndarray, field: np.ndarray) -> np.ndarray:
     return cv2.remap(image, x + field[0], y + field[1], cv2.INTER_LINEAR)
 
 
-def test_flow_of_a_square_is_its_shift_and_of_the_backdrop_the_camera_s():
+def test_flow_of_a_square_is_its_shift_and_that_of_the_backdrop_the_pan():
     path = motion.moving(np.array([[20.0, 20], [27, 16]]))
     camera = motion.moving(np.array([[0.0, 0], [1, 2]])).transforms(1, 1)
     clean = degrade.Degradation(np.ones(2), np.zeros(2), np.ones(2), 0.0, 0.0)
@@ -340,7 +340,7 @@ def test_flow_takes_the_second_frame_back_to_the_first(number, i, j):
     assert error < 8 and error < 0.35 * unmoved
 
 
-def test_there_and_back_is_no_flow():
+def test_flow_there_and_back_is_zero():
     clip = scene.scene_of(DEFAULT, "val", 3)
     assert np.abs(flow.frame_pair(clip, 4, 4).flow).max() < 1e-3
     there, back = flow.frame_pair(clip, 4, 9), flow.frame_pair(clip, 9, 4)
