@@ -232,9 +232,9 @@ def test_refuses_wrong_shapes(prob, deltas, info, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scales": ()}, "attribute 'scales' is '()': it must be a number, or several"),
-        ({"ratios": (1, -1)}, "each must be larger than 0"),
-        ({"post_nms_top_n": 0}, "attribute 'post_nms_top_n' is '0': it must be one number, 1 at least"),
+        ({"scales": ()}, "attribute 'scales' is '()': it must be one or more numbers"),
+        ({"ratios": (1, -1)}, "every number must be greater than 0"),
+        ({"post_nms_top_n": 0}, "attribute 'post_nms_top_n' is '0': it must be a single number of at least 1"),
         ({"feature_stride": 0}, "attribute 'feature_stride' is 0"),
         ({"nms_threshold": float("nan")}, "attribute 'nms_threshold' is 'nan'"),
         ({"pre_nms_top_n": -1}, "attribute 'pre_nms_top_n' is '-1'"),

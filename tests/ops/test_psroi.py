@@ -218,7 +218,7 @@ def test_refuses_wrong_shapes(data, rois, message):
         ({"output_dim": 1, "group_size": 2, "spatial_scale": 0}, "attribute 'spatial_scale' is 0"),
         ({"output_dim": 0, "group_size": 2, "spatial_scale": 1}, "attribute 'output_dim' is '0'"),
         ({"output_dim": 1.5, "group_size": 2, "spatial_scale": 1}, "it must be a whole number"),
-        ({"output_dim": 1, "group_size": "two", "spatial_scale": 1}, "'two': it must be a number"),
+        ({"output_dim": 1, "group_size": "two", "spatial_scale": 1}, "'two': it must be one or more numbers"),
         ({"output_dim": 1, "group_size": 2, "spatial_scale": 1, "pooled_size": 7}, "unknown attribute 'pooled_size'"),
     ],
 )

@@ -159,7 +159,7 @@ def test_refuses_other_types_and_attributes():
     data, flow = mx.nd.zeros((1, 1, 2, 2)), mx.nd.zeros((1, 2, 2, 2))
     with pytest.raises(mx.base.MXNetError, match="input 1 must be float32"):
         EAGER.warp(data, flow.astype("float64"))
-    with pytest.raises(mx.base.MXNetError, match="unknown attribute 'scale'; known are: none"):
+    with pytest.raises(mx.base.MXNetError, match="unknown attribute 'scale'; valid attributes: none"):
         mx.nd.fgfa_warp(data, flow, scale=2)
     with pytest.raises(AssertionError, match="must have NDArray type, but got <Symbol flow>"):
         EAGER.warp(data, mx.sym.Variable("flow"))

@@ -6,7 +6,7 @@
 
 #include "bilinear.h"
 
-// One copy of the inner loops for each kind of processor, chosen when the library is loaded.
+// The inner loops are compiled for several kinds of processor; the copy to use is selected when the library is loaded.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(FGFA_ONE_TARGET)
 #define FGFA_TARGETS __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #else
@@ -18,8 +18,8 @@ namespace {
 using fgfa::Taps;
 
 constexpr float kEpsilon = 1e-10f;
-// Cells of a tile. Neighbours share taps, which stay in the second-level cache while one frame is sampled for all
-// cells of the tile.
+// Cells per tile. Neighbouring cells share taps, which stay in the L2 cache while one frame is sampled for all cells of
+// the tile.
 constexpr int kTileHeight = 2, kTileWidth = 8, kTile = kTileHeight * kTileWidth;
 
 FGFA_TARGETS void sample(const float* const tap[4], const float weight[4], int64_t size, float* out) {
@@ -37,7 +37,7 @@ FGFA_TARGETS void add_sample(const float* const tap[4], const float weight[4], f
   for (int64_t k = 0; k < size; ++k) out[k] += wa * a[k] + wb * b[k] + wc * c[k] + wd * d[k];
 }
 
-// Product of the sample with `other`, and sum of its squares.
+// Dot product of the sample with `other`, and the sum of squares of the sample.
 FGFA_TARGETS void dot_sample(const float* const tap[4], const float weight[4], int64_t size, const float* other,
                              float* product, float* squares) {
   const float *a = tap[0], *b = tap[1], *c = tap[2], *d = tap[3];
@@ -60,7 +60,7 @@ FGFA_TARGETS float sum_of_squares(const float* values, int64_t size) {
   return sum;
 }
 
-// Where one frame is sampled for one cell: the vectors of the four taps, feature first.
+// The sample of one frame for one cell: the vectors of its four taps, features first.
 struct Sample {
   const float* tap[4];
   float weight[4];
@@ -92,7 +92,7 @@ class Window {
   const float *features_, *flow_, *order_;
 };
 
-// What a thread needs for one tile.
+// Working memory of a thread for one tile.
 struct Scratch {
   explicit Scratch(const FgfaAggregateShape& shape)
       : reference(kTile * shape.embedding), sum(kTile * shape.channels), weight(kTile * shape.frames) {}
@@ -127,7 +127,7 @@ void aggregate_tile(const FgfaAggregateShape& shape, const Window& window, int64
         float product, squares;
         dot_sample(embeddings, here.weight, embedding, scratch->reference.data() + cell * embedding, &product,
                    &squares);
-        // A cosine is at most 1, so that no maximum need be taken off before the exponential.
+        // A cosine is at most 1, so the softmax needs no subtraction of the maximum.
         share = std::exp(product / (std::sqrt(squares + kEpsilon) * scratch->norm[cell]));
         add_sample(here.tap, here.weight, share, channels, scratch->sum.data() + cell * channels);
       }
@@ -169,7 +169,7 @@ void fgfa_aggregate_cpu(const FgfaAggregateShape* shape, const float* features, 
 #pragma omp parallel
   {
     Scratch scratch(*shape);
-    // A tile's sums do not depend on the thread that takes it.
+    // The sums of a tile do not depend on the thread that computes it.
 #pragma omp for schedule(dynamic, 1)
     for (int64_t tile = 0; tile < tile_rows * tile_columns; ++tile) {
       aggregate_tile(*shape, window, tile / tile_columns * kTileHeight, tile % tile_columns * kTileWidth, &scratch,

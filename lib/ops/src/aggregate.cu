@@ -15,16 +15,16 @@ __device__ float to_float(float value) { return value; }
 __device__ float to_float(__half value) { return __half2float(value); }
 __device__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
 
-// `count` neighbouring values, read at once.
+// `count` adjacent values, loaded together.
 template <typename T, int count>
 struct alignas(sizeof(T) * count) Pack {
   T value[count];
 };
 
-// Where one frame is sampled for one cell of the tile: first element of each tap's vector, and its weight.
+// The sample of one frame for one cell: index of the first element of each tap's vector, and the weight of the tap.
 struct Sample {
   int64_t tap[4];
-  float weight[4];  // all 0 where nothing is sampled; the taps then lead to the first element
+  float weight[4];  // 0 for a tap that is not read, whose index is then 0
 };
 
 __device__ Sample sample_at(const FgfaAggregateShape& shape, const float* flow, const float* order, int64_t frame,
@@ -58,8 +58,8 @@ __device__ void interpolate(const T* features, const Sample& sample, int64_t k, 
   }
 }
 
-// Sums `values` over the block, in one fixed order; every thread gets them. `partial` holds warps * count floats and
-// may be used again after the next __syncthreads().
+// Sums `values` over the block in a fixed order; every thread gets the result. `partial` has warps * count floats and
+// can be reused after the next __syncthreads().
 template <int count>
 __device__ void sum_over_block(float values[count], float* partial) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -76,8 +76,8 @@ __device__ void sum_over_block(float values[count], float* partial) {
   }
 }
 
-// One block for a tile of `rows` x `columns` cells, whose taps overlap and meet in the first-level cache; its threads
-// share the channels. Shared memory: the tile's reference embeddings, then its sums, both (cell, channel).
+// One block per tile of `rows` x `columns` cells, whose taps overlap and share the L1 cache; the channels are divided
+// among the threads. Shared memory: the reference embeddings of the tile, then its sums, both (cell, channel).
 template <typename T, int width, int rows, int columns>
 __global__ void __launch_bounds__(kThreads)
     aggregate(FgfaAggregateShape shape, const T* __restrict__ features, const float* __restrict__ flow,
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kThreads)
   float* sums = shared + tile * shape.embedding;
   const int64_t top = blockIdx.y * static_cast<int64_t>(rows), left = blockIdx.x * static_cast<int64_t>(columns);
   const int64_t cells = shape.height * shape.width;
-  // A cell of the tile beyond the map repeats the map's last one and is not written.
+  // A cell of the tile outside the map repeats the last cell of the map and is not written.
   const int mine = threadIdx.x < tile ? threadIdx.x : 0;
   const int64_t my_y = min(top + mine / columns, shape.height - 1), my_x = min(left + mine % columns, shape.width - 1);
 
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads)
   float norm[tile], total[tile];
 #pragma unroll
   for (int cell = 0; cell < tile; ++cell) norm[cell] = total[cell] = 0.0f;
-  // Here and below the cells go round inside: neighbours then find their common taps in the first-level cache.
+  // Here and below, the inner loop is over cells, so that neighbours find their common taps in the L1 cache.
   for (int64_t k = threadIdx.x * width; k < shape.embedding; k += kThreads * width) {
 #pragma unroll
     for (int cell = 0; cell < tile; ++cell) {
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
       interpolate<T, width>(features, samples[cell], shape.channels + k, value);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
-        reference[cell * shape.embedding + k + j] = value[j];  // read by this thread alone
+        reference[cell * shape.embedding + k + j] = value[j];  // read only by this thread
         norm[cell] += value[j] * value[j];
       }
     }
@@ -116,10 +116,10 @@ __global__ void __launch_bounds__(kThreads)
   sum_over_block<tile>(norm, partial);
 
   for (int64_t frame = 0; frame < shape.frames; ++frame) {
-    __syncthreads();  // the samples and partial sums of the frame before are read
+    __syncthreads();  // the samples and partial sums of the previous frame have been read
     if (threadIdx.x < tile) samples[threadIdx.x] = sample_at(shape, flow, order, frame, my_y, my_x);
     __syncthreads();
-    float products[2 * tile];  // with the reference, then with itself
+    float products[2 * tile];  // dot products with the reference, then with itself
 #pragma unroll
     for (int k = 0; k < 2 * tile; ++k) products[k] = 0.0f;
     for (int64_t k = threadIdx.x * width; k < shape.embedding; k += kThreads * width) {
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kThreads)
     float share[tile];
 #pragma unroll
     for (int cell = 0; cell < tile; ++cell) {
-      // A cosine is at most 1, so that no maximum need be taken off before the exponential.
+      // A cosine is at most 1, so the softmax needs no subtraction of the maximum.
       const float norms = sqrtf(products[tile + cell] + kEpsilon) * sqrtf(norm[cell] + kEpsilon);
       share[cell] = expf(products[cell] / norms);
       total[cell] += share[cell];
@@ -190,7 +190,7 @@ cudaError_t launch(const FgfaAggregateShape& shape, const void* features, const 
 template <typename T>
 cudaError_t launch_kind(const FgfaAggregateShape& shape, const void* features, const float* flow, const float* order,
                         float* aggregated, float* weights, cudaStream_t stream) {
-  constexpr int64_t most = 90 * 1024;  // bytes of shared memory that every card from sm_80 on gives a block
+  constexpr int64_t most = 90 * 1024;  // bytes of shared memory that a block can use on all GPUs from sm_80
   const int64_t depth = (shape.channels + shape.embedding) * static_cast<int64_t>(sizeof(float));
   const bool aligned = shape.channels % 4 == 0 && shape.embedding % 4 == 0;
   const bool wide = 4 * depth <= most;

@@ -1,4 +1,4 @@
-// The four taps of a bilinear sample, for the processor's kernels and the graphics card's alike.
+// The four taps of a bilinear sample, for CPU and CUDA kernels.
 #ifndef FGFA_BILINEAR_H_
 #define FGFA_BILINEAR_H_
 
@@ -13,8 +13,8 @@
 
 namespace fgfa {
 
-// A tap outside the map has inside[k] = 0, weight[k] = 0 and the cell of a tap inside (or 0), so that reading
-// is always safe. Taps in the order (y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1).
+// A tap outside the map has inside[k] = 0, weight[k] = 0 and the cell of a tap inside (or 0), so that it is always
+// safe to read. The order of the taps is (y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1).
 struct Taps {
   int cell[4];      // y * width + x
   float weight[4];  // bilinear weight, 0 outside
@@ -25,7 +25,7 @@ struct Taps {
 
 FGFA_INLINE Taps taps_at(float y, float x, int height, int width) {
   Taps taps;
-  // Written so that a value that is not a number fails it; then no cast below can overflow.
+  // Written so that NaN fails the test too; no cast below can overflow then.
   taps.any = x >= -1.0f && y >= -1.0f && x < static_cast<float>(width) && y < static_cast<float>(height);
   if (!taps.any) {
     taps.dx = taps.dy = 0.0f;

@@ -1,4 +1,4 @@
-// Reading and refusing what MXNet hands to an operator: attributes (strings), shapes, types.
+// Parses and checks what MXNet passes to an operator: attributes (strings), shapes and types.
 #ifndef FGFA_MXNET_ARGS_H_
 #define FGFA_MXNET_ARGS_H_
 
@@ -16,13 +16,13 @@ namespace fgfa {
 using Attributes = std::unordered_map<std::string, std::string>;
 using Shape = std::vector<unsigned int>;
 
-// One line for the user; `told` turns it into MXNet's way of failing.
+// An error message of one line; `told` reports it in the way that MXNet expects.
 struct Refused : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// MXNet prints every message since the library was loaded. One stream is kept and rewritten, so that a failure
-// shows its own message alone.
+// MXNet prints all messages since the library was loaded. Overwriting a single stream makes a failure show only its own
+// message.
 inline void tell(const std::string& message) {
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);
@@ -47,17 +47,17 @@ inline std::string join(const std::vector<std::string>& words) {
   return text.empty() ? "none" : text;
 }
 
-// Names that begin with two underscores are MXNet's own (lr_mult and so on).
+// Names that start with two underscores belong to MXNet (such as __lr_mult__).
 inline void allow_only(const Attributes& attributes, const std::vector<std::string>& names) {
   for (const auto& attribute : attributes) {
     if (attribute.first.compare(0, 2, "__") == 0) continue;
     bool known = false;
     for (const std::string& name : names) known = known || name == attribute.first;
-    if (!known) throw Refused("unknown attribute '" + attribute.first + "'; known are: " + join(names));
+    if (!known) throw Refused("unknown attribute '" + attribute.first + "'; valid attributes: " + join(names));
   }
 }
 
-// Numbers of an attribute such as "7", "0.0625", "(8, 16, 32)", "[0.5, 1]".
+// The numbers of an attribute such as "7", "0.0625", "(8, 16, 32)", "[0.5, 1]".
 inline std::vector<double> numbers(const Attributes& attributes, const std::string& name) {
   const auto found = attributes.find(name);
   if (found == attributes.end()) throw Refused("attribute '" + name + "' is missing");
@@ -70,7 +70,7 @@ inline std::vector<double> numbers(const Attributes& attributes, const std::stri
   std::vector<double> values;
   for (double value; words >> value;) values.push_back(value);
   if (values.empty() || !words.eof()) {
-    throw Refused("attribute '" + name + "' is '" + found->second + "': it must be a number, or several");
+    throw Refused("attribute '" + name + "' is '" + found->second + "': it must be one or more numbers");
   }
   return values;
 }
@@ -79,8 +79,8 @@ inline double number(const Attributes& attributes, const std::string& name, doub
   const std::vector<double> values = numbers(attributes, name);
   if (values.size() != 1 || !(values[0] >= least && values[0] < 1e15)) {
     std::ostringstream message;
-    message << "attribute '" << name << "' is '" << attributes.at(name) << "': it must be one number, " << least
-            << " at least";
+    message << "attribute '" << name << "' is '" << attributes.at(name) << "': it must be a single number of at least "
+            << least;
     throw Refused(message.str());
   }
   return values[0];
@@ -96,7 +96,7 @@ inline int64_t whole(const Attributes& attributes, const std::string& name, int6
 
 inline double positive(const Attributes& attributes, const std::string& name) {
   const double value = number(attributes, name, 0.0);
-  if (value == 0.0) throw Refused("attribute '" + name + "' is 0: it must be larger");
+  if (value == 0.0) throw Refused("attribute '" + name + "' is 0: it must be greater than 0");
   return value;
 }
 
@@ -104,7 +104,7 @@ inline std::vector<float> positives(const Attributes& attributes, const std::str
   std::vector<float> values;
   for (double value : numbers(attributes, name)) {
     if (!(value > 0.0 && value < 1e6)) {
-      throw Refused("attribute '" + name + "' is '" + attributes.at(name) + "': each must be larger than 0");
+      throw Refused("attribute '" + name + "' is '" + attributes.at(name) + "': every number must be greater than 0");
     }
     values.push_back(static_cast<float>(value));
   }
@@ -119,14 +119,14 @@ inline std::string text(const Shape& shape) {
   return words.str();
 }
 
-// Checks a shape against `axes`, their expected lengths: -1 any length above 0, -2 any length, else this length.
-// `form` says it in words, for the message. A length of 0 is also MXNet's way to say that it is not known.
+// Checks a shape against the expected lengths `axes`: -1: any length above 0, -2: any length. `form` is the same in
+// words, for the message. MXNet also uses a length of 0 for an unknown one.
 inline void expect(const char* name, const Shape& shape, const std::vector<int64_t>& axes, const std::string& form) {
-  if (shape.empty()) throw Refused(std::string("the shape of ") + name + " is not known: give every input's shape");
+  if (shape.empty()) throw Refused(std::string("the shape of ") + name + " is unknown: give the shapes of all inputs");
   bool good = shape.size() == axes.size();
   for (size_t k = 0; good && k < axes.size(); ++k) {
     if (shape[k] > 0x7fffffffu) {
-      throw Refused(std::string("the shape of ") + name + " is not known: give every input's shape");
+      throw Refused(std::string("the shape of ") + name + " is unknown: give the shapes of all inputs");
     }
     good = axes[k] == -2 || (axes[k] == -1 ? shape[k] > 0 : static_cast<int64_t>(shape[k]) == axes[k]);
   }
@@ -138,7 +138,7 @@ inline void expect_inputs(size_t given, size_t wanted, const char* names) {
                                      std::to_string(given));
 }
 
-// Every input and output is float32; a type not known yet becomes it.
+// All inputs and outputs must be float32; a type that is not known yet is set to it.
 inline void float32_only(std::vector<int>* inputs, std::vector<int>* outputs) {
   for (size_t k = 0; k < inputs->size(); ++k) {
     int& type = (*inputs)[k];

@@ -1,7 +1,7 @@
-// Registers the kernels as MXNet operators. What each computes stands in the kernel's header.
+// Registers the kernels as MXNet operators. The header of each kernel describes what it computes.
 //
-// MXNet never says whether a gradient is to be added to what is there: backward always overwrites. Inputs of a
-// backward call are the gradients of the outputs, then the inputs, then the outputs.
+// MXNet does not say whether gradients should be accumulated, so backward always overwrites. The inputs of a backward
+// call are the gradients of the outputs, then the inputs, then the outputs.
 #include <string.h>
 
 #include "aggregate.h"
@@ -47,7 +47,7 @@ void zero(Tensors* outputs, const OpResource& resource) {
   }
 }
 
-// The CPU's or the graphics card's version of a call, the latter with the stream at the end.
+// Calls the CPU or the CUDA version of a kernel; the latter takes the stream as its last argument.
 #ifdef FGFA_WITH_CUDA
 #define FGFA_CALL(name, ...)                                               \
   do {                                                                     \
@@ -65,7 +65,7 @@ MXReturnValue float32_types(const Attributes&, std::vector<int>* inputs, std::ve
   return told("fgfa operator", [&] { fgfa::float32_only(inputs, outputs); });
 }
 
-// Gradients of an operator that has none: such an operator can stand in a training graph.
+// Zero gradients, so that an operator without gradients can be part of a training graph.
 template <bool gpu>
 MXReturnValue zero_backward(const Attributes&, Tensors*, Tensors* outputs, const OpResource& resource) {
   return told("fgfa operator", [&] { zero<gpu>(outputs, resource); });
@@ -132,7 +132,7 @@ MXReturnValue aggregate_shapes(const Attributes& attributes, Shapes* in, Shapes*
     fgfa::expect("features", features, {-1, -1, -1, -1}, "(slots, height, width, channels), no axis empty");
     if (features[3] <= channels) {
       throw Refused("features has shape " + fgfa::text(features) + "; its last axis must be longer than feature_channels " +
-                    std::to_string(channels) + ", the rest is the embedding");
+                    std::to_string(channels) + ", as the rest is the embedding");
     }
     fgfa::expect("flow", flow, {-1, 2, features[1], features[2]},
                  "(frames, 2, height, width) of features " + fgfa::text(features));
@@ -172,7 +172,7 @@ MXReturnValue aggregate_forward(const Attributes& attributes, Tensors* in, Tenso
 
 // ---- fgfa_multi_proposal ------------------------------------------------------------------------------------
 
-// The shape and the lists it points to.
+// The shape, and the lists that it points to.
 struct Proposal {
   std::vector<float> scales, ratios;
   FgfaProposalShape shape;
@@ -230,7 +230,7 @@ MXReturnValue proposal_forward(const Attributes& attributes, Tensors* in, Tensor
 #ifdef FGFA_WITH_CUDA
     if (gpu) {
       const int64_t bytes = fgfa_multi_proposal_cuda_workspace(&proposal.shape);
-      if (bytes > 0x7fffffff) throw Refused("needs " + std::to_string(bytes) + " bytes of workspace: too many");
+      if (bytes > 0x7fffffff) throw Refused("needs " + std::to_string(bytes) + " bytes of workspace; limit: 2 GiB");
       launched(fgfa_multi_proposal_cuda(&proposal.shape, floats(in, 0), floats(in, 1), floats(in, 2), floats(out, 0),
                                         scores, resource.alloc_gpu(static_cast<int>(bytes)),
                                         resource.get_cuda_stream()));
@@ -323,7 +323,7 @@ FGFA_REGISTER(fgfa_aggregate, aggregate_attributes, aggregate_shapes, aggregate_
 FGFA_REGISTER(fgfa_multi_proposal, proposal_attributes, proposal_shapes, proposal_forward, zero_backward);
 FGFA_REGISTER(fgfa_psroi_mean, psroi_attributes, psroi_shapes, psroi_forward, psroi_backward);
 
-// `lib.ops.build` finds its own mark in the library's file and skips a build of the same sources.
+// `lib.ops.build` looks for this mark in the library file, and skips the build if the sources are unchanged.
 extern "C" const char fgfa_build_mark[] = "fgfa-build:" FGFA_BUILD_MARK ";";
 
 mxnet::ext::MXReturnValue initialize(int version) {

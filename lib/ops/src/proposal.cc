@@ -9,7 +9,7 @@ namespace {
 
 using fgfa::Box;
 
-// Survivors of the suppression, kept as columns so that the comparisons vectorise.
+// The boxes that survive NMS, stored as columns so that the comparisons vectorise.
 class Kept {
  public:
   explicit Kept(int64_t capacity) : x1_(capacity), y1_(capacity), x2_(capacity), y2_(capacity), area_(capacity) {}
@@ -27,7 +27,7 @@ class Kept {
 
   bool suppresses(const Box& box, float threshold) const {
     const float area = fgfa::box_area(box);
-    constexpr int64_t block = 64;  // boxes compared before the next look at the answer
+    constexpr int64_t block = 64;  // boxes compared between two checks of the result
     for (int64_t first = 0; first < size_; first += block) {
       const int64_t last = std::min(first + block, size_);
       int found = 0;

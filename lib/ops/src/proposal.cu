@@ -13,14 +13,14 @@ using fgfa::Box;
 using Mask = unsigned long long;
 
 constexpr int kThreads = 256;
-constexpr int kBits = 64;        // candidates a word of the mask stands for
-constexpr int kAnchorsMost = 64;  // anchors that are passed to the kernel by value
+constexpr int kBits = 64;        // candidates per word of the mask
+constexpr int kAnchorsMost = 64;  // limit of the anchors, which are passed to the kernel by value
 
 struct Anchors {
   float corner[4 * kAnchorsMost];
 };
 
-// Parts of the workspace, one image at a time.
+// The parts of the workspace, which is used for one image at a time.
 struct Workspace {
   int64_t count, candidates, words;
   Box *boxes, *best;
@@ -84,7 +84,7 @@ __global__ void gather(const Box* boxes, const int* sorted_index, int64_t candid
 
 // Bit j of mask[i][word]: candidate i suppresses candidate word * 64 + j, which comes after it. Grid (words, words).
 __global__ void compare(const Box* best, int64_t candidates, int64_t words, float threshold, Mask* mask) {
-  if (blockIdx.x < blockIdx.y) return;  // later candidates suppress no earlier ones; those words are not read
+  if (blockIdx.x < blockIdx.y) return;  // later candidates cannot suppress earlier ones; these words are not read
   __shared__ Box others[kBits];
   const int64_t first = blockIdx.x * static_cast<int64_t>(kBits);
   const int64_t i = blockIdx.y * static_cast<int64_t>(kBits) + threadIdx.x;
@@ -100,8 +100,8 @@ __global__ void compare(const Box* best, int64_t candidates, int64_t words, floa
   mask[i * words + blockIdx.x] = bits;
 }
 
-// One block. Word by word: one thread settles the word's 64 candidates among themselves, then all threads mark what
-// its survivors suppress in later words. At the end the survivors are written, repeated from the first.
+// Runs as one block. For each word, one thread decides which of its 64 candidates survive, then all threads mark what
+// these suppress in later words. Finally the survivors are written, repeated from the first.
 __global__ void suppress(const Mask* mask, int64_t candidates, int64_t words, int64_t post, float image,
                          const Box* best, const float* sorted_scores, int* survivors, float* rois, float* scores) {
   extern __shared__ Mask removed[];
@@ -168,7 +168,7 @@ int fgfa_multi_proposal_cuda(const FgfaProposalShape* shape, const float* cls_pr
         anchors, static_cast<int>(kinds), static_cast<int>(shape->height), static_cast<int>(shape->width),
         shape->stride, shape->min_size, cls_prob + image * 2 * kinds * cells, bbox_pred + image * 4 * kinds * cells,
         im_info + 3 * image, w.boxes, w.scores, w.index);
-    // A radix sort is stable: equal scores stay in the order of the anchors.
+    // A radix sort is stable: candidates with equal scores keep the order of their anchors.
     size_t sort_bytes = w.sort_bytes;
     const cudaError_t error =
         cub::DeviceRadixSort::SortPairsDescending(w.sort, sort_bytes, w.scores, w.sorted_scores, w.index,

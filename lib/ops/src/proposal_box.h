@@ -1,4 +1,4 @@
-// One anchor to one box, for the processor's kernels and the graphics card's alike.
+// From anchors to boxes, for CPU and CUDA kernels.
 #ifndef FGFA_PROPOSAL_BOX_H_
 #define FGFA_PROPOSAL_BOX_H_
 
@@ -14,7 +14,7 @@ struct Box {
 
 FGFA_INLINE float clip(float value, float high) { return fminf(fmaxf(value, 0.0f), high); }
 
-// Box of an anchor (at the origin's cell) moved to `column`, `row` and by the deltas, clipped to the image.
+// The box of an anchor (given for cell 0, 0) at `column`, `row`, changed by the deltas and clipped to the image.
 FGFA_INLINE Box decode(const float* anchor, float column, float row, float stride, const float delta[4],
                        float image_height, float image_width) {
   const float x1 = anchor[0] + column * stride, y1 = anchor[1] + row * stride;

@@ -10,7 +10,7 @@ namespace {
 
 using fgfa::Span;
 
-// Spans of all bins of one region: rows first, then columns.
+// The cells of all bins of a region: rows first, then columns.
 void region_spans(const FgfaPsroiShape& shape, const float* roi, Span* spans) {
   const int group = static_cast<int>(shape.group);
   for (int k = 0; k < group; ++k) {
@@ -64,7 +64,7 @@ void fgfa_psroi_mean_backward_cpu(const FgfaPsroiShape* shape, const float* grad
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < shape->regions; ++r) region_spans(*shape, rois + 5 * r, spans.data() + 2 * group * r);
 
-  // A plane belongs to one thread, which adds the regions in their order.
+  // Each plane is computed by one thread, which adds the regions in order.
   const int64_t planes_per_image = shape->outputs * bins;
 #pragma omp parallel for schedule(static)
   for (int64_t plane = 0; plane < shape->batch * planes_per_image; ++plane) {

@@ -22,10 +22,10 @@ __device__ void bin_of(const FgfaPsroiShape& shape, const float* roi, int bin, S
   *columns = fgfa::bin_span(roi[1], roi[3], shape.spatial_scale, group, bin % group, static_cast<int>(shape.width));
 }
 
-// One warp for each region and output; its lanes share the bins.
+// One warp per region and output; the bins are divided among its lanes.
 __global__ void forward(FgfaPsroiShape shape, const float* data, const float* rois, float* out) {
   const int64_t pair = (blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x) / kWarp;
-  if (pair >= shape.regions * shape.outputs) return;  // all lanes of a warp alike
+  if (pair >= shape.regions * shape.outputs) return;  // the same for all lanes of a warp
   const int lane = threadIdx.x % kWarp, bins = static_cast<int>(shape.group * shape.group);
   const int64_t c = pair % shape.outputs, cells = shape.height * shape.width;
   const float* roi = rois + 5 * (pair / shape.outputs);
@@ -51,8 +51,8 @@ struct Share {
   float value;
 };
 
-// One block for each plane of the gradient. The regions' shares of the plane's bin are laid out a block's worth at a
-// time; each cell then adds those that cover it, in their order.
+// One block per plane of the gradient. The contributions of the regions to the bin of the plane are computed in chunks
+// of kThreads; each cell then adds those that cover it, in order.
 __global__ void backward(FgfaPsroiShape shape, const float* grad_out, const float* rois, float* grad_data) {
   __shared__ Share shares[kThreads];
   const int64_t plane = blockIdx.x, cells = shape.height * shape.width;

@@ -1,4 +1,4 @@
-// Edges of a region's bins, for the processor's kernels and the graphics card's alike.
+// The edges of a region's bins, for CPU and CUDA kernels.
 #ifndef FGFA_PSROI_BINS_H_
 #define FGFA_PSROI_BINS_H_
 
@@ -23,11 +23,11 @@ struct Span {
 };
 
 FGFA_INLINE int clamp_cell(float value, int size) {
-  if (!(value > 0.0f)) return 0;  // also where it is not a number
+  if (!(value > 0.0f)) return 0;  // also for NaN
   return value >= static_cast<float>(size) ? size : static_cast<int>(value);
 }
 
-// Cells of bin `k` along one axis, for a region from pixel `low` to pixel `high`, inclusive.
+// The cells of bin `k` along one axis, for a region from pixel `low` to pixel `high`, inclusive.
 FGFA_INLINE Span bin_span(float low, float high, float scale, int group, int k, int size) {
   const float start = FGFA_MUL(roundf(low), scale);
   const float end = FGFA_MUL(FGFA_ADD(roundf(high), 1.0f), scale);

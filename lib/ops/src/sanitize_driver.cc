@@ -1,6 +1,6 @@
-// Runs the CPU kernels over edge cases, for the address and undefined-behaviour sanitizers
-// (`python -m lib.ops.build --sanitize`). Every array is its own allocation of exactly its size, so that reading or
-// writing one element too far is found. Ends with status 1 where a result that must be finite is not.
+// Runs the CPU kernels on edge cases, for the address and undefined-behaviour sanitizers
+// (`python -m lib.ops.build --sanitize`). Every array is a separate allocation of exactly its size, so that any access
+// out of bounds is found. Exits with status 1 if a result that must be finite is not.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ std::vector<float> normal(int64_t size, float spread) {
   return values;
 }
 
-// Normal numbers, one in four of them replaced by an odd one.
+// Normally distributed numbers, one in four of them replaced by an unusual value.
 std::vector<float> odd(int64_t size, float spread) {
   std::vector<float> values = normal(size, spread);
   for (float& value : values) {

@@ -10,7 +10,7 @@ namespace {
 
 using fgfa::Taps;
 
-// The taps of every cell of one image: computed once, used for every channel.
+// The taps of all cells of an image, computed once and used for all channels.
 std::vector<Taps> image_taps(const FgfaWarpShape& shape, const float* flow) {
   const int64_t cells = shape.height * shape.width;
   std::vector<Taps> taps(cells);
@@ -50,7 +50,7 @@ void fgfa_warp_backward_cpu(const FgfaWarpShape* shape, const float* grad_out, c
   for (int64_t image = 0; image < shape->batch; ++image) {
     const std::vector<Taps> taps = image_taps(*shape, flow + image * 2 * cells);
     const int64_t first = image * shape->channels * cells;
-    // A plane of the gradient belongs to one thread, which adds to it in the order of the cells.
+    // Each plane of the gradient is computed by one thread, which adds to it in the order of the cells.
 #pragma omp parallel for schedule(static)
     for (int64_t channel = 0; channel < shape->channels; ++channel) {
       const float* from = grad_out + first + channel * cells;
@@ -62,7 +62,7 @@ void fgfa_warp_backward_cpu(const FgfaWarpShape* shape, const float* grad_out, c
         for (int k = 0; k < 4; ++k) to[t.cell[k]] += t.weight[k] * from[cell];
       }
     }
-    // A row of the flow belongs to one thread, which adds the channels in their order.
+    // Each row of the flow is computed by one thread, which adds the channels in order.
 #pragma omp parallel
     {
       std::vector<double> sums(2 * shape->width);

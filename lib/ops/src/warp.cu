@@ -8,8 +8,8 @@ namespace {
 using fgfa::Taps;
 
 constexpr int kThreads = 256;
-constexpr int kChannels = 16;  // channels a thread samples with the taps that it computed once
-constexpr int kCells = 32;     // cells of a block that sums the flow's gradient; its other threads share the channels
+constexpr int kChannels = 16;  // channels that a thread samples with the same taps
+constexpr int kCells = 32;     // cells per block for the gradient of the flow; its rows of threads divide the channels
 
 __device__ Taps taps_of(const FgfaWarpShape& shape, const float* flow, int64_t image, int64_t cell) {
   const int64_t cells = shape.height * shape.width;
@@ -37,7 +37,7 @@ __global__ void forward(FgfaWarpShape shape, const float* data, const float* flo
   }
 }
 
-// Same grid. `grad_data` is zero before.
+// Same grid. `grad_data` must be zero at the start.
 __global__ void backward_data(FgfaWarpShape shape, const float* grad_out, const float* flow, float* grad_data) {
   const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
   if (cell >= cells) return;
@@ -57,7 +57,7 @@ __global__ void backward_data(FgfaWarpShape shape, const float* grad_out, const 
 }
 
 // Grid (cells / kCells, 1, images), block (kCells, kThreads / kCells): each row of threads sums a part of the
-// channels, then the parts are added in their order.
+// channels, then the parts are added in order.
 __global__ void backward_flow(FgfaWarpShape shape, const float* grad_out, const float* data, const float* flow,
                               float* grad_flow) {
   constexpr int parts = kThreads / kCells;
@@ -118,7 +118,7 @@ int fgfa_warp_backward_cuda(const FgfaWarpShape* shape, const float* grad_out, c
   return cudaGetLastError();
 }
 
-// Zeros for gradients that there are none of.
+// Zero gradients, for operators without gradients.
 extern "C" int fgfa_fill_zero_cuda(void* data, int64_t bytes, void* stream) {
   return cudaMemsetAsync(data, 0, bytes, static_cast<cudaStream_t>(stream));
 }
