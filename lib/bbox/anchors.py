@@ -10,11 +10,11 @@ import numpy as np
 def base_anchors(
     base: int = 16, ratios: Sequence[float] = (0.5, 1, 2), scales: Sequence[float] = (8, 16, 32)
 ) -> np.ndarray:
-    """Anchors of the cell at the origin: (A, 4) float32 x1 y1 x2 y2, A = ratios x scales, the scales fastest.
+    """Anchors of the cell at the origin, (A, 4) float32 x1 y1 x2 y2.
 
-    `base` is the side of the square (0, 0, base - 1, base - 1) that the anchors share their centre with; MXNet's
-    Proposal operator uses the stride. ratios are height / width. Sides are rounded to whole pixels for scale 1,
-    width first, before the scale multiplies them: that is how Faster R-CNN enumerates them.
+    A = len(ratios) * len(scales); the scale varies fastest. The anchors are centred on the square
+    (0, 0, base - 1, base - 1); MXNet's Proposal operator uses the stride as `base`. Ratios are height / width. As in
+    Faster R-CNN, sides are rounded to whole pixels, width first, before they are multiplied by the scale.
     """
     ratios = np.asarray(ratios, dtype=np.float64)
     widths = np.round(np.sqrt(base * base / ratios))
@@ -28,9 +28,9 @@ def base_anchors(
 
 
 def grid(base: np.ndarray, height: int, width: int, stride: int) -> np.ndarray:
-    """Anchors of a whole feature map of (height, width) cells.
+    """Anchors of a feature map of (height, width) cells.
 
-    base (A, 4) -> (height * width * A, 4) float32 in pixels of the resized image, in (row, column, anchor) order.
+    base (A, 4) -> (height * width * A, 4) float32, in pixels of the resized image, in (row, column, anchor) order.
     """
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) * np.float32(stride)
     shifts = np.stack((columns, rows, columns, rows), axis=-1).reshape(-1, 1, 4)
@@ -38,15 +38,15 @@ def grid(base: np.ndarray, height: int, width: int, stride: int) -> np.ndarray:
 
 
 def to_anchor_first(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """From one value an anchor in grid order to the order of the network's class output.
+    """Reorder one value per anchor from the order of `grid` to that of the network's class output.
 
-    values (height * width * A,) -> (1, A * height * width), index order (anchor, row, column).
+    values (height * width * A,) -> (1, A * height * width), in (anchor, row, column) order.
     """
     return np.ascontiguousarray(values.reshape(height, width, -1).transpose(2, 0, 1)).reshape(1, -1)
 
 
 def to_channels(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """From four values an anchor in grid order to the layout of the network's box output.
+    """Reorder four values per anchor from the order of `grid` to the layout of the network's box output.
 
     values (height * width * A, 4) -> (1, 4 * A, height, width), channel = anchor * 4 + coordinate.
     """

@@ -13,10 +13,10 @@ from lib.bbox.transform import encode
 
 
 class RpnTargets(NamedTuple):
-    """What the region proposal network learns from one image; h, w cells, A anchors a cell.
+    """Training targets of the region proposal network for one image of h x w cells with A anchors each.
 
-    label (1, A * h * w) float32 in {-1 ignored, 0 background, 1 object}, order (anchor, row, column);
-    bbox_target, bbox_weight (1, 4 * A, h, w) float32, channel = anchor * 4 + coordinate, 0 where label is not 1.
+    label (1, A * h * w) float32: -1 ignored, 0 background, 1 object, in (anchor, row, column) order;
+    bbox_target, bbox_weight (1, 4 * A, h, w) float32: channel = anchor * 4 + coordinate, 0 where label is not 1.
     """
 
     label: np.ndarray
@@ -32,12 +32,12 @@ def label_anchors(
     negative_overlap: float = 0.3,
     clobber_positives: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Label of every anchor, before sampling, and the box it belongs to.
+    """Label every anchor, before sampling, and find the box it belongs to.
 
     anchors (N, 4), boxes (G, 4); N and G may be 0. Returns labels (N,) int8 in {-1, 0, 1} and the row of the box
-    with the best IoU (N,) int64. Positive: IoU >= positive_overlap, or the best anchor of a box (all of them on a
-    tie; a box that no anchor overlaps has none). Negative: IoU < negative_overlap with every box; with
-    `clobber_positives` also where the anchor is the best of a box.
+    with the best IoU, (N,) int64. An anchor is positive if its IoU is >= `positive_overlap`, or if it is the best
+    anchor of a box (on a tie, all of them are; a box that overlaps no anchor has none). It is negative if its IoU with
+    every box is < `negative_overlap`; with `clobber_positives` this also holds for the best anchor of a box.
     """
     labels = np.full(len(anchors), -1, dtype=np.int8)
     if not len(anchors) or not len(boxes):
@@ -57,19 +57,20 @@ def label_anchors(
 
 
 def subsample(labels: np.ndarray, batch_size: int, foreground_fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """A copy of labels (N,) with at most `batch_size` left, the share of positives at most `foreground_fraction`;
-    those drawn away become -1. A batch size of -1 keeps all.
+    """A copy of labels (N,) in which at most `batch_size` are positive or negative; the rest become -1, at random.
+
+    At most `foreground_fraction` of the batch is positive. A batch size of -1 keeps all.
     """
     labels = labels.copy()
     if batch_size < 0:
         return labels
-    room = int(foreground_fraction * batch_size)
+    limit = int(foreground_fraction * batch_size)
     for value in (1, 0):
         rows = np.flatnonzero(labels == value)
-        if len(rows) > room:
-            labels[rng.choice(rows, len(rows) - room, replace=False)] = -1
+        if len(rows) > limit:
+            labels[rng.choice(rows, len(rows) - limit, replace=False)] = -1
         if value == 1:
-            room = batch_size - min(len(rows), room)
+            limit = batch_size - min(len(rows), limit)
     return labels
 
 
@@ -92,13 +93,13 @@ def assign(
     bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     allowed_border: float = 0,
 ) -> RpnTargets:
-    """Labels, targets and weights for one image.
+    """Labels, box targets and weights for one image.
 
-    boxes (G, 4+) of the objects in pixels of the resized image, G may be 0; feature_size (h, w) in cells;
-    image_size (height, width) of the resized image; base (A, 4) from `base_anchors`. Only anchors that lie inside
-    the image, widened by `allowed_border` pixels, are used; there may be none. Targets are
-    (delta - means) / stds. `positive_weight` p in (0, 1) gives the positives' box weights the sum p * batch_size,
-    however many they are; negative leaves each at `bbox_weights`.
+    boxes (G, 4+): the objects, in pixels of the resized image, G may be 0; feature_size (h, w) in cells;
+    image_size (height, width) of the resized image; base (A, 4) from `base_anchors`. Only anchors inside the image,
+    extended by `allowed_border` pixels, are used; there may be none. Targets are (delta - means) / stds.
+    A `positive_weight` p in (0, 1) scales the box weights of the positives so that they sum to p * batch_size per
+    coordinate, times `bbox_weights`; if negative, each positive has the weights `bbox_weights`.
     """
     height, width = feature_size
     image_height, image_width = image_size

@@ -7,9 +7,9 @@ import numpy as np
 def overlaps(boxes, query):
     """IoU of every box with every query box.
 
-    boxes (N, 4+), query (K, 4+): x1 y1 x2 y2 first, inclusive pixels (width = x2 - x1 + 1); further columns are
-    not read. Returns (N, K) float32, 0 where the intersection is empty; N or K may be 0.
-    Raises ValueError for another shape.
+    boxes (N, 4+), query (K, 4+): x1 y1 x2 y2 in inclusive pixels (width = x2 - x1 + 1); other columns are ignored.
+    Returns (N, K) float32, 0 where the intersection is empty; N or K may be 0.
+    Raises ValueError for any other shape.
     """
     boxes = np.ascontiguousarray(boxes, dtype=np.float32)
     query = np.ascontiguousarray(query, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Which rois the detection head learns from, and what (Fast R-CNN, section 2.3)."""
+"""Regions of interest (rois) to train the detection head on, with their targets (Fast R-CNN, section 2.3)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lib.bbox.transform import encode
 
 
 class RoiTargets(NamedTuple):
-    """What the detection head learns from R rois of one image, those with an object first.
+    """Training targets of the detection head for R rois of one image; foreground rois come first.
 
-    rois (R, 5) batch index, x1 y1 x2 y2; label (R,) class, 0 background, -1 ignored;
-    bbox_target, bbox_weight (R, 4 * num_reg_classes), 0 outside the columns of the label. All float32.
+    rois (R, 5): batch index, x1 y1 x2 y2; label (R,): class, 0 background, -1 ignored;
+    bbox_target, bbox_weight (R, 4 * num_reg_classes): 0 outside the columns of the label. All are float32.
     """
 
     rois: np.ndarray
@@ -43,15 +43,17 @@ def sample_rois(
 ) -> RoiTargets:
     """Labels and box targets for the proposals and the ground truth of one image.
 
-    rois (N, 5) batch index, x1 y1 x2 y2, one index in all; gt_boxes (G, 5) x1 y1 x2 y2 class, joined to the rois,
-    G may be 0. A roi with IoU >= fg_thresh has the class of its best box; one with
-    bg_thresh_lo <= IoU < bg_thresh_hi is background. One with an object has box targets from
-    IoU >= regression_thresh on.
+    rois (N, 5): batch index (the same for all), x1 y1 x2 y2; gt_boxes (G, 5): x1 y1 x2 y2 class, G may be 0. The
+    ground-truth boxes are added to the rois. A roi with IoU >= fg_thresh is foreground and takes the class of its best
+    box; one with bg_thresh_lo <= IoU < bg_thresh_hi is background. Foreground rois with IoU >= regression_thresh
+    have box targets with a weight.
 
-    batch_rois -1 returns all N + G; a roi that is neither has label -1. batch_rois B > 0 returns B: foreground
-    drawn up to round(fg_fraction * B), background drawn for the rest, drawn twice where there are too few.
-    Box targets are (delta - bbox_means) / bbox_stds, in columns 4..7 if `class_agnostic`, else in the four columns
-    of the class. Raises ValueError without `rng` where one is needed, or where there is no roi at all.
+    With batch_rois = -1, all N + G rois are returned; a roi that is neither foreground nor background has label -1.
+    With batch_rois = B > 0, B rois are returned: up to round(fg_fraction * B) foreground rois, the rest background,
+    drawn at random, and repeatedly if there are too few. Box targets are (delta - bbox_means) / bbox_stds, in columns
+    4..7 if `class_agnostic`, else in the four columns of the class.
+
+    Raises ValueError if batch_rois > 0 and `rng` is None, or if there are neither rois nor ground-truth boxes.
     """
     rois = np.asarray(rois, dtype=np.float32).reshape(-1, 5)
     gt_boxes = np.asarray(gt_boxes, dtype=np.float32).reshape(-1, 5)
@@ -74,9 +76,9 @@ def sample_rois(
     background = np.flatnonzero((best_iou < bg_thresh_hi) & (best_iou >= bg_thresh_lo) & (best_iou < fg_thresh))
     if batch_rois > 0:
         if rng is None:
-            raise ValueError("batch_rois > 0 draws at random and needs rng")
+            raise ValueError("batch_rois > 0 samples at random and needs rng")
         if not len(background):
-            # no roi within the bounds, as with a lower bound above 0 and no object: take the easy ones
+            # No roi within the bounds, for instance with a lower bound above 0 and no object: take the easy ones.
             background = np.flatnonzero(best_iou < fg_thresh)
         foreground, background = _draw(foreground, background, batch_rois, fg_fraction, rng)
         ignored = np.zeros(0, dtype=np.int64)
@@ -95,17 +97,17 @@ def sample_rois(
         first = 4 * (np.ones(len(foreground)) if class_agnostic else classes[foreground]).astype(np.int64)
         columns = first[:, None] + np.arange(4)
         target[np.arange(len(foreground))[:, None], columns] = deltas
-        taught = (best_iou[foreground] >= regression_thresh).astype(np.float32)
-        weight[np.arange(len(foreground))[:, None], columns] = taught[:, None] * np.float32(bbox_weights)
+        regressed = (best_iou[foreground] >= regression_thresh).astype(np.float32)
+        weight[np.arange(len(foreground))[:, None], columns] = regressed[:, None] * np.float32(bbox_weights)
     return RoiTargets(rois[keep], label, target, weight)
 
 
 def _draw(
     foreground: np.ndarray, background: np.ndarray, count: int, fraction: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`count` rows in all: foreground without repetition up to its share, then background, repeated if it must be.
+    """Draw `count` rows: foreground up to its share, without repetition, and background for the rest.
 
-    Without any background the foreground alone fills the batch.
+    Background rows are repeated if there are too few. Without any background, foreground rows fill the batch.
     """
     share = min(int(np.round(fraction * count)), len(foreground)) if len(background) else count
     if share < len(foreground):

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Parsing of detection lines `frame_id class_index score x1 y1 x2 y2`, without a Python object a line."""
+"""Parse detection lines `frame_id class_index score x1 y1 x2 y2` without creating Python objects."""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
@@ -11,7 +11,7 @@ POWERS[:] = [
 
 cdef uint64_t EXACT = 1 << 53
 
-# What stopped the parser.
+# Why the parser stopped.
 FINE = 0
 COLUMNS = 1
 NUMBER = 2
@@ -23,7 +23,7 @@ cdef inline bint blank(unsigned char c) noexcept nogil:
 
 
 cdef int integer(const unsigned char *at, Py_ssize_t size, int64_t *value) noexcept nogil:
-    """1 where the token is a decimal integer of at most 18 digits."""
+    """Parse a decimal integer of at most 18 digits. Returns 1 if the token is one, else 0."""
     cdef bint negative = size > 0 and at[0] == 45
     cdef Py_ssize_t i = 1 if negative or (size > 0 and at[0] == 43) else 0
     cdef int64_t total = 0
@@ -39,7 +39,7 @@ cdef int integer(const unsigned char *at, Py_ssize_t size, int64_t *value) noexc
 
 
 cdef int decimal(const unsigned char *at, Py_ssize_t size, double *value) noexcept nogil:
-    """1 where the token is a plain decimal whose nearest double one division gives; else 0 (left to Python)."""
+    """Parse a plain decimal if one division gives the nearest double. Returns 1, or 0 to leave the token to Python."""
     cdef bint negative = size > 0 and at[0] == 45
     cdef Py_ssize_t i = 1 if negative or (size > 0 and at[0] == 43) else 0
     cdef uint64_t total = 0
@@ -55,7 +55,7 @@ cdef int decimal(const unsigned char *at, Py_ssize_t size, double *value) noexce
         else:
             return 0
         i += 1
-    # Both the digits and the power of ten are exact doubles, so that their quotient is rounded once.
+    # The digits and the power of ten are exact doubles, so their quotient is rounded only once.
     if digits < 1 or digits > 18 or total > EXACT:
         return 0
     value[0] = <double> total / POWERS[behind]
@@ -68,10 +68,11 @@ def parse(
     const unsigned char[::1] data, int64_t classes, int64_t[::1] frame_ids, int32_t[::1] class_ids,
     double[::1] scores, double[:, ::1] boxes,
 ):
-    """Parses whole lines (the last one may lack its newline) into the arrays, which have room for every line.
+    """Parse whole lines (the last may lack its newline) into arrays that have a row for every line.
 
-    Returns (rows, what, line): rows filled; `what` is FINE, or the fault of the line with that number from 0.
-    Blank lines are skipped. A class outside 1..classes is a fault where `classes` is not 0.
+    Returns (rows, fault, line): the number of rows filled; FINE, or the kind of fault; and the number of lines read,
+    which is the index of the faulty line from 0. Blank lines are skipped. If `classes` is not 0, a class outside
+    1..classes is a fault.
     """
     cdef Py_ssize_t size = data.shape[0]
     cdef Py_ssize_t at = 0, start, column

@@ -1,22 +1,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The compiled core of the evaluation: matching frame by frame, average precision range by range."""
+"""The compiled core of the evaluation: matching by frame, average precision by range."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-# What a detection counts for in a motion range. Python reads the same names from lib.eval.outcomes.
+# What a detection counts as in a motion range. lib.eval.outcomes has the same constants for Python.
 cdef enum:
     NOTHING = 0
     FALSE = 1  # one false positive
-    SHARE = 2  # the share that its frame has in `shares`
-    EMPTY = 3  # in a frame without objects: the share of all motion values inside the range
+    SHARE = 2  # the fraction of a false positive given by `shares` for its frame
+    EMPTY = 3  # in a frame without objects: the fraction of all motion values inside the range
     TRUE = 4  # one true positive
 
 
 def group(const int32_t[::1] keys, int64_t count, const int32_t[::1] order, int64_t[::1] starts, int32_t[::1] out):
-    """Stable counting sort: `out` takes the rows of `order` by key 0..count - 1, key k at starts[k]:starts[k + 1].
+    """Stable counting sort of the rows of `order` by key 0..count - 1: those of key k are out[starts[k]:starts[k + 1]].
 
-    Rows with a negative key are left out; starts has count + 1 places.
+    Rows with a negative key are left out; starts has count + 1 elements.
     """
     cdef int64_t n = order.shape[0], i
     cdef int32_t key
@@ -58,10 +58,10 @@ def match(
     const int64_t[::1] object_starts, const double[:, ::1] object_boxes, const int32_t[::1] object_classes,
     const uint8_t[:, ::1] kept, const double[::1] thresholds, int32_t[::1] matched, uint8_t[:, ::1] kinds,
 ):
-    """Fills `matched` (N,), the object of each detection or -1, and `kinds` (N, R) for R motion ranges.
+    """Fill `matched` (N,) with the object of each detection or -1, and `kinds` (N, R) for R motion ranges.
 
     The detections of frame f are rows order[starts[f]:starts[f + 1]], best score first; its objects are rows
-    object_starts[f]:object_starts[f + 1]. kept (objects, R) tells which objects' motion lies in a range.
+    object_starts[f]:object_starts[f + 1]. kept (objects, R) is 1 where the motion of an object is in the range.
     """
     cdef int64_t frames = starts.shape[0] - 1
     cdef int64_t ranges = kept.shape[1]
@@ -124,11 +124,11 @@ def average_precision(
     const double[:, ::1] shares, const double[::1] empty, const double[::1] weights,
     const double[:, :, ::1] objects, double[:, :, ::1] ap,
 ):
-    """Fills `ap` (R, A, C): area under the interpolated precision-recall curve, -1 where `objects` (R, A, C) is 0.
+    """Fill `ap` (R, A, C): area under the interpolated precision-recall curve, -1 where `objects` (R, A, C) is 0.
 
-    Detections are sorted by class, then by falling score; class c is rows starts[c]:starts[c + 1]. areas: a bit for
-    each area range in which a detection counts; shares (frames, R); empty (R,); weights (frames,): how often a
-    frame counts.
+    Detections are sorted by class, then by score from high to low; class c is rows starts[c]:starts[c + 1]. areas: one
+    bit for each area range in which a detection counts; shares (frames, R); empty (R,); weights (frames,): how often
+    a frame counts.
     """
     cdef int64_t classes = starts.shape[0] - 1
     cdef int64_t ranges = ap.shape[0]
@@ -174,7 +174,7 @@ def average_precision(
                             precision[found] = true_sum / all_sum
                             gain[found] = weight
                             found += 1
-                    # Recall grows at true positives alone, so the curve is needed only there.
+                    # Recall increases only at true positives, so the curve is needed only there.
                     total = 0
                     best = 0
                     for i in range(found - 1, -1, -1):

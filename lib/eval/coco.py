@@ -1,4 +1,4 @@
-"""COCO-style average precision of the same detections and objects, computed by pycocotools."""
+"""COCO-style average precision, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 def coco_average_precision(detections: DetectionTable, truth: Truth, classes: ClassList) -> dict:
     """{"AP": AP@[.5:.95], "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "classes": [AP@[.5:.95]]}.
 
-    COCO's own rules (its areas, 32 and 96 squared, at most 100 detections of a class a frame, no motion); widths are
-    inclusive as everywhere here. -1.0 where there is no object. Detections on frames outside the set are ignored.
-    Raises InputError where pycocotools is not installed.
+    COCO's own rules apply: its area bounds of 32 and 96 squared, at most 100 detections per frame and class, no motion.
+    Widths are inclusive, as everywhere in lib.eval. Values are -1.0 without any object. Detections on frames outside
+    the image set are ignored. Raises InputError if pycocotools is not installed.
     """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise InputError("COCO-style AP needs pycocotools, which is not installed: pip install pycocotools") from error
+        raise InputError("COCO-style AP needs pycocotools; run `pip install pycocotools`") from error
     if not len(truth.classes):
         return {**dict.fromkeys(NAMES, -1.0), "classes": [-1.0] * len(classes)}
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints progress
         gt = COCO()
         gt.dataset = {
             "images": [{"id": int(frame)} for frame in truth.frame_ids],

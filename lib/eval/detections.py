@@ -1,8 +1,8 @@
-"""Detection files: written a frame at a time, read as a stream, text or binary.
+"""Detection files, text or binary: written frame by frame, read as a stream.
 
-Text: a line a detection, `frame_id class_index score x1 y1 x2 y2` (score 4 decimals, boxes 2), pixels of the
-original image; `.gz` is compressed. Binary (`.npy`): numpy's own format with one record a detection, no pickle,
-26 bytes a detection, values as the detector gave them.
+Text: one detection per line, `frame_id class_index score x1 y1 x2 y2`, with 4 decimals for the score and 2 for the box,
+in pixels of the original image; `.gz` is compressed. Binary (`.npy`): a NumPy array with one record of 26 bytes per
+detection, values not rounded, no pickle.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FORMAT = "frame_id class_index score x1 y1 x2 y2"
 
 @dataclass(frozen=True)
 class DetectionTable:
-    """Detections of many frames, in file order.
+    """Detections of any number of frames, in file order.
 
     frame_ids (N,) int64; classes (N,) int32 in 1..C; scores (N,) float64;
     boxes (N, 4) float64 x1 y1 x2 y2, inclusive pixels of the original image.
@@ -46,16 +46,17 @@ class DetectionTable:
         return len(self.scores)
 
     def take(self, rows: np.ndarray) -> DetectionTable:
-        """The given rows (indices or mask)."""
+        """The rows selected by an array of indices, a boolean mask or a slice."""
         return DetectionTable(self.frame_ids[rows], self.classes[rows], self.scores[rows], self.boxes[rows])
 
     @staticmethod
     def empty() -> DetectionTable:
+        """A table without rows."""
         return DetectionTable(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0), np.empty((0, 4)))
 
     @staticmethod
     def join(tables: Sequence[DetectionTable]) -> DetectionTable:
-        """One behind the other."""
+        """Concatenate tables."""
         if len(tables) == 1:
             return tables[0]
         names = ("frame_ids", "classes", "scores", "boxes")
@@ -64,7 +65,7 @@ class DetectionTable:
 
     @staticmethod
     def of_frames(frames: Iterable[tuple[int, Detections]]) -> DetectionTable:
-        """From (frame id, detections) pairs, in their order."""
+        """Build a table from (frame id, detections) pairs, in their order."""
         return DetectionTable.join(
             [
                 DetectionTable(
@@ -79,12 +80,12 @@ class DetectionTable:
 
 
 class DetectionWriter:
-    """Writes a detection file, a frame at a time; the suffix (.txt, .txt.gz, .npy) says how.
+    """Write a detection file frame by frame; the suffix (.txt, .txt.gz, .npy) sets the format.
 
         with DetectionWriter("detections.txt") as writer:
             writer.write(frame_id, detections)
 
-    The file appears under its name when the block ends well, never half-written.
+    The file appears under its name only when the block ends without an error, never half-written.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -97,7 +98,7 @@ class DetectionWriter:
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
             if self.path.suffix == ".gz":
-                # No name and no time in the header: the same detections give the same file.
+                # No name and time in the header, so that the same detections give the same file.
                 raw = stack.enter_context(open(temporary, "wb"))
                 self._file = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
             else:
@@ -114,11 +115,11 @@ class DetectionWriter:
         self._stack.__exit__(*error)
 
     def write(self, frame_id: int, found: Detections) -> None:
-        """Appends the detections of one frame."""
+        """Append the detections of one frame."""
         self.write_table(DetectionTable.of_frames([(frame_id, found)]))
 
     def write_table(self, table: DetectionTable) -> None:
-        """Appends the detections of any number of frames."""
+        """Append the detections of any number of frames."""
         for start in range(0, len(table), 1 << 16):
             part = table.take(slice(start, start + (1 << 16)))
             self._file.write(_records(part).tobytes() if self._binary else _lines(part))
@@ -126,29 +127,26 @@ class DetectionWriter:
 
 
 def write_detections(path: str | os.PathLike, table: DetectionTable) -> None:
-    """Writes a whole detection file; the suffix says how (see `DetectionWriter`)."""
+    """Write a whole detection file; the suffix sets the format (see `DetectionWriter`)."""
     with DetectionWriter(path) as writer:
         writer.write_table(table)
 
 
 def read_detections(paths: Sequence[str | os.PathLike], classes: int = 0) -> DetectionTable:
-    """All detections of several files, one behind the other.
-
-    Raises InputError as `iter_detections`.
-    """
+    """All detections of several files, concatenated. Raises InputError as `iter_detections`."""
     return DetectionTable.join([part for path in paths for part in iter_detections(path, classes)])
 
 
 def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[DetectionTable]:
-    """The detections of a file as a stream of tables, text (.gz too) or binary (.npy) by suffix.
+    """Yield the detections of a file as a stream of tables; the suffix sets the format (see `DetectionWriter`).
 
-    classes: the number of classes C, 0 to take any index. Blank lines are skipped, an empty file gives nothing.
-    Raises InputError, with file and line: no such file, broken gzip, another number of columns, no number,
-    a class outside 1..C.
+    classes: the number of classes C; 0 accepts any class index. Blank lines are skipped, an empty file gives nothing.
+    Raises InputError, with file and line, if the file is missing, the gzip data is broken, a line has the wrong number
+    of columns, a value is not a finite number, or a class is outside 1..C.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such detection file; give --detections the file(s) that a test run wrote")
+        raise InputError(f"{path}: no such detection file; pass the file(s) that a test run wrote")
     if path.suffix == ".npy":
         yield from _read_binary(path, classes)
         return
@@ -160,7 +158,7 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
             try:
                 block = file.read(_BLOCK)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise InputError(f"{path}: broken gzip file ({error}); write it again") from error
+                raise InputError(f"{path}: broken gzip file ({error}); recreate it") from error
             data = rest + block
             whole = data.rfind(b"\n") + 1 if block else len(data)
             data, rest = data[:whole], data[whole:]
@@ -173,10 +171,8 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
 
 
 def _parse(path: Path, data: bytes, first: int, classes: int) -> tuple[DetectionTable, int]:
-    room = data.count(b"\n") + 1
-    table = DetectionTable(
-        np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room), np.empty((room, 4), np.float64)
-    )
+    lines = data.count(b"\n") + 1
+    table = DetectionTable(np.empty(lines, np.int64), np.empty(lines, np.int32), np.empty(lines), np.empty((lines, 4)))
     rows, fault, line = _text.parse(data, classes, table.frame_ids, table.classes, table.scores, table.boxes)
     if fault == _text.FINE:
         return table.take(slice(rows)), line
@@ -184,20 +180,20 @@ def _parse(path: Path, data: bytes, first: int, classes: int) -> tuple[Detection
     shown = text if len(text) < 80 else text[:77] + "..."
     where = f"{path}:{first + line + 1}"
     if fault == _text.COLUMNS:
-        raise InputError(f"{where}: {len(text.split())} columns in {shown!r}; expected `{_FORMAT}`")
+        raise InputError(f"{where}: {len(text.split())} columns in {shown!r}, expected `{_FORMAT}`")
     if fault == _text.CLASS:
-        known = f"the class list has 1 to {classes}" if classes else "it is too large"
-        raise InputError(f"{where}: unknown class index {text.split()[1]} in {shown!r}; {known}")
-    raise InputError(f"{where}: not finite numbers in {shown!r}; expected `{_FORMAT}`, the first two whole")
+        known = f"expected 1 to {classes}" if classes else "it is too large"
+        raise InputError(f"{where}: unknown class index {text.split()[1]} in {shown!r}, {known}")
+    raise InputError(f"{where}: a value in {shown!r} is not finite or not a number, expected `{_FORMAT}`")
 
 
 def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
     try:
         records = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a detection file in numpy format ({error}); write it again") from error
+        raise InputError(f"{path}: not a detection file in NumPy format ({error}); recreate it") from error
     if records.dtype != RECORD or records.ndim != 1:
-        raise InputError(f"{path}: holds {records.dtype} {records.shape}, not detection records; write it again")
+        raise InputError(f"{path}: contains {records.dtype} {records.shape}, not detection records; recreate it")
     for start in range(0, len(records), 1 << 19):
         part = records[start : start + (1 << 19)]
         table = DetectionTable(
@@ -208,13 +204,13 @@ def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
         )
         finite = np.isfinite(table.scores) & np.isfinite(table.boxes).all(axis=1)
         if not finite.all():
-            raise InputError(f"{path}: record {start + np.flatnonzero(~finite)[0]} (from 0) is not finite")
+            raise InputError(f"{path}: record {start + np.flatnonzero(~finite)[0]} (from 0) is not finite; recreate it")
         known = (table.classes >= 1) & (table.classes <= classes) | (classes == 0)
         if not known.all():
             row = int(np.flatnonzero(~known)[0])
             raise InputError(
-                f"{path}: record {start + row} (from 0): unknown class index {table.classes[row]}; "
-                f"the class list has 1 to {classes}"
+                f"{path}: record {start + row} (from 0): unknown class index {table.classes[row]}, "
+                f"expected 1 to {classes}"
             )
         yield table
 
@@ -228,7 +224,7 @@ def _lines(table: DetectionTable) -> bytes:
 def _records(table: DetectionTable) -> np.ndarray:
     for name, array, limit in (("frame id", table.frame_ids, 2**31 - 1), ("class", table.classes, 2**15 - 1)):
         if len(array) and np.abs(array).max() > limit:
-            raise ValueError(f"a {name} over {limit} does not fit a binary detection file; write text")
+            raise ValueError(f"a {name} above {limit} does not fit into a binary detection file; write text")
     records = np.empty(len(table), RECORD)
     records["frame"] = table.frame_ids
     records["class"] = table.classes
@@ -238,7 +234,7 @@ def _records(table: DetectionTable) -> np.ndarray:
 
 
 def _header(rows: int) -> bytes:
-    """The .npy header for so many records, of a length that does not depend on their number."""
+    """The .npy header for `rows` records, of a length that does not depend on their number."""
     text = f"{{'descr': {np.lib.format.dtype_to_descr(RECORD)!r}, 'fortran_order': False, 'shape': ({rows},), }}"
-    room = 2 * _HEADER - 10
-    return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.encode().ljust(room - 1) + b"\n"
+    length = 2 * _HEADER - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.encode().ljust(length - 1) + b"\n"

@@ -1,8 +1,8 @@
-"""Mean average precision on ImageNet VID, by motion and area (the motion-specific evaluation of FGFA, section 5.1).
+"""Mean average precision on ImageNet VID by motion and area (the motion-specific evaluation of FGFA, section 5.1).
 
-A detection matches the best-overlapping object of its class that no better detection has taken, at
-IoU >= min(0.5, wh / ((w + 10)(h + 10))). Objects outside a motion or area range do not count there, and what was
-matched to them counts neither way; docs/evaluation.md has every rule.
+A detection matches the object of its class with the largest IoU among those not yet matched by a better detection, if
+IoU >= min(0.5, wh / ((w + 10)(h + 10))). Objects outside a motion or area range do not count there, and detections
+matched to them are neither true nor false positives. docs/evaluation.md lists all rules.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from lib.eval import _vid_map
 from lib.eval.detections import DetectionTable
 from lib.eval.outcomes import Outcomes, mean_over_classes
 from lib.eval.ranges import AREA, MOTION, Range, checked
-from lib.eval.truth import Truth
+from lib.eval.truth import Truth, positions
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Average precision of one detection set; R motion ranges, A area ranges, C classes.
+    """Average precision for R motion ranges, A area ranges and C classes.
 
-    ap (R, A, C) float64, -1.0 where a class has no object in range; mean (R, A), -1.0 where no class has;
-    objects (R, A, C) int64; unknown_frames: detections left out because their frame id is not in the image set.
+    ap (R, A, C) float64: -1.0 for a class without objects in range; mean (R, A): -1.0 if no class has any;
+    objects (R, A, C) int64: number of objects in range; unknown_frames: number of detections that were ignored because
+    their frame id is not in the image set.
     """
 
     classes: ClassList
@@ -47,17 +48,17 @@ def evaluate(
     area_ranges: Sequence[Range] = AREA,
     iou: float = 0.5,
 ) -> Evaluation:
-    """Evaluates detections against all motion x area ranges in one pass.
+    """Evaluate detections for all motion and area ranges in one pass.
 
-    Ties in score keep the order of frames in the image set, then the order of the detections.
-    Plain VID AP is the entry of a motion range 0..1 and an area range that holds everything.
-    Raises ValueError for a class index outside 1..C, InputError for bad ranges.
+    Detections of equal score keep the order of frames in the image set, then their own order.
+    Plain VID AP is the entry of the motion range 0..1 and an area range that contains everything.
+    Raises ValueError for a class index outside 1..C, InputError for invalid ranges.
     """
     motion_ranges = checked(motion_ranges, "motion")
     area_ranges = checked(area_ranges, "area")
     for what, numbers in (("detection", detections.classes), ("object", truth.classes)):
         if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= len(classes):
-            raise ValueError(f"{what} classes {numbers.min()}..{numbers.max()}; there are 1..{len(classes)}")
+            raise ValueError(f"{what} classes {numbers.min()}..{numbers.max()}, expected 1..{len(classes)}")
     outcomes, unknown = _outcomes(detections, truth, len(classes), motion_ranges, area_ranges, iou)
     ap = outcomes.average_precision()
     objects = outcomes.video_objects.sum(axis=0, dtype=np.int64)
@@ -72,10 +73,10 @@ def _outcomes(
     area_ranges: tuple[Range, ...],
     iou: float,
 ) -> tuple[Outcomes, int]:
-    frames = _places(detections.frame_ids, truth.frame_ids)
+    frames = positions(detections.frame_ids, truth.frame_ids)
     starts, order = _group(frames, len(truth.frame_ids), np.arange(len(frames), dtype=np.int32))
     unknown = len(frames) - len(order)
-    # One stable sort by score; grouping by frame and by class then keeps its order.
+    # One stable sort by score; grouping by frame and by class keeps this order.
     order = order[np.argsort(-detections.scores[order], kind="stable")]
     kept = np.stack([entry.holds(truth.motion) for entry in motion_ranges], axis=1)
     widths, heights = (truth.boxes[:, 2:] - truth.boxes[:, :2] + 1).T
@@ -99,19 +100,8 @@ def _outcomes(
     ), unknown  # fmt: skip
 
 
-def _places(frame_ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Place of each frame id in the image set (N,) int32, -1 where it is not there."""
-    if not len(known):
-        return np.full(len(frame_ids), -1, np.int32)
-    order = np.argsort(known)
-    places = np.searchsorted(known, frame_ids, sorter=order)
-    found = order[np.minimum(places, len(known) - 1)].astype(np.int32)
-    found[known[found] != frame_ids] = -1
-    return found
-
-
 def _group(keys: np.ndarray, count: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `order` by key, stable, those with a negative key left out: starts (count + 1,), rows."""
+    """Rows of `order` grouped by key, without those of a negative key: starts (count + 1,), rows. The order is kept."""
     starts = np.zeros(count + 1, np.int64)
     rows = np.empty(len(order), np.int32)
     _vid_map.group(keys, count, order, starts, rows)
@@ -126,7 +116,7 @@ def _bits(areas: np.ndarray, ranges: tuple[Range, ...]) -> np.ndarray:
 
 
 def _frame_facts(truth: Truth, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """shares (F, R): the part of a frame's objects whose motion is out of range; frame_videos; videos."""
+    """shares (F, R): the fraction of a frame's objects with a motion out of range; frame_videos; videos."""
     sums = np.zeros((len(kept) + 1, kept.shape[1]), np.int64)
     np.cumsum(~kept, axis=0, out=sums[1:])
     ignored = np.diff(sums[truth.object_starts], axis=0)

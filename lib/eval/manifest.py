@@ -1,4 +1,4 @@
-"""What a result rests on: enough to say later which weights, list, code and command gave it."""
+"""The provenance of a result: weights, lists, code and command that produced it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PACKAGES = ("numpy", "mxnet", "opencv-python-headless", "scipy", "pycocotools")
 
 
 def manifest(**fields: object) -> dict:
-    """A dict for JSON: the given fields, versions, git commit, command, time.
+    """A JSON-compatible dict of the given fields, package versions, git commit, command and time.
 
-    A field that is a Path becomes {"path", "sha256"} (a folder: its path alone); lists of Paths likewise; None stays.
+    A Path becomes {"path", "sha256"}, or {"path"} for a folder; lists of Paths are converted likewise.
     For example manifest(config=Path("x.yaml"), weights=Path("model/x.params"), image_set=Path("list.txt")).
     """
     return {
@@ -30,7 +30,7 @@ def manifest(**fields: object) -> dict:
 
 
 def versions() -> dict[str, str]:
-    """Python, platform, and the packages that are installed, without importing them."""
+    """Versions of Python, the platform and the installed packages, without importing them."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in PACKAGES:
         try:
@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict | None:
-    """{"commit", "changed"} of the checkout that this code lies in; None outside a checkout."""
+    """{"commit", "changed"} of the checkout that contains this code; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -53,7 +53,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     try:
         run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None  # no git here, or a checkout of another user
+        return None  # git is not installed, or the checkout belongs to another user
     return run.stdout.strip()
 
 

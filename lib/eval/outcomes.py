@@ -1,4 +1,4 @@
-"""What became of each detection: enough to compute average precision for any weighting of the videos."""
+"""The outcome of each detection, from which average precision follows for any weighting of the videos."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NOTHING, FALSE, SHARE, EMPTY, TRUE = range(5)
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Detections of the frames of an image set, sorted by class, then by falling score; R motion and A area ranges.
+    """Outcomes of N detections, sorted by class, then by score from high to low; R motion ranges, A area ranges.
 
     starts (C + 1,) int64: class c (from 0) is rows starts[c]:starts[c + 1]; scores (N,) float64;
-    kinds (N, R) uint8: what a detection counts for in a motion range (NOTHING, FALSE, SHARE, EMPTY, TRUE above);
-    areas (N,) uint64: bit a is set where it counts in area range a; frames (N,) int32: place in the image set;
-    shares (F, R) float64: the part of a false positive that SHARE means in a frame;
-    frame_videos (F,) int32; videos (V,) names;
-    video_objects (V, R, A, C) int32: objects in range; video_motion (V, R) int64: motion values in range, where a
-    frame without objects counts as one value 0; video_values (V,) int64: all motion values.
+    kinds (N, R) uint8: what a detection counts as in a motion range (NOTHING, FALSE, SHARE, EMPTY or TRUE, above);
+    areas (N,) uint64: bit a is set if it counts in area range a; frames (N,) int32: position in the image set;
+    shares (F, R) float64: the fraction of a false positive that SHARE stands for in each frame;
+    frame_videos (F,) int32: indices into videos (V,), the names;
+    video_objects (V, R, A, C) int32: number of objects in range; video_motion (V, R) int64: number of motion values in
+    range, where a frame without objects counts as one value 0; video_values (V,) int64: number of all motion values.
     """
 
     starts: np.ndarray
@@ -42,7 +42,7 @@ class Outcomes:
     video_values: np.ndarray
 
     def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """AP (R, A, C), -1 for a class without an object in range. weights (V,): how often each video counts."""
+        """AP (R, A, C), -1 for a class without objects in range. weights (V,): how often each video counts."""
         if weights is None:
             weights = np.ones(len(self.videos))
         weights = np.asarray(weights, np.float64)
@@ -55,7 +55,7 @@ class Outcomes:
         return ap
 
     def select(self, motion: list[int], area: list[int]) -> Outcomes:
-        """With some of the motion and area ranges only."""
+        """The outcomes for some of the motion and area ranges."""
         areas = np.zeros_like(self.areas)
         for bit, number in enumerate(area):
             areas |= ((self.areas >> np.uint64(number)) & np.uint64(1)) << np.uint64(bit)
@@ -69,7 +69,7 @@ class Outcomes:
         )
 
     def curve(self, motion: int, area: int, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Recall, precision and score after each detection of a class (from 0) that counts."""
+        """Recall, precision and score after each detection that counts, for one class (from 0)."""
         rows = slice(self.starts[number], self.starts[number + 1])
         kinds = self.kinds[rows, motion]
         counts = (kinds != NOTHING) & ((self.areas[rows] >> np.uint64(area)) & np.uint64(1) == 1)
@@ -89,7 +89,7 @@ class Outcomes:
         return (weights @ self.video_motion) / max(float(weights @ self.video_values), 1e-300)
 
     def counting(self) -> Outcomes:
-        """Without the detections that count nowhere; every average precision and curve stays the same."""
+        """The detections that count in at least one range; average precision and curves are unchanged."""
         rows = (self.kinds != NOTHING).any(axis=1) & (self.areas != 0)
         starts = np.concatenate([[0], np.cumsum(rows)])[self.starts]
         return replace(
@@ -98,15 +98,15 @@ class Outcomes:
         )  # fmt: skip
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the arrays of what counts as .npz, areas in the smallest integers that hold them."""
-        arrays = {field.name: getattr(self.counting(), field.name) for field in fields(self)}
-        arrays["areas"] = arrays["areas"].astype(np.min_scalar_type(int(arrays["areas"].max(initial=0))))
+        """Write the detections that count to an .npz file, with areas in the smallest integer type that fits."""
+        arrays = vars(self.counting())
+        areas = arrays["areas"].astype(np.min_scalar_type(int(arrays["areas"].max(initial=0))))
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **{**arrays, "areas": areas})
 
     @staticmethod
     def load(path: str | os.PathLike) -> Outcomes:
-        """Reads what `save` wrote. Raises InputError where it is missing or something else."""
+        """Read a file written by `save`. Raises InputError if it is missing or not such a file."""
         path = Path(path)
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -117,7 +117,7 @@ class Outcomes:
 
 
 def mean_over_classes(ap: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of the classes that have objects (AP >= 0); -1 where there is none."""
+    """Mean over the classes (last axis) that have objects, those with AP >= 0; -1 if there are none."""
     known = ap >= 0
     count = known.sum(axis=-1)
     return np.where(count > 0, np.where(known, ap, 0).sum(axis=-1) / np.maximum(count, 1), -1.0)

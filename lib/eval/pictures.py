@@ -1,4 +1,4 @@
-"""Results as pictures: precision-recall curves of the classes, the motion by area table."""
+"""Results as pictures: precision-recall curves by class, and mAP by motion and area."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lib.eval.evaluation import Evaluation
 from lib.eval.tables import grid, motion_columns, percent
 from lib.files import replacing
 
-POINTS = 2000  # of a drawn curve at most: a picture shows no more
+POINTS = 2000  # maximum number of points per curve; a picture cannot show more
 
 
 def save_pictures(result: Evaluation, folder: Path) -> list[Path]:
-    """Writes precision_recall.png and motion_area.png below `folder`; returns their paths."""
+    """Write precision_recall.png and motion_area.png to `folder` and return their paths."""
     paths = [Path(folder) / "precision_recall.png", Path(folder) / "motion_area.png"]
     draw_curves(result, paths[0])
     draw_motion_area(result, paths[1])
@@ -25,7 +25,7 @@ def save_pictures(result: Evaluation, folder: Path) -> list[Path]:
 
 
 def draw_curves(result: Evaluation, path: Path) -> None:
-    """A small plot for each class with objects: interpolated precision over recall, a line for each motion range."""
+    """Plot interpolated precision over recall: one plot per class with objects, one line per motion range."""
     order = motion_columns(result)
     shown = [c for c in range(len(result.classes)) if result.objects[order[0], 0, c] > 0]
     columns = min(max(len(shown), 1), 6)
@@ -54,7 +54,7 @@ def draw_curves(result: Evaluation, path: Path) -> None:
 
 
 def draw_motion_area(result: Evaluation, path: Path) -> None:
-    """The motion by area table as coloured cells, with the number of objects in each."""
+    """Plot mAP by motion and area as coloured cells, with the number of objects in each."""
     rows, columns = grid(result)
     values = np.array([[result.mean[r, a] for a in columns] for r in rows])
     figure = Figure(figsize=(1.3 * len(columns) + 1.6, 0.8 * len(rows) + 1.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""Seq-NMS over all videos of a detection set, in parallel.
+"""Apply Seq-NMS to all videos of a detection set, in parallel.
 
 python -m lib.eval.rescore --detections detections.txt --image-set VID_val_frames.txt --out rescored.txt
 """
@@ -17,12 +17,12 @@ from tqdm import tqdm
 from lib.dataset.index import parallel, process_count
 from lib.errors import InputError, command
 from lib.eval.detections import DetectionTable, read_detections, write_detections
-from lib.eval.truth import read_image_set, videos_of
+from lib.eval.truth import positions, read_image_set, videos_of
 from lib.nms.seq_nms import seq_nms
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-ALONE = 200_000  # fewer detections than this are rescored in this process: workers take longer to start
+PARALLEL_FROM = 200_000  # detections; with fewer, starting worker processes takes longer than the work
 
 
 def rescore(
@@ -39,19 +39,18 @@ def rescore(
 ) -> DetectionTable:
     """Detections after Seq-NMS of each video and class and, unless `nms_iou` is None, NMS of each frame.
 
-    image_ids, frame_ids (F,): the image set in its order; frames of a video must stand one after the other, in time.
-    The result is sorted by frame in that order, then by class; detections on other frames are left out. It does not
-    depend on `workers` (processes; 0 for one a core).
-    Raises InputError: frames of a video are scattered, a detection's box is inverted (with the video).
+    image_ids, frame_ids (F,): the image set; the frames of a video must be consecutive and in temporal order. The
+    result is sorted by frame in the order of the image set, then by class; detections on other frames are left out.
+    `workers`: number of processes, 0 for one per core; the result does not depend on it. The other parameters are
+    those of `lib.nms.seq_nms.seq_nms`.
+    Raises InputError if the frames of a video are not consecutive or a box is inverted.
     """
     videos, frame_videos = videos_of(image_ids)
     if (np.diff(frame_videos) < 0).any():
         name = videos[frame_videos[1:][np.diff(frame_videos) < 0][0]]
-        raise InputError(f"frames of {name} stand in several places of the image set; sort it by video and frame")
-    order = np.argsort(frame_ids, kind="stable")
-    places = np.minimum(np.searchsorted(frame_ids, detections.frame_ids, sorter=order), max(len(frame_ids) - 1, 0))
-    frames = order[places] if len(frame_ids) else np.empty(0, np.int64)
-    known = np.flatnonzero(frame_ids[frames] == detections.frame_ids) if len(frame_ids) else frames
+        raise InputError(f"the frames of {name} are not consecutive in the image set; sort it by video and frame")
+    frames = positions(detections.frame_ids, frame_ids)
+    known = np.flatnonzero(frames >= 0)
     by_frame = known[np.argsort(frames[known], kind="stable")]
     ends = np.searchsorted(frames[by_frame], np.searchsorted(frame_videos, np.arange(len(videos) + 1)))
     tasks = []
@@ -62,7 +61,7 @@ def rescore(
     settings = {"link_iou": link_iou, "suppress_iou": suppress_iou, "min_sum": min_sum, "nms_iou": nms_iou}
     work = functools.partial(_one_video, settings=settings)
     workers = process_count(workers)
-    results = map(work, tasks) if workers == 1 or len(known) < ALONE else parallel(work, tasks, workers)
+    results = map(work, tasks) if workers == 1 or len(known) < PARALLEL_FROM else parallel(work, tasks, workers)
     parts = list(tqdm(results, "Seq-NMS", len(tasks), unit=" videos", disable=None if progress else True))
     parts.append((np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, 5))))
     found, classes, dets = (np.concatenate(column) for column in zip(*parts))
@@ -88,7 +87,7 @@ def _one_video(
     try:
         cells = seq_nms(cells, **settings)
     except ValueError as error:
-        raise InputError(f"Seq-NMS of {name}: {error}; write the detections again") from error
+        raise InputError(f"Seq-NMS of {name}: {error}; recreate the detections") from error
     sizes = np.array([[len(frame) for frame in frames_of_class] for frames_of_class in cells])
     out_frames = np.repeat(np.tile(np.arange(count), len(present)), sizes.ravel()) + first
     out_classes = np.repeat(present, sizes.sum(axis=1))
@@ -98,23 +97,24 @@ def _one_video(
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line of `python -m lib.eval.rescore`."""
-    parser = argparse.ArgumentParser(prog="python -m lib.eval.rescore", description="Seq-NMS over detection files.")
+    """Parse the command line of `python -m lib.eval.rescore`."""
+    parser = argparse.ArgumentParser(prog="python -m lib.eval.rescore", description="Apply Seq-NMS to detection files.")
     add = parser.add_argument
     add("--detections", type=Path, nargs="+", required=True, help="detection files, .txt, .txt.gz or .npy")
-    add("--image-set", type=Path, required=True, help="list of frames (`<image> <id>`) or of videos (4 columns)")
-    add("--out", type=Path, required=True, help="file to write, .txt, .txt.gz or .npy")
-    add("--link-iou", type=float, default=0.5, help="boxes of neighbouring frames are linked from this IoU (0.5)")
-    add("--suppress-iou", type=float, default=0.3, help="a path removes boxes of its frames from this IoU (0.3)")
-    add("--min-sum", type=float, default=0.01, help="stop below this sum of scores of a path (0.01)")
-    add("--nms-iou", type=float, default=0.3, help="the last NMS of a frame removes above this IoU (0.3)")
-    add("--workers", type=int, default=0, help="processes (default: one a core)")
+    add("--image-set", type=Path, required=True,
+        help="list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`)")  # fmt: skip
+    add("--out", type=Path, required=True, help="output file, .txt, .txt.gz or .npy")
+    add("--link-iou", type=float, default=0.5, help="minimum IoU to link boxes of neighbouring frames (default: 0.5)")
+    add("--suppress-iou", type=float, default=0.3, help="minimum IoU with a path to be removed (default: 0.3)")
+    add("--min-sum", type=float, default=0.01, help="stop when the best sum of scores is below this (default: 0.01)")
+    add("--nms-iou", type=float, default=0.3, help="threshold of the final NMS of each frame (default: 0.3)")
+    add("--workers", type=int, default=0, help="number of processes (default: one per core)")
     return parser.parse_args(argv)
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; see `parse_args`."""
+    """Entry point."""
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     image_ids, frame_ids = read_image_set(args.image_set)
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         suppress_iou=args.suppress_iou, min_sum=args.min_sum, nms_iou=args.nms_iou,
     )  # fmt: skip
     write_detections(args.out, after)
-    logger.info("%s: %d of %d detections", args.out, len(after), len(before))
+    log.info("%s: %d of %d detections", args.out, len(after), len(before))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Result files: JSON for reading, and beside it the outcomes of all detections, which comparisons need."""
+"""Result files: JSON with the figures, and the outcomes of all detections, which comparisons need."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ from lib.eval.ranges import Range
 from lib.files import replacing, sha256
 
 
-def result_dict(
+def save_result(
+    path: Path,
     result: Evaluation,
     manifest: dict,
     *,
     intervals: dict[str, Interval] | None = None,
     coco: dict | None = None,
-) -> dict:
-    """For JSON: "ap" [motion][area][class] and "mean" [motion][area] (-1.0: no object in range), and what they are of.
+) -> None:
+    """Write a result to `path` (JSON) and its outcomes to `<stem>.outcomes.npz` in the same folder.
 
-    "map": {motion range name: {"map", "low", "high"}} over all areas (low and high where intervals are given).
+    The JSON has "ap" [motion][area][class] and "mean" [motion][area] (-1.0 without objects in range); "map"
+    {motion range: {"map", "low", "high"}} over all areas, with bounds if `intervals` are given; ranges, classes, counts
+    of objects, the manifest, and the SHA-256 of the outcomes.
     """
+    path = Path(path)
+    outcomes = path.with_name(f"{path.stem}.outcomes.npz")
+    result.outcomes.save(outcomes)
     by_motion = {}
     for r, entry in enumerate(result.motion_ranges):
         by_motion[entry.name] = {"map": float(result.mean[r, 0])}
         if intervals is not None:
             by_motion[entry.name].update(low=intervals[entry.name].low, high=intervals[entry.name].high)
-    return {
+    content = {
         "ap": result.ap.tolist(),
         "mean": result.mean.tolist(),
         "map": by_motion,
@@ -48,38 +54,26 @@ def result_dict(
         "unknown_frames": result.unknown_frames,
         **({"coco": coco} if coco is not None else {}),
         "manifest": manifest,
+        "outcomes": {"file": outcomes.name, "sha256": sha256(outcomes)},
     }
-
-
-def save_result(
-    path: Path,
-    result: Evaluation,
-    manifest: dict,
-    *,
-    intervals: dict[str, Interval] | None = None,
-    coco: dict | None = None,
-) -> None:
-    """Writes PATH (JSON, `result_dict`) and beside it PATH's name with .outcomes.npz, named in it by its SHA-256."""
-    path = Path(path)
-    beside = path.with_name(f"{path.stem}.outcomes.npz")
-    result.outcomes.save(beside)
-    content = result_dict(result, manifest, intervals=intervals, coco=coco)
-    content["outcomes"] = {"file": beside.name, "sha256": sha256(beside)}
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
         file.write("\n")
 
 
 def load_result(path: Path) -> Evaluation:
-    """Reads what `save_result` wrote. Raises InputError: missing, something else, or outcomes of another run."""
+    """Read a result written by `save_result`.
+
+    Raises InputError if one of its two files is missing or invalid, or the outcomes are those of another run.
+    """
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        beside = path.with_name(Path(content["outcomes"]["file"]).name)
-        if not beside.is_file():
-            raise InputError(f"{beside}: missing; it belongs to {path.name}: copy it too, or evaluate again")
-        if sha256(beside) != content["outcomes"]["sha256"]:
-            raise InputError(f"{beside}: not the outcomes that {path.name} was written with; evaluate again")
+        outcomes = path.with_name(Path(content["outcomes"]["file"]).name)
+        if not outcomes.is_file():
+            raise InputError(f"{outcomes}: not found, but required by {path.name}; copy it too, or evaluate again")
+        if sha256(outcomes) != content["outcomes"]["sha256"]:
+            raise InputError(f"{outcomes}: does not match {path.name}, its outcomes were replaced; evaluate again")
         colours = [tuple(colour) for colour in content["classes"]["colours"]]
         return Evaluation(
             ClassList(content["classes"]["ids"], content["classes"]["names"], colours),
@@ -88,7 +82,7 @@ def load_result(path: Path) -> Evaluation:
             np.array(content["ap"], np.float64),
             np.array(content["mean"], np.float64),
             np.array(content["objects"], np.int64),
-            Outcomes.load(beside),
+            Outcomes.load(outcomes),
             int(content["unknown_frames"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,9 +1,9 @@
-"""Results as tables, for a terminal, Markdown and JSON."""
+"""Results as tables, in plain text or Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from lib.eval.bootstrap import Difference, Interval
 from lib.eval.evaluation import Evaluation
@@ -12,14 +12,14 @@ from lib.eval.ranges import contains_all, shown_order
 
 @dataclass(frozen=True)
 class Table:
-    """A title, names of columns, and rows whose first cell is a label."""
+    """A title, column names, and rows that start with a label."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
 
     def text(self) -> str:
-        """Columns lined up for a terminal."""
+        """Plain text with aligned columns."""
         lines = [self.columns, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         shown = []
@@ -29,7 +29,7 @@ class Table:
         return "\n".join([self.title, *(line.rstrip() for line in shown)]) + "\n"
 
     def markdown(self) -> str:
-        """A Markdown table under its title."""
+        """A Markdown table below its title."""
         lines = ["| " + " | ".join(line) + " |" for line in (self.columns, *self.rows)]
         lines.insert(1, "|---|" + "---:|" * (len(self.columns) - 1))
         return "\n".join([f"**{self.title}**", "", *lines]) + "\n"
@@ -37,22 +37,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """Tables of one result."""
+    """The tables of one result."""
 
     tables: list[Table]
 
     def text(self) -> str:
+        """All tables as plain text."""
         return "\n".join(table.text() for table in self.tables)
 
     def markdown(self) -> str:
+        """All tables as Markdown."""
         return "\n".join(table.markdown() for table in self.tables)
-
-    def as_json(self) -> list[dict]:
-        return [asdict(table) for table in self.tables]
 
 
 def report(result: Evaluation, intervals: dict[str, Interval] | None = None, coco: dict | None = None) -> Report:
-    """The row all/slow/medium/fast, motion by area, each class, and COCO's figures where given."""
+    """Tables of mAP by motion, by motion and area, and by class, and of the COCO figures if given."""
     tables = [motion_table(result, intervals), motion_area_table(result), class_table(result)]
     if coco is not None:
         names = [name for name in coco if name != "classes"]
@@ -61,7 +60,7 @@ def report(result: Evaluation, intervals: dict[str, Interval] | None = None, coc
 
 
 def motion_table(result: Evaluation, intervals: dict[str, Interval] | None = None, label: str = "mAP") -> Table:
-    """Mean AP in %, a column for each motion range, all areas (the first area range)."""
+    """Mean AP in % for all areas (the first area range), one column per motion range."""
     order = motion_columns(result)
     cells = [percent(result.mean[r, 0]) for r in order]
     if intervals is not None:
@@ -71,7 +70,7 @@ def motion_table(result: Evaluation, intervals: dict[str, Interval] | None = Non
 
 
 def motion_area_table(result: Evaluation) -> Table:
-    """Mean AP in %: rows slow, medium, fast, all; columns small, middle, large, all."""
+    """Mean AP in %, rows slow, medium, fast, all; columns small, middle, large, all."""
     rows, columns = grid(result)
     return Table(
         "Mean average precision by motion and area, %",
@@ -81,7 +80,7 @@ def motion_area_table(result: Evaluation) -> Table:
 
 
 def class_table(result: Evaluation) -> Table:
-    """AP in % of each class by motion, all areas, with the number of objects; the mean in the last row."""
+    """AP in % of each class by motion for all areas, with the number of objects; the mean in the last row."""
     order = motion_columns(result)
     rows = [
         [name, str(int(result.objects[order[0], 0, c])), *(percent(result.ap[r, 0, c]) for r in order)]
@@ -93,7 +92,7 @@ def class_table(result: Evaluation) -> Table:
 
 
 def difference_table(difference: Difference, result: Evaluation) -> Table:
-    """B - A in points of % with intervals: the mean, then each class; a star where the interval excludes 0."""
+    """B - A in percentage points with intervals: the mean, then each class; * marks intervals that exclude 0."""
     names = [result.motion_ranges[r].name for r in motion_columns(result)]
     rows = [["mean", *(spread(difference.mean[name], signed=True) for name in names)]]
     for c in result.classes.names:
@@ -103,25 +102,25 @@ def difference_table(difference: Difference, result: Evaluation) -> Table:
 
 
 def motion_columns(result: Evaluation) -> list[int]:
-    """Places of the motion ranges in the order all, slow, medium, fast."""
-    order = shown_order(result.motion_ranges, falling=True)
+    """Indices of the motion ranges in the order all, slow, medium, fast."""
+    order = shown_order(result.motion_ranges, descending=True)
     return order[-1:] + order[:-1] if contains_all(result.motion_ranges, order[-1]) else order
 
 
 def grid(result: Evaluation) -> tuple[list[int], list[int]]:
-    """Places of the motion ranges slow, medium, fast, all and of the area ranges small, middle, large, all."""
-    return shown_order(result.motion_ranges, falling=True), shown_order(result.area_ranges)
+    """Indices of the motion ranges slow, medium, fast, all and of the area ranges small, middle, large, all."""
+    return shown_order(result.motion_ranges, descending=True), shown_order(result.area_ranges)
 
 
 def percent(value: float, signed: bool = False) -> str:
-    """A fraction in %, `-` for the -1 of no object."""
+    """A fraction in %; `-` for -1, which means no objects."""
     if not signed and value < 0:
         return "-"
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
 
 
 def spread(interval: Interval | None, signed: bool = False) -> str:
-    """A figure in % with its interval."""
+    """A value in % with its interval."""
     if interval is None or (interval.low, interval.high) == (-1.0, -1.0):
         return "-"
     low, high = percent(interval.low, signed), percent(interval.high, signed)
@@ -129,6 +128,6 @@ def spread(interval: Interval | None, signed: bool = False) -> str:
 
 
 def side_by_side(results: dict[str, tuple[Evaluation, dict[str, Interval]]], columns: Sequence[str]) -> Table:
-    """A row for each method, a column for each motion range, with intervals; for a README."""
+    """One row per method, one column per motion range, with intervals."""
     rows = [[name, *(spread(intervals[column]) for column in columns)] for name, (_, intervals) in results.items()]
     return Table("Mean average precision by motion, % [95 % interval over videos]", ["", *columns], rows)

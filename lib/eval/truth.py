@@ -1,4 +1,4 @@
-"""The objects to be found: annotations in the order of the image set, with the motion of each object."""
+"""Ground truth: annotated objects in the order of the image set, with the motion of each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lib.errors import InputError
 class Truth:
     """Objects of F frames in list order.
 
-    frame_ids (F,) int64, each once; frame_videos (F,) int32, rows of `videos` (names, in order of appearance);
-    object_starts (F + 1,) int64, the objects of frame f are rows object_starts[f]:object_starts[f + 1];
-    boxes (M, 4) float64, inclusive pixels; classes (M,) int32 in 1..C; motion (M,) float64 in 0..1.
+    frame_ids (F,) int64: unique; frame_videos (F,) int32: indices into `videos`, the names in order of appearance;
+    object_starts (F + 1,) int64: the objects of frame f are rows object_starts[f]:object_starts[f + 1];
+    boxes (M, 4) float64: inclusive pixels; classes (M,) int32 in 1..C; motion (M,) float64 in 0..1.
     """
 
     image_ids: list[str]
@@ -35,15 +35,15 @@ class Truth:
 
     @staticmethod
     def of(index: AnnotationIndex, frame_ids: Sequence[int], motion: np.ndarray) -> Truth:
-        """From an index in list order, the frames' ids, and the motion of each object (rows of `index.boxes`).
+        """Build from an index in list order, the frame ids, and the motion of each object (rows of `index.boxes`).
 
-        Raises ValueError where the lengths differ or an id comes twice.
+        Raises ValueError if the lengths differ or an id occurs twice.
         """
         frame_ids = np.asarray(frame_ids, np.int64)
         if len(frame_ids) != len(index.image_ids):
             raise ValueError(f"{len(frame_ids)} frame ids for {len(index.image_ids)} images")
         if len(np.unique(frame_ids)) != len(frame_ids):
-            raise ValueError("a frame id comes twice")
+            raise ValueError("a frame id occurs twice")
         motion = np.asarray(motion, np.float64)
         if motion.shape != (len(index.classes),):
             raise ValueError(f"motion has shape {motion.shape} for {len(index.classes)} objects")
@@ -61,17 +61,29 @@ class Truth:
 
 
 def videos_of(image_ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Names of the videos in order of appearance, and each frame's video (F,) int32: an image id is <video>/<frame>."""
+    """Videos in order of appearance, and the index of each frame's video (F,) int32. Image ids are <video>/<frame>."""
     numbers: dict[str, int] = {}
     frames = [numbers.setdefault(image_id.rpartition("/")[0], len(numbers)) for image_id in image_ids]
     return list(numbers), np.array(frames, np.int32)
+
+
+def positions(frame_ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Position of each frame id (N,) in `known` (F,), as int32; -1 for ids that it does not contain."""
+    if not len(known):
+        return np.full(len(frame_ids), -1, np.int32)
+    order = np.argsort(known)
+    places = np.searchsorted(known, frame_ids, sorter=order)
+    found = order[np.minimum(places, len(known) - 1)].astype(np.int32)
+    found[known[found] != frame_ids] = -1
+    return found
 
 
 def read_image_set(path: Path) -> tuple[list[str], np.ndarray]:
     """Image ids and frame ids (F,) int64 of a list file, in its order.
 
     A line is `<image id> <frame id>`, or `<video> <first frame id> 0 <frames>` for the frames 000000, 000001 ...
-    Raises InputError with file and line: no such file, another number of columns, no number, an id that came before.
+    Raises InputError, with file and line, if the file is missing, a line has the wrong number of columns, a value is
+    not a number, or an id occurs twice.
     """
     path = Path(path)
     image_ids: list[str] = []
@@ -90,7 +102,7 @@ def read_image_set(path: Path) -> tuple[list[str], np.ndarray]:
             first: dict[object, int] = {}
             for value, line in zip(values, lines):
                 if value in first:
-                    raise InputError(f"{path}:{line}: {what} {value} is in line {first[value]} already; take one out")
+                    raise InputError(f"{path}:{line}: {what} {value} is already in line {first[value]}; remove one")
                 first[value] = line
     return image_ids, np.array(frame_ids, np.int64)
 
@@ -106,13 +118,14 @@ def load_truth(
     workers: int = 0,
     progress: bool = True,
 ) -> Truth:
-    """The objects of an image set, from the XML below `annotations` (the folder that image ids are relative to).
+    """Load the objects of an image set from the XML files in `annotations`, the folder that image ids are relative to.
 
-    Motion comes from `motion_file` (.mat or .json, in list order), or where there is none from the track ids; it is 1
-    for all where `motion` is false, for data without track ids.
-    `cache`: a folder under output/ for the parsed annotations, keyed by content.
-    Raises InputError: a list or annotation file is missing or broken, an unknown class, a motion file of other frames
-    or with more or fewer values than a frame has objects.
+    Motion is read from `motion_file` (.mat or .json), or computed from the track ids if there is none. With
+    motion=False, for data without track ids, it is 1 for all objects.
+    `cache` is a folder under output/ for the parsed annotations, keyed by content. `workers`: number of processes, 0
+    for one per core.
+    Raises InputError if a list, annotation or motion file is missing or broken, a class is unknown, or the motion file
+    is for other frames or has more or fewer values than a frame has objects.
     """
     image_ids, frame_ids = read_image_set(image_set)
     annotations = Path(annotations)
@@ -129,6 +142,6 @@ def load_truth(
         if len(values) != count:
             raise InputError(
                 f"{motion_file}: {len(values)} motion values for the {count} objects of {image_id}; "
-                "give the file of these annotations, or none to compute it from the track ids"
+                "pass the file for these annotations, or none to compute motion from the track ids"
             )
     return Truth.of(index, frame_ids, np.concatenate([np.empty(0), *frames]))

@@ -1,9 +1,9 @@
-"""Evaluates detection files on ImageNet VID or any dataset in its layout.
+"""Evaluate detection files on ImageNet VID or any dataset in its layout.
 
     python -m lib.eval.vid_map --detections detections.txt --annotations data/X/Annotations/VID \\
         --image-set data/X/ImageSets/VID_val_frames.txt --json output/result.json
 
-Prints mean average precision by motion, by motion and area, and by class. docs/evaluation.md has every rule.
+Prints mean average precision by motion, by motion and area, and by class. docs/evaluation.md lists all rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lib.errors import InputError, command
 from lib.eval.bootstrap import bootstrap
 from lib.eval.coco import coco_average_precision
 from lib.eval.detections import read_detections
-from lib.eval.evaluation import Evaluation, evaluate
+from lib.eval.evaluation import evaluate
 from lib.eval.manifest import manifest
 from lib.eval.ranges import AREA, MOTION, parse_ranges
 from lib.eval.rescore import rescore
@@ -29,55 +29,54 @@ from lib.eval.tables import report
 from lib.eval.truth import load_truth
 from lib.files import replacing
 
-__all__ = ["Evaluation", "evaluate", "main"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line of `python -m lib.eval.vid_map`."""
+    """Parse the command line of `python -m lib.eval.vid_map`."""
     parser = argparse.ArgumentParser(
-        prog="python -m lib.eval.vid_map", description="Mean average precision of detection files by motion and area."
+        prog="python -m lib.eval.vid_map",
+        description="Print the mean average precision of detection files by motion and area.",
     )
     add = parser.add_argument
     add("--detections", type=Path, nargs="+", required=True, metavar="FILE",
-        help="detection files (.txt, .txt.gz, .npy), taken together")  # fmt: skip
-    add("--annotations", type=Path, required=True, metavar="DIR", help="folder of the XML files (Annotations/VID)")
+        help="detection files (.txt, .txt.gz, .npy), evaluated together")  # fmt: skip
+    add("--annotations", type=Path, required=True, metavar="DIR", help="folder of XML files (Annotations/VID)")
     add("--image-set", type=Path, required=True, metavar="FILE",
         help="list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`)")  # fmt: skip
     add("--motion-iou", type=Path, metavar="FILE",
-        help="motion of the objects, .mat or .json (default: computed from the track ids)")  # fmt: skip
+        help="motion of the objects, .mat or .json (default: computed from track ids)")  # fmt: skip
     add("--classes", type=Path, metavar="FILE",
-        help="class list (default: classes.txt of the dataset, else the 30 of ImageNet VID)")  # fmt: skip
-    add("--json", type=Path, metavar="OUT", help="write the result here, and what comparisons need beside it")
-    add("--markdown", type=Path, metavar="OUT", help="write the tables here as Markdown")
-    add("--pictures", type=Path, metavar="DIR", help="draw precision-recall curves and motion by area here")
+        help="class list (default: classes.txt of the dataset, else the 30 classes of ImageNet VID)")  # fmt: skip
+    add("--json", type=Path, metavar="OUT", help="write the result to this file, and its outcomes next to it")
+    add("--markdown", type=Path, metavar="OUT", help="write the tables to this file as Markdown")
+    add("--pictures", type=Path, metavar="DIR", help="write plots of precision-recall curves and mAP to this folder")
     add("--motion-range", action="append", default=[], metavar="NAME=LOW:HIGH",
-        help="a motion range instead of all, fast, medium, slow; may come several times")  # fmt: skip
+        help="motion range to use instead of all, fast, medium, slow; may be repeated")  # fmt: skip
     add("--area-range", action="append", default=[], metavar="NAME=LOW:HIGH",
-        help="an area range in pixels instead of all, small, middle, large; may come several times")  # fmt: skip
-    add("--iou", type=float, default=0.5, help="least overlap of a match (default: 0.5; lower for small objects)")
-    add("--plain", action="store_true", help="plain VID AP only: no motion, no area")
-    add("--seq-nms", action="store_true", help="rescore the detections by Seq-NMS first")
-    add("--coco", action="store_true", help="also COCO-style AP@[.5:.95], by pycocotools")
-    add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N draws of the videos")
-    add("--seed", type=int, default=0, help="of the draws (default: 0)")
-    add("--cfg", type=Path, metavar="YAML", help="settings of the test run: gives the ranges, noted in the result")
-    add("--weights", type=Path, metavar="FILE", help="weights of the test run: their SHA-256 is noted in the result")
+        help="area range in pixels to use instead of all, small, middle, large; may be repeated")  # fmt: skip
+    add("--iou", type=float, default=0.5, help="minimum IoU of a match (default: 0.5; lower for small objects)")
+    add("--plain", action="store_true", help="plain VID AP, without motion and area ranges")
+    add("--seq-nms", action="store_true", help="apply Seq-NMS to the detections first")
+    add("--coco", action="store_true", help="also compute COCO-style AP@[.5:.95] with pycocotools")
+    add("--bootstrap", type=int, default=0, metavar="N", help="add 95 %% intervals from N samples of the videos")
+    add("--seed", type=int, default=0, help="random seed of the bootstrap (default: 0)")
+    add("--cfg", type=Path, metavar="YAML", help="settings of the test run: sets the ranges, recorded in the result")
+    add("--weights", type=Path, metavar="FILE", help="weights of the test run: their SHA-256 is recorded in the result")
     add("--cache", type=Path, default=Path("output/cache"), metavar="DIR",
-        help="folder of parsed annotations, keyed by content (default: output/cache)")  # fmt: skip
-    add("--workers", type=int, default=0, help="processes for annotations and Seq-NMS (default: one a core)")
+        help="folder for parsed annotations, keyed by content (default: output/cache)")  # fmt: skip
+    add("--workers", type=int, default=0, help="number of processes (default: one per core)")
     return parser.parse_args(argv)
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; see `parse_args`."""
+    """Entry point."""
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     result, truth, table = _evaluated(args)
     if result.unknown_frames:
-        logger.warning("%d detections on frames outside %s are ignored", result.unknown_frames, args.image_set)
+        log.warning("ignored %d detections on frames outside %s", result.unknown_frames, args.image_set)
     coco = coco_average_precision(table, truth, result.classes) if args.coco else None
     intervals = bootstrap(result, args.bootstrap, args.seed) if args.bootstrap else None
     tables = report(result, intervals, coco)
@@ -92,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with replacing(args.markdown) as temporary:
             temporary.write_text(tables.markdown(), encoding="utf-8")
     if args.pictures:
-        # matplotlib takes a second to import, and only this needs it.
+        # matplotlib takes a second to import and is needed only here.
         from lib.eval.pictures import save_pictures
 
         save_pictures(result, args.pictures)
@@ -102,9 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _evaluated(args: argparse.Namespace):
     cfg = load_config(args.cfg) if args.cfg else None
     if args.weights is not None and not args.weights.is_file():
-        raise InputError(f"{args.weights}: no such weights; give the file that the detections were made with")
+        raise InputError(f"{args.weights}: no such weights; pass the file that produced the detections")
     if not 0 < args.iou <= 1:
-        raise InputError(f"--iou {args.iou}: give a number over 0, up to 1")
+        raise InputError(f"--iou {args.iou}: give a number above 0 and at most 1")
     motion = parse_ranges(args.motion_range or (cfg.TEST.MOTION_RANGES if cfg else []), MOTION, "motion")
     area = parse_ranges(args.area_range or (cfg.TEST.AREA_RANGES if cfg else []), AREA, "area")
     if args.plain:
@@ -122,7 +121,7 @@ def _evaluated(args: argparse.Namespace):
 
 
 def _classes_of(annotations: Path) -> ClassList:
-    """The class list of the dataset whose Annotations or Annotations/VID this is."""
+    """The class list of the dataset that contains this folder, Annotations or Annotations/VID."""
     folder = annotations.resolve()
     return ClassList.of_dataset(folder.parent if folder.name == "Annotations" else folder.parent.parent)
 

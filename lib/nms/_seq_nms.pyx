@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The compiled part of Seq-NMS: one class over one video. See seq_nms.py for what it computes."""
+"""The compiled part of Seq-NMS: one class of one video. See seq_nms.py for what it computes."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc, realloc
@@ -21,11 +21,11 @@ cdef inline double overlap(const double[:, ::1] rows, int64_t i, int64_t j) noex
 
 
 cdef class Links:
-    """Boxes of frame t linked with boxes of frame t + 1: successors and predecessors of each row, in row order."""
+    """Links between boxes of frame t and frame t + 1: successors and predecessors of each row, in row order."""
 
     cdef int64_t count
-    cdef int64_t room
-    cdef int64_t *after  # successors of all rows, one behind the other
+    cdef int64_t capacity
+    cdef int64_t *after  # successors of all rows, concatenated
     cdef int64_t *before  # predecessors likewise
     cdef int64_t *after_start  # (N + 1) where the successors of a row begin
     cdef int64_t *before_start
@@ -35,8 +35,8 @@ cdef class Links:
         cdef int64_t frames = offsets.shape[0] - 1
         cdef int64_t t, i, j
         cdef int64_t *grown
-        self.room = 4 * n + 16
-        self.after = <int64_t *> malloc(self.room * sizeof(int64_t))
+        self.capacity = 4 * n + 16
+        self.after = <int64_t *> malloc(self.capacity * sizeof(int64_t))
         self.after_start = <int64_t *> malloc((n + 1) * sizeof(int64_t))
         self.before_start = <int64_t *> malloc((n + 2) * sizeof(int64_t))
         if not self.after or not self.after_start or not self.before_start:
@@ -48,9 +48,9 @@ cdef class Links:
                     continue
                 for j in range(offsets[t + 1], offsets[t + 2]):
                     if overlap(rows, i, j) >= threshold:
-                        if self.count == self.room:
-                            self.room *= 2
-                            grown = <int64_t *> realloc(self.after, self.room * sizeof(int64_t))
+                        if self.count == self.capacity:
+                            self.capacity *= 2
+                            grown = <int64_t *> realloc(self.after, self.capacity * sizeof(int64_t))
                             if not grown:
                                 raise MemoryError
                             self.after = grown
@@ -102,7 +102,7 @@ cdef void settle(
     Links links, int64_t row, const double[:, ::1] rows, const uint8_t[::1] alive, uint8_t[::1] stale,
     double[::1] best, int64_t[::1] parent, int64_t[::1] stack,
 ) noexcept nogil:
-    """Brings `best` and `parent` of a row, and of the stale rows it rests on, up to date."""
+    """Update `best` and `parent` of a row and of the stale rows that it depends on."""
     cdef int64_t depth = 1, i, j, k
     cdef bint ready
     cdef double total
@@ -138,10 +138,10 @@ cdef void settle(
 cdef int64_t drop(
     Links links, int64_t row, uint8_t[::1] alive, uint8_t[::1] stale, const int64_t[::1] parent, int64_t[::1] stack
 ) noexcept nogil:
-    """Takes a row and its links out; marks what rested on it as stale. Returns the number of links that went.
+    """Remove a row with its links and mark the rows that depend on it as stale. Returns the number of removed links.
 
-    A sum can only shrink, and only where the lost box was on the way: rows that are stale already are not
-    walked again, which is what keeps the whole run near linear.
+    A sum can only shrink, and only if the removed box was part of its path. Rows that are already stale are not
+    visited again, which keeps the total cost close to linear.
     """
     cdef int64_t gone = 0, depth, i, j, k
     alive[row] = 0
@@ -168,9 +168,9 @@ def rescore(
     double[::1] scores, uint8_t[::1] keep, double[::1] best, double[::1] key, int64_t[::1] parent,
     int64_t[::1] heap, int64_t[::1] stack, uint8_t[::1] alive, uint8_t[::1] stale, int64_t[::1] frame_of,
 ):
-    """Fills `scores` (N,) and `keep` (N,) for rows (N, 5) of one class, frame t being rows offsets[t]:offsets[t + 1].
+    """Fill `scores` (N,) and `keep` (N,) for rows (N, 5) of one class; frame t is rows offsets[t]:offsets[t + 1].
 
-    The other arrays, (N,) each, are work space.
+    The other arrays, (N,) each, are scratch space.
     """
     cdef int64_t n = rows.shape[0]
     cdef int64_t frames = offsets.shape[0] - 1
@@ -201,7 +201,7 @@ def rescore(
                 if size:
                     sink(heap, size, 0, key)
                 continue
-            # `key` bounds the sum from above: a row is taken only when its bound is its sum.
+            # `key` is an upper bound of the sum: a row is taken only when both are equal.
             if stale[row]:
                 settle(links, row, rows, alive, stale, best, parent, stack)
             if key[row] != best[row]:
@@ -225,15 +225,3 @@ def rescore(
                         left -= drop(links, j, alive, stale, parent, stack)
                 left -= drop(links, i, alive, stale, parent, stack)
                 i = parent[i]
-
-
-def nms(const double[:, ::1] rows, const int64_t[::1] order, double threshold, uint8_t[::1] keep):
-    """Greedy suppression in `order` (rows of one frame, best first): a kept box removes IoU > threshold."""
-    cdef int64_t n = order.shape[0]
-    cdef int64_t a, b
-    with nogil:
-        for a in range(n):
-            if keep[order[a]]:
-                for b in range(a + 1, n):
-                    if keep[order[b]] and overlap(rows, order[a], order[b]) > threshold:
-                        keep[order[b]] = 0

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lib.nms import _seq_nms
+from lib.nms.nms import nms
 
-LINK_IOU = 0.5  # boxes of neighbouring frames that overlap so much are taken for one object
+LINK_IOU = 0.5  # boxes of neighbouring frames with at least this IoU are taken for the same object
 
 
 def seq_nms(
@@ -19,11 +20,11 @@ def seq_nms(
     min_sum: float = 0.01,
     nms_iou: float | None = None,
 ) -> list[list[np.ndarray]]:
-    """Rescored detections of one video, class by class.
+    """Rescore the detections of one video, class by class.
 
-    dets[class][frame] is an (N, 5) array x1 y1 x2 y2 score, inclusive pixels; any number of classes and frames,
-    frames may be empty. Returns the same structure in float64: rows that were suppressed are gone, the others stay
-    in their order with their box and their new score.
+    dets[class][frame] is an (N, 5) array x1 y1 x2 y2 score in inclusive pixels, for any number of classes and frames;
+    N may be 0. Returns the same structure in float64 without the suppressed rows; the others keep their order and
+    their box, with the new score.
 
     Boxes of neighbouring frames with IoU >= `link_iou` are linked. While at least one link is left, the path with the
     largest sum of scores among all remaining boxes is taken; a box without links is a path of length one. Among equal
@@ -32,25 +33,18 @@ def seq_nms(
     IoU >= `suppress_iou` to one of them are removed, with their links. The loop ends when no link is left or the best
     sum is below `min_sum`; the boxes that remain keep their scores, so a video of one frame is unchanged.
 
-    `nms_iou`, where given, then removes in each frame what overlaps a better box by more than that (stable on ties).
+    If `nms_iou` is given, each frame then goes through NMS with this threshold.
 
-    Sums are kept per box and recomputed only where a lost box was on the way, and only when they are next to be
-    looked at, so that the cost grows linearly with frames where tracks are bounded in number per frame.
+    The sum of each box is kept and recomputed only if a removed box was part of its path, and only when it comes next
+    in order. With a bounded number of boxes per frame the cost is therefore linear in the number of frames.
 
-    Raises ValueError for an array of another shape, classes with different frame counts, values that are not
+    Raises ValueError for an array of any other shape, classes with different numbers of frames, values that are not
     finite, and boxes without area (x2 <= x1 - 1 or y2 <= y1 - 1).
     """
-    if len({len(frames) for frames in dets}) > 1:
-        raise ValueError(f"classes differ in their number of frames: {sorted({len(frames) for frames in dets})}")
+    counts = sorted({len(frames) for frames in dets})
+    if len(counts) > 1:
+        raise ValueError(f"classes differ in their number of frames: {counts}")
     return [_one_class(name, frames, link_iou, suppress_iou, min_sum, nms_iou) for name, frames in enumerate(dets)]
-
-
-def nms_of_frame(rows: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices, ascending, of rows (N, 5) x1 y1 x2 y2 score that greedy NMS keeps (removes IoU > threshold)."""
-    rows = np.ascontiguousarray(rows, np.float64)
-    keep = np.ones(len(rows), np.uint8)
-    _seq_nms.nms(rows, np.argsort(-rows[:, 4], kind="stable"), threshold, keep)
-    return np.flatnonzero(keep)
 
 
 def _one_class(
@@ -79,7 +73,7 @@ def _one_class(
         )  # fmt: skip
     rows[:, 4] = scores
     result = [rows[a:b][keep[a:b] != 0] for a, b in zip(offsets[:-1], offsets[1:])]
-    return result if nms_iou is None else [frame[nms_of_frame(frame, nms_iou)] for frame in result]
+    return result if nms_iou is None else [frame[np.sort(nms(frame, nms_iou))] for frame in result]
 
 
 def _checked(name: int, number: int, frame: np.ndarray) -> np.ndarray:
@@ -87,7 +81,7 @@ def _checked(name: int, number: int, frame: np.ndarray) -> np.ndarray:
     if array.size == 0:
         return np.empty((0, 5))
     if array.ndim != 2 or array.shape[1] != 5:
-        raise ValueError(f"dets[{name}][{number}] has shape {array.shape}; (N, 5) x1 y1 x2 y2 score is expected")
+        raise ValueError(f"dets[{name}][{number}] has shape {array.shape}, not (N, 5) x1 y1 x2 y2 score")
     return array
 
 

@@ -20,7 +20,7 @@ def assigned(boxes, **options):
 
 
 def grid_order(values, columns, anchors=1):
-    """Back from (1, A * h * w) or (1, 4 A, h, w) to grid order."""
+    """From (1, A * h * w) or (1, 4 A, h, w) back to the order of `grid`."""
     rows = values.size // columns // anchors if values.ndim == 2 else values.shape[2]
     return values.reshape(-1, rows, columns).transpose(1, 2, 0).reshape(rows * columns * anchors, -1)
 
@@ -37,7 +37,7 @@ def test_best_anchor_of_a_box_is_positive_below_the_threshold():
     assert labels.tolist() == [1, 0, 0]
 
 
-def test_clobber_positives_lets_negative_win():
+def test_clobber_positives_prefers_negative_labels():
     box = np.float32([[0, 0, 9, 99]])  # IoU 0.1 and 0.2
     assert label_anchors(SQUARES, box)[0].tolist() == [0, 1, 0, 0]
     assert label_anchors(SQUARES, box, clobber_positives=True)[0].tolist() == [0, 0, 0, 0]
@@ -49,7 +49,7 @@ def test_ties_for_the_best_are_all_positive():
     assert labels.tolist() == [1, 1, 0]
 
 
-def test_a_box_that_no_anchor_overlaps_makes_nothing_positive():
+def test_a_box_that_overlaps_no_anchor_makes_none_positive():
     labels, _ = label_anchors(SQUARES, np.float32([[0, 0, 9, 9], [500, 500, 520, 520]]))
     assert labels.tolist() == [1, -1, 0, 0]
     labels, _ = label_anchors(SQUARES, np.float32([[500, 500, 520, 520]]))
@@ -86,12 +86,12 @@ def test_no_anchor_inside_the_image():
 
 def test_an_image_without_objects_is_background():
     label, target, weight = assigned([])
-    # 32 px anchors reach 8 px over their cell: the border cells are out, 2 x 4 are left
+    # Anchors of 32 px extend 8 px beyond their cell: border cells are outside, 2 x 4 remain.
     assert (label == 0).sum() == 8 and (label == -1).sum() == 16
     assert not target.any() and not weight.any()
 
 
-def test_allowed_border_lets_anchors_reach_out():
+def test_allowed_border_admits_anchors_beyond_the_image():
     assert (assigned([], allowed_border=8)[0] == 0).sum() == 24
 
 
@@ -100,7 +100,7 @@ def test_targets_turn_anchors_into_the_box():
     stds = (0.1, 0.1, 0.4, 0.4)
     label, target, weight = assigned(box, positive_overlap=0.4, stds=stds)
     label = grid_order(label, 6)[:, 0]
-    target, weight = grid_order(target[:, :4], 6)[:, :4], None or grid_order(weight, 6)
+    target, weight = grid_order(target[:, :4], 6), grid_order(weight, 6)
     positive = np.flatnonzero(label == 1)
     assert len(positive) > 1
     anchors = grid(base_anchors(16, [1], [2]), 4, 6, 16)
@@ -117,7 +117,7 @@ def test_means_and_weights():
     np.testing.assert_allclose(weight[0, :, 1, 1], [1, 2, 3, 4])
 
 
-def test_positive_weight_shares_out_a_constant():
+def test_positive_weight_distributes_a_constant():
     _, _, weight = assigned([[22, 20, 50, 45]], positive_overlap=0.4, positive_weight=0.5, batch_size=16)
     assert (weight > 0).sum() > 4
     assert weight[:, 0].sum() == pytest.approx(8, rel=1e-6)

@@ -32,7 +32,7 @@ def test_by_hand():
     np.testing.assert_allclose(overlaps(box, query), [[1, 0.5, 25 / 175, 0.01, 0, 0.01]], rtol=1e-6)
 
 
-def test_result_is_float32_and_further_columns_are_not_read():
+def test_result_is_float32_and_other_columns_are_ignored():
     result = overlaps(np.array([[0, 0, 1, 1, 99]]), np.array([[0, 0, 1, 1, 7, 8]]))
     assert result.dtype == np.float32 and result.tolist() == [[1]]
 

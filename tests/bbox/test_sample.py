@@ -26,7 +26,7 @@ def test_golden_step():
         np.testing.assert_array_equal(found.bbox_weight, golden["op_bbox_weight"])
 
 
-def test_all_are_kept_with_the_object_joined_and_foreground_first():
+def test_all_rois_and_the_object_are_kept_foreground_first():
     found = sample_rois(ROIS, GT, **AGNOSTIC)
     assert found.label.tolist() == [3, 3, 3, 0, 0]
     np.testing.assert_array_equal(found.rois[:3, 4], [19, 7, 9])
@@ -47,7 +47,7 @@ def test_between_the_thresholds_is_ignored():
     assert found.label.tolist() == [3, 3, 0, -1, -1]
 
 
-def test_regression_threshold_leaves_the_class():
+def test_the_regression_threshold_does_not_change_the_class():
     found = sample_rois(ROIS, GT, regression_thresh=0.7, **AGNOSTIC)
     assert found.label.tolist() == [3, 3, 3, 0, 0]
     assert found.bbox_weight[:, 4].tolist() == [0, 1, 1, 0, 0]
@@ -65,24 +65,24 @@ def test_no_object_means_background():
 
 
 @pytest.mark.parametrize(("size", "foreground"), [(4, 1), (8, 2), (16, 3)])
-def test_drawn_batches_have_their_size_and_share(size, foreground):
+def test_sampled_batches_have_the_requested_size_and_fraction(size, foreground):
     found = sample_rois(ROIS, GT, batch_rois=size, fg_fraction=0.2, rng=np.random.default_rng(0), **AGNOSTIC)
     assert [len(array) for array in found] == [size] * 4
     assert (found.label > 0).sum() == foreground
     assert (found.label == 0).sum() == size - foreground
 
 
-def test_foreground_alone_fills_a_drawn_batch():
+def test_foreground_fills_a_sampled_batch_without_background():
     found = sample_rois(ROIS[1:3], GT, batch_rois=8, rng=np.random.default_rng(0), **AGNOSTIC)
     assert found.label.tolist() == [3] * 8
 
 
-def test_drawn_batch_without_any_roi_in_bounds_takes_background():
+def test_a_sampled_batch_without_rois_in_bounds_takes_background():
     options = {"batch_rois": 8, "bg_thresh_lo": 0.1, "rng": np.random.default_rng(0), **AGNOSTIC}
     assert sample_rois(ROIS, np.zeros((0, 5)), **options).label.tolist() == [0] * 8
 
 
-def test_drawing_needs_a_generator_and_something_to_draw_from():
+def test_sampling_needs_a_generator_and_rois():
     with pytest.raises(ValueError, match="rng"):
         sample_rois(ROIS, GT, batch_rois=8, **AGNOSTIC)
     with pytest.raises(ValueError, match="neither"):

@@ -23,7 +23,7 @@ def test_encode_by_hand():
     np.testing.assert_allclose(encode(BOX, doubled), [[0, 0, np.log(2), 0]], atol=1e-7)
 
 
-def test_decode_by_hand_with_two_boxes_a_row():
+def test_decode_by_hand_with_two_boxes_per_row():
     deltas = np.float32([[0, 0, 0, 0, 0.1, 0.1, np.log(2), 0]])
     np.testing.assert_allclose(decode(BOX, deltas), [[10, 20, 19, 39, 6, 22, 25, 41]], rtol=1e-6)
 
@@ -41,7 +41,7 @@ def test_an_infinite_box_is_clipped_to_the_image():
     np.testing.assert_array_equal(clip(huge, 50, 100), [[0, 0, 99, 49]])
 
 
-def test_clip_copies_and_takes_several_boxes_a_row():
+def test_clip_copies_and_accepts_several_boxes_per_row():
     boxes = np.float32([[-1, -2, 200, 300, 5, 6, 7, 8]])
     np.testing.assert_array_equal(clip(boxes, 50, 100), [[0, 0, 99, 49, 5, 6, 7, 8]])
     assert boxes[0, 0] == -1

@@ -33,7 +33,7 @@ def unpack_annotations(folder):
 
 
 def truth_of(frames, per_video=2):
-    """Truth of frames [(id, [(class, box, motion)])], so many of them a video."""
+    """Truth of frames [(id, [(class, box, motion)])], `per_video` of them in each video."""
     objects = [entry for _, entries in frames for entry in entries]
     count = len(objects)
     index = AnnotationIndex(

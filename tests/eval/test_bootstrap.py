@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import InputError
-from lib.eval.bootstrap import bootstrap, paired_bootstrap, weights_of_draws
+from lib.eval.bootstrap import bootstrap, paired_bootstrap, sample_weights
 from lib.eval.evaluation import evaluate
 from lib.eval.outcomes import mean_over_classes
 from lib.eval.ranges import MOTION
@@ -20,7 +20,7 @@ BOX, OTHER = (100, 100, 199, 199), (300, 300, 349, 379)
 
 
 def made_up(videos=4, frames=3, seed=0, skill=0.5):
-    """Detections and frames of a small problem; scores differ, so that order is settled."""
+    """Detections and frames of a small problem; no two scores are equal, so the order is unique."""
     rng = np.random.default_rng(seed)
     scores = iter(rng.permutation(100_000) / 100_000)
     found, truth = [], []
@@ -81,8 +81,8 @@ def test_weighted_average_precision_by_hand():
     assert outcomes.average_precision([0, 0])[0, 0, 0] == -1
 
 
-def test_empty_frames_weigh_the_share_of_false_positives():
-    # A miss in a frame without objects counts the share of fast values: of this draw, not of the whole set.
+def test_empty_frames_count_the_fraction_of_the_sample():
+    # A miss in a frame without objects counts the fraction of fast values in this sample, not in the whole set.
     frames = [(1, []), (2, [(1, BOX, 0.5)]), (3, [(1, BOX, 0.95)])]
     found = [(1, 1, 0.9, OTHER), (2, 1, 0.8, BOX)]
     outcomes = evaluate(table_of(found), truth_of(frames, 1), class_list(1)).outcomes
@@ -90,7 +90,7 @@ def test_empty_frames_weigh_the_share_of_false_positives():
     assert outcomes.average_precision([1, 1, 0])[1, 0, 0] == pytest.approx(1 / 2)
 
 
-def test_intervals_hold_the_value_and_repeat_with_the_seed():
+def test_intervals_contain_the_value_and_depend_on_the_seed():
     result = evaluated(12, 4)
     intervals = bootstrap(result, 300, 1)
     assert list(intervals) == ["all", "fast", "medium", "slow"]
@@ -103,10 +103,10 @@ def test_intervals_hold_the_value_and_repeat_with_the_seed():
     assert bootstrap(result, 300, 1, area="small") != intervals
 
 
-def test_intervals_are_percentiles_of_the_draws():
+def test_intervals_are_percentiles_of_the_samples():
     result = evaluated(6, 3)
     means = [
-        mean_over_classes(result.outcomes.average_precision(weights))[0, 0] for weights in weights_of_draws(6, 200, 5)
+        mean_over_classes(result.outcomes.average_precision(weights))[0, 0] for weights in sample_weights(6, 200, 5)
     ]
     low, high = np.percentile([mean for mean in means if mean >= 0], [2.5, 97.5])
     interval = bootstrap(result, 200, 5)["all"]
@@ -118,7 +118,7 @@ def test_one_video_has_no_spread():
     assert interval.low == interval.high == pytest.approx(interval.value)
 
 
-def test_no_object_at_all_gives_minus_one():
+def test_no_objects_give_minus_one():
     result = evaluate(table_of([(1, 1, 0.5, BOX)]), truth_of([(1, [])]), class_list(2))
     assert bootstrap(result, 10)["all"] == type(bootstrap(result, 10)["all"])(-1.0, -1.0, -1.0)
     assert paired_bootstrap(result, result, 10).classes["all"] == {"class0": None, "class1": None}
@@ -132,7 +132,7 @@ def test_a_method_does_not_differ_from_itself():
 
 
 def test_pairing_shows_a_small_but_steady_gain():
-    # B finds one object more in each video than A: the paired interval excludes 0, single ones overlap.
+    # B finds more objects than A: the paired interval excludes 0 although the separate intervals overlap.
     found, truth = made_up(20, 4, 3, skill=0.4)
     hits = {entry[0] for entry in found}
     more = [(i, objects[0][0], 0.995, objects[0][1]) for i, objects in truth if i not in hits and objects]
@@ -148,7 +148,7 @@ def test_pairing_shows_a_small_but_steady_gain():
         assert difference.classes["all"][name].value == pytest.approx(second.ap[0, 0, c] - first.ap[0, 0, c])
 
 
-def test_results_of_other_tasks_are_refused():
+def test_results_of_different_tasks_are_rejected():
     first = evaluated(4, 3, 0)
     with pytest.raises(InputError, match="differ in their objects"):
         paired_bootstrap(first, evaluated(4, 3, 1), 5)
@@ -158,13 +158,13 @@ def test_results_of_other_tasks_are_refused():
         paired_bootstrap(first, dataclasses.replace(first, motion_ranges=MOTION[::-1]), 5)
     with pytest.raises(InputError, match="differ in their classes"):
         paired_bootstrap(first, dataclasses.replace(first, classes=class_list(4)), 5)
-    with pytest.raises(InputError, match="no area range 'huge'; there is all, small, middle, large"):
+    with pytest.raises(InputError, match="unknown area range 'huge'; choose from all, small, middle, large"):
         bootstrap(first, 5, area="huge")
-    with pytest.raises(InputError, match="0 draws"):
+    with pytest.raises(InputError, match="0 bootstrap samples"):
         bootstrap(first, 0)
 
 
-def test_a_thousand_draws_of_sixty_videos_take_seconds():
+def test_a_thousand_samples_of_sixty_videos_take_seconds():
     result = evaluated(60, 24)
     start = time.process_time()
     bootstrap(result, 1000)

@@ -29,12 +29,12 @@ def test_perfect_detections(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_overlap_decides_the_thresholds_that_are_passed():
+def test_the_overlap_decides_which_thresholds_are_passed():
     # IoU 0.72 passes .50 .55 .60 .65 .70 of ten thresholds; widths are inclusive.
     result = ap([(1, 1, 0.9, (100, 100, 199, 171)), (2, 1, 0.8, (100, 100, 199, 171))])
     assert result["classes"][0] == pytest.approx(0.5)
     assert result["AP75"] == 0.0
-    np.testing.assert_allclose(result["AP50"], 0.5)  # class 2 has none
+    np.testing.assert_allclose(result["AP50"], 0.5)  # class 2 has no detections
 
 
 def test_nothing_found_and_nothing_to_find():
@@ -44,7 +44,7 @@ def test_nothing_found_and_nothing_to_find():
     assert empty["classes"] == [-1.0, -1.0]
 
 
-def test_a_missing_pycocotools_is_told(monkeypatch):
+def test_missing_pycocotools_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(InputError, match="pip install pycocotools"):
         ap([])

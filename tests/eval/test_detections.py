@@ -57,7 +57,7 @@ def test_round_trip_of_binary_keeps_float32(tmp_path):
     assert (tmp_path / "found.npy").stat().st_size < 26 * 3 + 300
 
 
-def test_several_files_are_one_behind_the_other(tmp_path):
+def test_several_files_are_concatenated(tmp_path):
     write_detections(tmp_path / "a.txt", TABLE)
     write_detections(tmp_path / "b.npy", TABLE)
     result = read_detections([tmp_path / "a.txt", tmp_path / "b.npy"])
@@ -83,21 +83,21 @@ def test_empty_files_and_blank_lines(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("7 1 0.5 1 2 3", "6 columns in '7 1 0.5 1 2 3'; expected `frame_id class_index score x1 y1 x2 y2`"),
+        ("7 1 0.5 1 2 3", "6 columns in '7 1 0.5 1 2 3', expected `frame_id class_index score x1 y1 x2 y2`"),
         ("7 1 0.5 1 2 3 4 5", "8 columns"),
         ("7 1 0.5 1 2 3 4 5 6 7", "10 columns"),
-        ("7 1 high 1 2 3 4", "not finite numbers"),
-        ("7.5 1 0.5 1 2 3 4", "not finite numbers"),
-        ("7 1 nan 1 2 3 4", "not finite numbers"),
-        ("7 1 0.5 1 2 inf 4", "not finite numbers"),
-        ("7 1 0.5 1 2 3 4..", "not finite numbers"),
-        ("7 1 0.5 1 2 - 4", "not finite numbers"),
-        ("7 0 0.5 1 2 3 4", "unknown class index 0 in '7 0 0.5 1 2 3 4'; the class list has 1 to 3"),
+        ("7 1 high 1 2 3 4", "' is not finite or not a number"),
+        ("7.5 1 0.5 1 2 3 4", "' is not finite or not a number"),
+        ("7 1 nan 1 2 3 4", "' is not finite or not a number"),
+        ("7 1 0.5 1 2 inf 4", "' is not finite or not a number"),
+        ("7 1 0.5 1 2 3 4..", "' is not finite or not a number"),
+        ("7 1 0.5 1 2 - 4", "' is not finite or not a number"),
+        ("7 0 0.5 1 2 3 4", "unknown class index 0 in '7 0 0.5 1 2 3 4', expected 1 to 3"),
         ("7 4 0.5 1 2 3 4", "unknown class index 4"),
         ("7 99999999999 0.5 1 2 3 4", "unknown class index 99999999999"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path, line, message):
+def test_an_invalid_line_is_reported(tmp_path, line, message):
     path = written(tmp_path / "bad.txt", f"7 1 0.5 1 2 3 4\n\n{line}\n7 1 0.5 1 2 3 4\n")
     with pytest.raises(InputError) as error:
         read_detections([path], 3)
@@ -105,14 +105,14 @@ def test_a_bad_line_is_named(tmp_path, line, message):
     assert message in str(error.value)
 
 
-def test_a_bad_line_beyond_the_first_block_is_named(tmp_path, monkeypatch):
+def test_an_invalid_line_after_the_first_block_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", 50)
     path = written(tmp_path / "bad.txt", "7 1 0.5 1 2 3 4\n" * 40 + "oops\n")
     with pytest.raises(InputError, match=r"bad\.txt:41: 1 columns"):
         read_detections([path], 3)
 
 
-def test_blocks_do_not_show(tmp_path, monkeypatch):
+def test_the_block_size_does_not_change_the_result(tmp_path, monkeypatch):
     path = tmp_path / "found.txt"
     write_detections(path, DetectionTable.join([TABLE] * 20))
     for size in (1, 13, 64):
@@ -131,10 +131,10 @@ def test_missing_and_broken_files(tmp_path):
     with pytest.raises(InputError, match="broken gzip file"):
         read_detections([tmp_path / "plain.txt.gz"])
     (tmp_path / "text.npy").write_text("7 1 0.5 1 2 3 4\n")
-    with pytest.raises(InputError, match="not a detection file in numpy format"):
+    with pytest.raises(InputError, match="not a detection file in NumPy format"):
         read_detections([tmp_path / "text.npy"])
     (tmp_path / "empty.npy").write_text("")
-    with pytest.raises(InputError, match="not a detection file in numpy format"):
+    with pytest.raises(InputError, match="not a detection file in NumPy format"):
         read_detections([tmp_path / "empty.npy"])
     np.save(tmp_path / "other.npy", np.zeros((3, 7)))
     with pytest.raises(InputError, match="not detection records"):
@@ -142,7 +142,7 @@ def test_missing_and_broken_files(tmp_path):
     records = np.zeros(3, RECORD)
     records["class"] = 1, 4, 1
     np.save(tmp_path / "class.npy", records)
-    with pytest.raises(InputError, match=r"record 1 \(from 0\): unknown class index 4"):
+    with pytest.raises(InputError, match=r"record 1 \(from 0\): unknown class index 4, expected 1 to 3"):
         read_detections([tmp_path / "class.npy"], 3)
     records["class"] = 1
     records["score"][2] = np.nan
@@ -152,7 +152,7 @@ def test_missing_and_broken_files(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["found.txt", "found.txt.gz", "found.npy"])
-def test_a_run_that_dies_leaves_no_file(tmp_path, name):
+def test_a_failed_run_leaves_no_file(tmp_path, name):
     with pytest.raises(RuntimeError), DetectionWriter(tmp_path / name) as writer:
         writer.write_table(TABLE)
         raise RuntimeError
@@ -165,8 +165,8 @@ def test_the_same_detections_give_the_same_gz_file(tmp_path):
     assert (tmp_path / "a.txt.gz").read_bytes() == (tmp_path / "b.txt.gz").read_bytes()
 
 
-def test_binary_refuses_what_it_cannot_hold(tmp_path):
-    with pytest.raises(ValueError, match="a frame id over"):
+def test_binary_rejects_values_that_do_not_fit(tmp_path):
+    with pytest.raises(ValueError, match="a frame id above"):
         write_detections(tmp_path / "found.npy", table_of([(2**31, 1, 0.5, (1, 2, 3, 4))]))
 
 

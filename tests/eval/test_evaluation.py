@@ -60,7 +60,7 @@ def test_precision_is_interpolated_from_the_right():
     assert ap(found, frames)[0, 0, 0] == pytest.approx(0.5 * 1 + 0.5 * 0.5)
 
 
-def test_a_threshold_of_small_objects_is_lower():
+def test_the_threshold_of_small_objects_is_lower():
     small = (100, 100, 109, 109)  # 10 x 10: threshold 100 / 400
     half = (100, 100, 109, 102)  # IoU 0.3
     assert ap([(1, 1, 0.9, half)], [(1, [(1, small, 1.0)])])[0, 0, 0] == 1.0
@@ -80,7 +80,7 @@ def test_the_best_overlap_wins_and_the_first_object_on_a_tie():
     near = (102, 100, 201, 199)
     slow_and_fast = [(1, [(1, near, 0.95), (1, BOX, 0.5)])]
     result = ap([(1, 1, 0.9, BOX)], slow_and_fast)
-    assert result[1, 0, 0] == 1.0  # the fast object was matched, being the better one
+    assert result[1, 0, 0] == 1.0  # the fast object has the larger IoU
     assert result[3, 0, 0] == 0.0
     twins = [(1, [(1, BOX, 0.95), (1, BOX, 0.5)])]
     result = ap([(1, 1, 0.9, BOX)], twins)
@@ -88,7 +88,7 @@ def test_the_best_overlap_wins_and_the_first_object_on_a_tie():
     assert result[1, 0, 0] == 0.0
 
 
-def test_an_object_is_taken_once():
+def test_an_object_is_matched_once():
     # The second detection of the object is a false positive before the second object is found.
     frames = [(1, [(1, BOX, 1.0), (1, FAR, 1.0)])]
     found = [(1, 1, 0.9, BOX), (1, 1, 0.8, BOX), (1, 1, 0.7, FAR)]
@@ -99,7 +99,7 @@ def test_another_class_does_not_match():
     assert ap([(1, 2, 0.9, BOX)], [(1, [(1, BOX, 1.0)])])[0, 0].tolist() == [0.0, -1.0]
 
 
-def test_a_detection_matched_to_an_object_out_of_range_counts_neither_way():
+def test_a_detection_matched_to_an_object_out_of_range_does_not_count():
     frames = [(1, [(1, BOX, 0.95)]), (2, [(1, BOX, 0.5)])]
     result = ap([(1, 1, 0.9, BOX), (2, 1, 0.8, BOX)], frames)
     assert result[1, 0, 0] == 1.0
@@ -135,7 +135,7 @@ def test_a_miss_belongs_to_the_object_it_overlaps_most(motions, expected_fast):
     assert ap(found, frames)[1, 0, 0] == pytest.approx(expected_fast)
 
 
-def test_a_miss_that_overlaps_nothing_counts_the_share_of_ignored_objects():
+def test_a_miss_that_overlaps_nothing_counts_the_fraction_of_ignored_objects():
     away = (0, 0, 39, 39)
     frames = [(1, [(2, BOX, 0.95), (2, FAR, 0.5), (2, FAR, 0.8)]), (2, [(1, BOX, 0.5)])]
     found = [(1, 1, 0.9, away), (2, 1, 0.8, BOX)]
@@ -143,12 +143,12 @@ def test_a_miss_that_overlaps_nothing_counts_the_share_of_ignored_objects():
     assert result[1, 0, 0] == pytest.approx(1 / (1 + 2 / 3))  # two of three are not fast
 
 
-def test_a_miss_in_a_frame_of_ignored_objects_alone_does_not_count():
+def test_a_miss_in_a_frame_of_only_ignored_objects_does_not_count():
     frames = [(1, [(2, BOX, 0.95)]), (2, [(1, BOX, 0.5)])]
     assert ap([(1, 1, 0.9, (0, 0, 39, 39)), (2, 1, 0.8, BOX)], frames)[1, 0, 0] == 1.0
 
 
-def test_a_miss_in_a_frame_without_objects_counts_the_share_of_motion_values_in_range():
+def test_a_miss_in_a_frame_without_objects_counts_the_fraction_of_motion_values_in_range():
     frames = [(1, []), (2, [(1, BOX, 0.5), (2, BOX, 0.95), (2, FAR, 0.8)])]
     result = ap([(1, 1, 0.9, FAR), (2, 1, 0.8, BOX)], frames)
     assert result[1, 0, 0] == pytest.approx(1 / (1 + 2 / 4))  # 0 (the empty frame) and 0.5 of four values
@@ -158,7 +158,7 @@ def test_a_miss_in_a_frame_without_objects_counts_the_share_of_motion_values_in_
 def test_ties_keep_the_order_of_the_image_set_then_of_the_file():
     frames = [(9, [(1, BOX, 1.0)]), (3, [(1, BOX, 1.0)])]
     hit, miss = (9, 1, 0.5, BOX), (3, 1, 0.5, FAR)
-    assert ap([miss, hit], frames)[0, 0, 0] == 0.5  # frame 9 stands first in the set
+    assert ap([miss, hit], frames)[0, 0, 0] == 0.5  # frame 9 comes first in the set
     frame = [(9, [(1, BOX, 1.0)])]
     first_wide, second_exact = (9, 1, 0.5, (100, 100, 199, 189)), (9, 1, 0.5, BOX)
     assert ap([first_wide, second_exact], frame)[0, 0, 0] == 1.0
@@ -181,16 +181,16 @@ def test_no_detection_gives_zero_and_no_object_gives_minus_one():
     assert (evaluate(DetectionTable.empty(), truth_of([]), class_list(2)).mean == -1).all()
 
 
-def test_a_class_outside_the_list_is_refused():
-    with pytest.raises(ValueError, match=r"classes 3\.\.3; there are 1\.\.2"):
+def test_a_class_outside_the_list_is_rejected():
+    with pytest.raises(ValueError, match=r"classes 3\.\.3, expected 1\.\.2"):
         ap([(7, 3, 0.9, BOX)], [(7, [(1, BOX, 1.0)])])
 
 
-def test_ranges_of_your_own_and_bad_ones():
+def test_custom_and_invalid_ranges():
     result = ap([(1, 1, 0.9, BOX)], [(1, [(1, BOX, 0.3)])], motion_ranges=[Range("odd", 0.2, 0.4)])
     assert result.shape == (1, 4, 2)
     assert result[0, 0, 0] == 1.0
-    with pytest.raises(InputError, match="a name comes twice"):
+    with pytest.raises(InputError, match="a name occurs twice"):
         ap([], [], motion_ranges=[Range("odd", 0.2, 0.4)] * 2)
     with pytest.raises(InputError, match="0 area ranges"):
         ap([], [], area_ranges=[])

@@ -33,14 +33,14 @@ def test_an_empty_frame_breaks_the_path():
     assert listed(rescored([(11, 1, 0.9, BOX), (13, 1, 0.3, BOX)])) == [(11, 1, 0.9), (13, 1, 0.3)]
 
 
-def test_result_is_in_the_order_of_the_set_and_other_frames_are_left_out():
+def test_the_result_follows_the_image_set_and_omits_other_frames():
     entries = [(4, 1, 0.4, BOX), (99, 1, 0.9, BOX), (5, 2, 0.2, FAR), (5, 1, 0.2, BOX), (11, 1, 0.5, BOX)]
     assert listed(rescored(entries)) == [(11, 1, 0.5), (5, 1, 0.3), (5, 2, 0.2), (4, 1, 0.3)]
     assert len(rescored([])) == 0
     assert len(rescore(table_of([(4, 1, 0.4, BOX)]), [], np.empty(0, np.int64), progress=False)) == 0
 
 
-def test_last_nms_may_be_left_out():
+def test_the_final_nms_is_optional():
     twins = [(11, 1, 0.5, BOX), (11, 1, 0.4, BOX)]
     assert listed(rescored(twins)) == [(11, 1, 0.5)]
     assert len(rescored(twins, nms_iou=None)) == 2
@@ -72,18 +72,18 @@ def test_equal_to_seq_nms_of_each_video():
                 np.testing.assert_array_equal(np.c_[result.boxes[rows], result.scores[rows]], frame)
 
 
-def test_processes_give_the_same(monkeypatch):
-    alone = rescore(many(), IMAGES, IDS, workers=1, progress=False)
-    monkeypatch.setattr(module, "ALONE", 0)
-    together = rescore(many(), IMAGES, IDS, workers=2, progress=False)
+def test_processes_give_the_same_result(monkeypatch):
+    single = rescore(many(), IMAGES, IDS, workers=1, progress=False)
+    monkeypatch.setattr(module, "PARALLEL_FROM", 0)
+    parallel = rescore(many(), IMAGES, IDS, workers=2, progress=False)
     for name in ("frame_ids", "classes", "scores", "boxes"):
-        np.testing.assert_array_equal(getattr(alone, name), getattr(together, name))
+        np.testing.assert_array_equal(getattr(single, name), getattr(parallel, name))
 
 
-def test_an_inverted_box_and_scattered_frames_are_named():
+def test_an_inverted_box_and_scattered_frames_are_reported():
     with pytest.raises(InputError, match=r"Seq-NMS of val/b: dets\[0\]\[1\] row 0: an inverted box"):
         rescored([(5, 1, 0.5, BOX), (4, 1, 0.5, (50, 50, 10, 10))])
-    with pytest.raises(InputError, match="frames of val/a stand in several places"):
+    with pytest.raises(InputError, match="the frames of val/a are not consecutive in the image set"):
         rescore(table_of([]), ["val/a/000000", "val/b/000000", "val/a/000001"], np.arange(3), progress=False)
 
 

@@ -36,9 +36,9 @@ def test_frames_or_videos(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("val/a/000000 1\nval/a/000001 1\n", r"set\.txt:2: frame id 1 is in line 1 already"),
-        ("val/a/000000 1\n\nval/a/000000 2\n", r"set\.txt:3: image val/a/000000 is in line 1 already"),
-        ("val/a 1 0 3\nval/b 3 0 1\n", r"set\.txt:2: frame id 3 is in line 1 already"),
+        ("val/a/000000 1\nval/a/000001 1\n", r"set\.txt:2: frame id 1 is already in line 1; remove one"),
+        ("val/a/000000 1\n\nval/a/000000 2\n", r"set\.txt:3: image val/a/000000 is already in line 1"),
+        ("val/a 1 0 3\nval/b 3 0 1\n", r"set\.txt:2: frame id 3 is already in line 1"),
         ("val/a/000000\n", r"set\.txt:1: 1 columns"),
         ("val/a/000000 one\n", r"set\.txt:1: "),
         ("val/a/000000 1\nval/a 1 0 3\n", r"set\.txt:2: 4 columns"),
@@ -55,7 +55,7 @@ def test_missing_image_set(tmp_path):
         read_image_set(tmp_path / "none.txt")
 
 
-def test_motion_comes_from_the_file_or_the_tracks_or_is_left_out(annotations):
+def test_motion_comes_from_the_file_or_the_tracks_or_is_omitted(annotations):
     options = {"progress": False}
     given = load_truth(annotations, CASE / "imageset.txt", CLASSES, motion_file=CASE / "motion_iou.json", **options)
     frames = json.loads((CASE / "motion_iou.json").read_text())
@@ -77,23 +77,23 @@ def test_annotations_may_be_the_folder_above_vid(annotations):
 
 
 @pytest.mark.parametrize(("frame", "values"), [(1, [0.5]), (1, [0.5] * 3), (5, [0.1])])
-def test_fewer_or_more_motion_values_than_objects_are_named(annotations, tmp_path, frame, values):
+def test_a_wrong_number_of_motion_values_is_reported(annotations, tmp_path, frame, values):
     frames = json.loads((CASE / "motion_iou.json").read_text())
-    had = len(frames[frame])
+    objects = len(frames[frame])
     frames[frame] = values
     path = written(tmp_path / "motion.json", json.dumps(frames))
     image = f"val/ILSVRC2015_val_00000000/{frame:06d}"
-    with pytest.raises(InputError, match=f"{len(values)} motion values for the {had} objects of {image}"):
+    with pytest.raises(InputError, match=f"{len(values)} motion values for the {objects} objects of {image}"):
         load_truth(annotations, CASE / "imageset.txt", CLASSES, motion_file=path, progress=False)
 
 
-def test_a_motion_file_of_other_frames_is_refused(annotations, tmp_path):
+def test_a_motion_file_of_other_frames_is_rejected(annotations, tmp_path):
     path = written(tmp_path / "motion.json", "[[0.5], []]")
     with pytest.raises(InputError, match="2 frames, but the list has 50"):
         load_truth(annotations, CASE / "imageset.txt", CLASSES, motion_file=path, progress=False)
 
 
-def test_a_missing_annotation_and_an_unknown_class_are_named(annotations, tmp_path):
+def test_a_missing_annotation_and_an_unknown_class_are_reported(annotations, tmp_path):
     image_set = written(tmp_path / "set.txt", "val/ILSVRC2015_val_00000099/000000 1\n")
     with pytest.raises(InputError, match="ILSVRC2015_val_00000099/000000"):
         load_truth(annotations, image_set, CLASSES, progress=False)
@@ -102,12 +102,12 @@ def test_a_missing_annotation_and_an_unknown_class_are_named(annotations, tmp_pa
         load_truth(annotations, CASE / "imageset.txt", few, progress=False)
 
 
-def test_a_frame_id_must_be_the_only_one():
-    with pytest.raises(ValueError, match="a frame id comes twice"):
+def test_frame_ids_must_be_unique():
+    with pytest.raises(ValueError, match="a frame id occurs twice"):
         reference.truth_of([(1, [(1, (0, 0, 9, 9), 0.5)]), (1, [])])
 
 
-def test_motion_of_tracks_is_the_dataset_rooms(annotations):
+def test_motion_of_tracks_is_that_of_lib_dataset(annotations):
     truth = load_truth(annotations, CASE / "imageset.txt", CLASSES, progress=False)
     index = build_index(annotations, truth.image_ids, CLASSES, progress=False)
     np.testing.assert_array_equal(truth.motion, motion_iou(index))

@@ -34,7 +34,7 @@ def run(annotations, tmp_path):
     return call
 
 
-def refused(capsys, call, *words, **options):
+def rejected(capsys, call, *words, **options):
     with pytest.raises(SystemExit) as stop:
         call(*words, **options)
     assert stop.value.code == 2
@@ -99,7 +99,7 @@ def test_several_files_gz_and_binary_give_the_same(run, tmp_path):
     np.testing.assert_allclose(three["mean"][0], one["mean"][0], atol=1e-3)  # float32 boxes
 
 
-def test_ranges_of_your_own_plain_and_coco(run, tmp_path, capsys):
+def test_custom_ranges_plain_and_coco(run, tmp_path, capsys):
     ranges = ["--motion-range", "any=0:1", "--motion-range", "still=0.95:1", "--area-range", "whole=0:1e10"]
     run("--json", tmp_path / "r.json", *ranges)
     content = json.loads((tmp_path / "r.json").read_text())
@@ -112,7 +112,7 @@ def test_ranges_of_your_own_plain_and_coco(run, tmp_path, capsys):
     assert "COCO style" in capsys.readouterr().out
 
 
-def test_motion_is_computed_where_no_file_is_given(run, tmp_path):
+def test_motion_is_computed_without_a_file(run, tmp_path):
     run("--json", tmp_path / "r.json", motion=None)
     content = json.loads((tmp_path / "r.json").read_text())
     assert content["map"]["all"]["map"] == pytest.approx(0.43388499)
@@ -126,16 +126,16 @@ def test_seq_nms_before_the_evaluation(run, tmp_path):
     assert content["mean"][0][0] != pytest.approx(0.43388499)
 
 
-def test_an_empty_file_is_ap_zero(run, tmp_path):
+def test_an_empty_file_gives_ap_zero(run, tmp_path):
     (tmp_path / "empty.txt").write_text("")
     run("--json", tmp_path / "r.json", detections=tmp_path / "empty.txt")
     content = json.loads((tmp_path / "r.json").read_text())
     assert content["mean"][0][0] == 0.0
 
 
-def test_bad_input_is_one_line(run, tmp_path, capsys):
+def test_invalid_input_is_reported_on_one_line(run, tmp_path, capsys):
     def error(*words, **options):
-        return refused(capsys, run, *words, **options)
+        return rejected(capsys, run, *words, **options)
 
     assert "no such detection file" in error(detections=tmp_path / "none.txt")
     (tmp_path / "bad.txt").write_text("219 1 0.5 1 2 3 4\n219 31 0.5 1 2 3 4\n")
@@ -147,7 +147,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys):
     assert "write NAME=LOW:HIGH" in error("--area-range", "small=5:1")
     assert "no such weights" in error("--weights", tmp_path / "none.params")
     assert "--iou 0.0" in error("--iou", "0")
-    assert "-3 draws" in error("--bootstrap", "-3")
+    assert "-3 bootstrap samples" in error("--bootstrap", "-3")
     assert "class list cannot be read" in error("--classes", tmp_path / "none.txt")
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_written_into_the_dataset(run, annotations, tmp_path):
     assert list((tmp_path / "output" / "cache").iterdir())
 
 
-def test_a_result_comes_back_as_it_was(run, tmp_path):
+def test_a_saved_result_is_loaded_unchanged(run, tmp_path):
     run("--json", tmp_path / "r.json")
     result = load_result(tmp_path / "r.json")
     np.testing.assert_array_equal(result.ap, json.loads((tmp_path / "r.json").read_text())["ap"])
@@ -181,19 +181,19 @@ def test_compare_two_results(run, tmp_path, capsys):
     assert "| airplane |" in capsys.readouterr().out
 
 
-def test_results_that_do_not_belong_together_are_refused(run, tmp_path, capsys):
+def test_results_that_do_not_match_are_rejected(run, tmp_path, capsys):
     run("--json", tmp_path / "a.json")
     run("--json", tmp_path / "b.json", "--seq-nms")
     run("--json", tmp_path / "plain.json", "--plain")
 
     def call(*names):
-        return refused(capsys, lambda *words: compare.main(list(words)), *(str(tmp_path / name) for name in names))
+        return rejected(capsys, lambda *words: compare.main(list(words)), *(str(tmp_path / name) for name in names))
 
     assert "differ in their motion ranges" in call("a.json", "plain.json")
     (tmp_path / "b.outcomes.npz").write_bytes((tmp_path / "a.outcomes.npz").read_bytes())
-    assert "not the outcomes that b.json was written with" in call("a.json", "b.json")
+    assert "b.outcomes.npz: does not match b.json" in call("a.json", "b.json")
     (tmp_path / "b.outcomes.npz").unlink()
-    assert "b.outcomes.npz: missing; it belongs to b.json" in call("a.json", "b.json")
+    assert "b.outcomes.npz: not found, but required by b.json" in call("a.json", "b.json")
     (tmp_path / "c.json").write_text("{}")
     assert "not a result of lib.eval.vid_map" in call("a.json", "c.json")
     assert "not a result of lib.eval.vid_map" in call("none.json", "a.json")

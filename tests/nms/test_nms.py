@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression against a plain one."""
+"""Greedy non-maximum suppression, checked against plain Python."""
 
 from __future__ import annotations
 
@@ -40,14 +40,21 @@ def test_by_hand():
     assert nms(dets, 0.95).tolist() == [3, 1, 2]
 
 
-def test_an_iou_of_exactly_the_threshold_stays():
+def test_an_iou_of_exactly_the_threshold_is_kept():
     dets = np.float32([[0, 0, 9, 9, 0.9], [0, 0, 9, 2, 0.8]])  # 30 of 100
     assert nms(dets, 0.3).tolist() == [0, 1]
     assert nms(dets, 0.2999).tolist() == [0]
 
 
-def test_of_equal_scores_the_first_row_wins():
+def test_among_equal_scores_the_first_row_wins():
     assert nms(np.float32([[0, 0, 9, 9, 0.5]] * 3), 0.3).tolist() == [0]
+
+
+def test_boxes_are_compared_in_double_precision():
+    # IoU 0.3 + 1e-9 of 1000 x 1000 pixels; in float32 the boxes would have an IoU of exactly 0.3.
+    dets = np.array([[0, 0, 999, 999, 0.9], [0, 0, 999, 299.000001, 0.8]])
+    assert nms(dets, 0.3).tolist() == [0]
+    assert nms(dets.astype(np.float32), 0.3).tolist() == [0, 1]
 
 
 def test_nothing():
@@ -95,6 +102,6 @@ def test_limit_keeps_the_best_over_all_classes(seed, limit):
     assert len(cut_rows) == min(limit, len(rows))
     everything = list(zip(rows, classes))
     left = list(zip(cut_rows, cut_classes))
-    assert [pair for pair in everything if pair in set(left)] == left  # the order stays
+    assert [pair for pair in everything if pair in set(left)] == left  # in the same order
     gone = [scores[pair] for pair in everything if pair not in set(left)]
     assert not gone or max(gone) <= min(scores[pair] for pair in left)

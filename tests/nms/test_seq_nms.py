@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.nms.seq_nms import nms_of_frame, seq_nms
+from lib.nms.seq_nms import seq_nms
 
 GOLDEN = Path(__file__).parents[1] / "data" / "seq_nms_short.npz"
 A = (0, 0, 99, 99)
@@ -41,7 +41,7 @@ def iou(a, b):
 
 
 def plain(frames, link=0.5, suppress=0.3, min_sum=0.01):
-    """One class in plain Python, everything computed again after each path."""
+    """One class in plain Python; everything is recomputed after each path."""
     frames = [frame.copy() for frame in frames]
     links = {
         ((t, i), (t + 1, j))
@@ -88,14 +88,14 @@ def test_a_linked_path_gets_its_mean():
     assert scores(seq_nms([[rows((A, 0.9)), rows((A, 0.3)), rows((A, 0.6))]])[0]) == [pytest.approx([0.6])] * 3
 
 
-def test_links_need_half_an_overlap():
+def test_links_need_an_iou_of_one_half():
     assert scores(seq_nms([[rows((A, 0.9)), rows((A_HALF, 0.3))]])[0]) == [pytest.approx([0.6])] * 2
     below = (0, 0, 99, 48)
     assert scores(seq_nms([[rows((A, 0.9)), rows((below, 0.3))]])[0]) == [[0.9], [0.3]]
     assert scores(seq_nms([[rows((A, 0.9)), rows((below, 0.3))]], link_iou=0.4)[0]) == [pytest.approx([0.6])] * 2
 
 
-def test_boxes_that_overlap_the_path_by_0_3_go():
+def test_boxes_that_overlap_the_path_by_0_3_are_removed():
     result = seq_nms([[rows((A, 0.9), (A_THIRD, 0.2)), rows((A, 0.9), (A_THIRD, 0.2))]])[0]
     assert scores(result) == [[0.9], [0.9]]
     below = (0, 0, 99, 28)
@@ -104,7 +104,7 @@ def test_boxes_that_overlap_the_path_by_0_3_go():
 
 
 def test_a_box_without_links_is_a_path_of_one():
-    """The published rule, told apart from one in which only linked boxes take part.
+    """The published rule, in cases where a rule for linked boxes only would differ.
 
     `lonely` overlaps A by IoU 0.7 (7000 / 10000 pixels). It shares 2000 pixels with A_HALF of the next frame, an IoU
     of 2000 / (7000 + 5000 - 2000) = 0.2, so it has no link. The only link is A - A_HALF (IoU 0.5).
@@ -128,7 +128,7 @@ def test_boxes_left_without_links_do_not_suppress_each_other():
 
 
 def test_a_box_that_lost_its_links_is_a_path_of_one():
-    # The path through A takes A_HALF of frame 1 away, on which frame 2's box hung; B's link is still there.
+    # The path through A removes A_HALF of frame 1, the only box linked to that of frame 2; the link of B is left.
     frames = [
         rows((A, 0.9), (B, 0.1)),
         rows((A, 0.9), (A_HALF, 0.2), (B, 0.1)),
@@ -140,7 +140,7 @@ def test_a_box_that_lost_its_links_is_a_path_of_one():
 
 
 def test_the_first_of_equal_sums_is_taken():
-    # Both twins of frame 1 continue the path; the first one does, the second one is suppressed.
+    # Both boxes of frame 1 could extend the path; the first does, the second is suppressed.
     result = seq_nms([[rows((A, 0.5)), rows((A, 0.5), (A_HALF, 0.5))]])[0]
     assert result[1].tolist() == [[*A, 0.5]]
     # Two predecessors with the same score: the first.
@@ -148,12 +148,12 @@ def test_the_first_of_equal_sums_is_taken():
     assert result[0].tolist() == [[*A_HALF, 0.6]]
 
 
-def test_a_predecessor_must_add_something():
+def test_a_predecessor_must_increase_the_sum():
     result = seq_nms([[rows((A, 0.0)), rows((A, 0.8)), rows((A, 0.4))]])[0]
     assert scores(result) == [[0.0], pytest.approx([0.6]), pytest.approx([0.6])]
 
 
-def test_it_stops_below_the_least_sum():
+def test_it_stops_below_the_minimum_sum():
     weak = [rows((A, 0.004)), rows((A, 0.005))]
     assert scores(seq_nms([weak])[0]) == [[0.004], [0.005]]
     assert scores(seq_nms([weak], min_sum=0.009)[0]) == [pytest.approx([0.0045])] * 2
@@ -168,16 +168,17 @@ def test_one_frame_no_frame_empty_frames_no_class():
     assert [frame.shape for frame in gap[1]] == [(0, 5)] * 4
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_unchanged():
     frames = [rows((A, 0.9)), rows((A, 0.3))]
     seq_nms([frames])
     assert scores(frames) == [[0.9], [0.3]]
 
 
-def test_last_nms_removes_above_the_threshold_only():
+def test_the_final_nms_removes_only_above_the_threshold():
     frame = rows((A_THIRD, 0.8), (A, 0.9), ((0, 0, 99, 30), 0.7))
     assert scores(seq_nms([[frame]], nms_iou=0.3)[0]) == [[0.8, 0.9]]
-    assert nms_of_frame(rows((A, 0.5), (A, 0.5), (B, 0.9)), 0.3).tolist() == [0, 2]
+    result = seq_nms([[rows((A, 0.5), (A, 0.5), (B, 0.9))]], nms_iou=0.3)[0]
+    assert result[0].tolist() == [[*A, 0.5], [*B, 0.9]]
 
 
 @pytest.mark.parametrize(
@@ -186,10 +187,10 @@ def test_last_nms_removes_above_the_threshold_only():
         ([rows((A, 0.5)), rows((B, 0.1), ((50, 0, 40, 10), 0.5))], r"dets\[0\]\[1\] row 1: an inverted box"),
         ([rows(((0, 50, 10, 40), 0.5))], r"dets\[0\]\[0\] row 0: an inverted box"),
         ([rows((A, float("nan")))], r"row 0: a value that is not finite"),
-        ([np.zeros((2, 4))], r"dets\[0\]\[0\] has shape \(2, 4\)"),
+        ([np.zeros((2, 4))], r"dets\[0\]\[0\] has shape \(2, 4\), not \(N, 5\)"),
     ],
 )
-def test_bad_input_is_refused(frames, message):
+def test_invalid_input_is_rejected(frames, message):
     with pytest.raises(ValueError, match=message):
         seq_nms([frames])
 
