@@ -16,11 +16,10 @@ def base_anchors(
     (0, 0, base - 1, base - 1); MXNet's Proposal operator uses the stride as `base`. Ratios are height / width. As in
     Faster R-CNN, sides are rounded to whole pixels, width first, before they are multiplied by the scale.
     """
-    ratios = np.asarray(ratios, dtype=np.float64)
-    widths = np.round(np.sqrt(base * base / ratios))
-    heights = np.round(widths * ratios)
-    widths = np.outer(widths, scales).ravel()
-    heights = np.outer(heights, scales).ravel()
+    heights_per_width = np.asarray(ratios, dtype=np.float64)
+    rounded = np.round(np.sqrt(base * base / heights_per_width))
+    widths = np.outer(rounded, scales).ravel()
+    heights = np.outer(np.round(rounded * heights_per_width), scales).ravel()
     centre = 0.5 * (base - 1)
     half_widths, half_heights = 0.5 * (widths - 1), 0.5 * (heights - 1)
     corners = (centre - half_widths, centre - half_heights, centre + half_widths, centre + half_heights)

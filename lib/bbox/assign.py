@@ -127,9 +127,9 @@ def assign(
     rows = inside[positive]
     if len(rows):
         deltas = encode(anchors[rows], boxes[best[positive], :4])
-        target[rows] = (deltas - np.float32(means)) / np.float32(stds)
+        target[rows] = (deltas - np.array(means, np.float32)) / np.array(stds, np.float32)
         scale = positive_weight * batch_size / len(rows) if positive_weight > 0 else 1.0
-        weight[rows] = np.float32(bbox_weights) * np.float32(scale)
+        weight[rows] = np.array(bbox_weights, np.float32) * np.float32(scale)
     return RpnTargets(
         to_anchor_first(label, height, width), to_channels(target, height, width), to_channels(weight, height, width)
     )

@@ -93,12 +93,12 @@ def sample_rois(
     weight = np.zeros_like(target)
     if len(foreground):
         deltas = encode(rois[foreground, 1:], gt_boxes[best[foreground], :4])
-        deltas = (deltas - np.float32(bbox_means)) / np.float32(bbox_stds)
+        deltas = (deltas - np.array(bbox_means, np.float32)) / np.array(bbox_stds, np.float32)
         first = 4 * (np.ones(len(foreground)) if class_agnostic else classes[foreground]).astype(np.int64)
         columns = first[:, None] + np.arange(4)
         target[np.arange(len(foreground))[:, None], columns] = deltas
         regressed = (best_iou[foreground] >= regression_thresh).astype(np.float32)
-        weight[np.arange(len(foreground))[:, None], columns] = regressed[:, None] * np.float32(bbox_weights)
+        weight[np.arange(len(foreground))[:, None], columns] = regressed[:, None] * np.array(bbox_weights, np.float32)
     return RoiTargets(rois[keep], label, target, weight)
 
 

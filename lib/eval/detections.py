@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class DetectionTable:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, rows: np.ndarray) -> DetectionTable:
+    def take(self, rows: np.ndarray | slice) -> DetectionTable:
         """The rows selected by an array of indices, a boolean mask or a slice."""
         return DetectionTable(self.frame_ids[rows], self.classes[rows], self.scores[rows], self.boxes[rows])
 
@@ -88,6 +89,8 @@ class DetectionWriter:
     The file appears under its name only when the block ends without an error, never half-written.
     """
 
+    _file: BinaryIO | gzip.GzipFile
+
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._binary = self.path.suffix == ".npy"
@@ -108,7 +111,7 @@ class DetectionWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._binary and error[0] is None:
             self._file.seek(0)
             self._file.write(_header(self._rows))

@@ -34,15 +34,15 @@ class Truth:
     motion: np.ndarray
 
     @staticmethod
-    def of(index: AnnotationIndex, frame_ids: Sequence[int], motion: np.ndarray) -> Truth:
+    def of(index: AnnotationIndex, frame_ids: Sequence[int] | np.ndarray, motion: np.ndarray) -> Truth:
         """Build from an index in list order, the frame ids, and the motion of each object (rows of `index.boxes`).
 
         Raises ValueError if the lengths differ or an id occurs twice.
         """
-        frame_ids = np.asarray(frame_ids, np.int64)
-        if len(frame_ids) != len(index.image_ids):
-            raise ValueError(f"{len(frame_ids)} frame ids for {len(index.image_ids)} images")
-        if len(np.unique(frame_ids)) != len(frame_ids):
+        ids = np.asarray(frame_ids, np.int64)
+        if len(ids) != len(index.image_ids):
+            raise ValueError(f"{len(ids)} frame ids for {len(index.image_ids)} images")
+        if len(np.unique(ids)) != len(ids):
             raise ValueError("a frame id occurs twice")
         motion = np.asarray(motion, np.float64)
         if motion.shape != (len(index.classes),):
@@ -50,7 +50,7 @@ class Truth:
         videos, frame_videos = videos_of(index.image_ids)
         return Truth(
             list(index.image_ids),
-            frame_ids,
+            ids,
             videos,
             frame_videos,
             np.asarray(index.offsets, np.int64),
