@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.dataset.index import process_count
 from lib.errors import InputError
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import mean_over_classes
+from lib.machine import cores
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _samples(result: Evaluation, area: int, n: int, seed: int) -> np.ndarray:
     if n < 1:
         raise InputError(f"{n} bootstrap samples; give at least 1")
     outcomes = result.outcomes.select(list(range(len(result.motion_ranges))), [area]).counting()
-    with ThreadPoolExecutor(process_count(0)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         aps = pool.map(outcomes.average_precision, sample_weights(len(outcomes.videos), n, seed))
         return np.stack([ap[:, 0] for ap in aps])
 
