@@ -210,7 +210,24 @@ class Functions(Protocol):
         R-FCN paper, section 3, equation 1, and the average vote.
         """
 
-    def proposal_target(self, rois: Any, gt_boxes: Any, *, name: str, **rules: Any) -> Sequence[Any]:
+    def proposal_target(
+        self,
+        rois: Any,
+        gt_boxes: Any,
+        *,
+        num_classes: int,
+        batch_images: int,
+        batch_rois: int,
+        fg_fraction: float,
+        fg_thresh: float,
+        bg_thresh_hi: float,
+        bg_thresh_lo: float,
+        regression_thresh: float,
+        bbox_means: Sequence[float],
+        bbox_stds: Sequence[float],
+        bbox_weights: Sequence[float],
+        name: str,
+    ) -> Sequence[Any]:
         """(rois, label, bbox_target, bbox_weight) of one image by `lib.ops.proposal_target`; no gradient."""
 
     def ohem(

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,12 +66,13 @@ def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
         raise InputError(f"MXNET_VERSION {version!r}: no package {package}; put MXNet there, or leave the key empty")
     loaded = sys.modules.get("mxnet")
     if loaded is not None:
-        if Path(loaded.__file__).parent != package:
+        if loaded.__file__ != str(package / "__init__.py"):
             raise InputError(f"MXNET_VERSION {version!r}: {loaded.__file__} is imported already; start a new process")
         return
     spec = importlib.util.spec_from_file_location(
         "mxnet", package / "__init__.py", submodule_search_locations=[str(package)]
     )
+    assert spec is not None and spec.loader is not None  # None only for a suffix that Python does not import
     module = importlib.util.module_from_spec(spec)
     sys.modules["mxnet"] = module
     try:
@@ -99,4 +101,4 @@ def _first_import() -> None:
         raise InputError(f"{package}: MXNet does not load ({error}); python -m lib.cuda says what is missing") from None
 
 
-mx = _Lazy()
+mx: Any = _Lazy()

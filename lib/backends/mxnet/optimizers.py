@@ -39,7 +39,7 @@ class Optimizer:
     def _count(self) -> None:
         """Called once a step."""
 
-    def _step(self, name: str, weight, grad, **options) -> None:
+    def _step(self, name: str, weight, grad, *, lr: float, **options) -> None:
         raise NotImplementedError
 
     def _slot(self, kind: str, name: str, weight):

@@ -80,7 +80,7 @@ class _Bound:
     def __init__(self, symbol, context, args: Mapping, auxs: Mapping, grad_req: Mapping[str, str] | str):
         self._symbol, self._context, self._grad_req = symbol, context, grad_req
         self._args, self._auxs = args, auxs
-        self._executor = None
+        self._executor: Any = None
         self._shapes: dict[str, tuple] = {}
 
     def executor(self, shapes: Mapping[str, tuple]):
@@ -89,7 +89,7 @@ class _Bound:
         if self._executor is None:
             self._executor = self._symbol.simple_bind(self._context, grad_req=self._grad_req, **shapes)
             self._executor.copy_params_from(self._args, self._auxs)
-            self._args = self._auxs = None
+            self._args = self._auxs = {}
         elif shapes != self._shapes:
             self._executor = self._executor.reshape(allow_up_sizing=True, **shapes)
         self._shapes = shapes
@@ -185,7 +185,7 @@ class TrainStep:
         if self._executors:
             executor = self._executors[0]
             args, auxs = _named(self._names, executor.arg_dict), executor.aux_dict
-        return tuple({name: value.asnumpy() for name, value in part.items()} for part in (args, auxs))
+        return _as_numpy(args), _as_numpy(auxs)
 
     def gradients(self) -> dict[str, np.ndarray]:
         return {name: self._executors[0].grad_dict[name].asnumpy() for name in self._trainable}
@@ -195,6 +195,10 @@ class TrainStep:
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         self._optimizer.load_state(state)
+
+
+def _as_numpy(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: value.asnumpy() for name, value in values.items()}
 
 
 def _named(names: Iterable[str], values: Mapping) -> dict:
