@@ -63,8 +63,8 @@ def flow_of_pairs(F: Functions, cfg: EasyDict) -> dict:
     Inputs: image_cache (S, ...), a ring of what `image` gives; current, other (P,), slots of it.
     """
     images, current, other = (F.Variable(name) for name in ("image_cache", "current", "other"))
-    pairs = (F.take(images, slots) for slots in (current, other))
-    motion = flow_of_prepared(F, *pairs, sizes.flownet(cfg), double=double_by_convolution)
+    current, other = (F.take(images, slots) for slots in (current, other))
+    motion = flow_of_prepared(F, current, other, sizes.flownet(cfg), double=double_by_convolution)
     return {"flow": F.identity(motion, name="flow")}
 
 

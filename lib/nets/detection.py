@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from easydict import EasyDict
 
 from lib.backends.base import Functions
@@ -12,13 +14,13 @@ from lib.nets.sizes import proposals
 BOX_CLASSES = 2  # class-agnostic: background and foreground
 
 
-def _halves(F: Functions, features, cfg: EasyDict):
+def _halves(F: Functions, features, cfg: EasyDict) -> tuple[Any, Any]:
     """Channels for the RPN, channels for the R-FCN head."""
     half = cfg.network.FEAT_DIM // 2
     return F.slice_axis(features, 1, 0, half), F.slice_axis(features, 1, half, 2 * half)
 
 
-def _head(F: Functions, features, rois, cfg: EasyDict):
+def _head(F: Functions, features, rois, cfg: EasyDict) -> tuple[Any, Any]:
     net = cfg.network
     return rfcn_head(F, features, rois, cfg.dataset.NUM_CLASSES, BOX_CLASSES, net.PSROI_SIZE, net.RCNN_FEAT_STRIDE)
 

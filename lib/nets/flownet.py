@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bo
     """
     levels = encode(F, F.concat(current, other, dim=1), net)
     x = levels[-1]
-    predictions = []
+    predictions: list[Any] = []
     for index, (level, filters) in enumerate(zip(range(len(levels), 2, -1), net.decoder), start=1):
         below = levels[level - 2]
         coarse = _conv(F, x, f"Convolution{index}", 2)

@@ -30,8 +30,8 @@ def to_onnx(
 ) -> Any:
     """-> onnx.ModelProto with these parameters, batch, height and width left open.
 
-    channels: of each output, all of which are (N, C, h, w). Raises InputError where onnx is not installed, TypeError or
-    NotImplementedError for an operator, or a use of one, that has no counterpart here.
+    channels: of each output, all of which are (N, C, h, w). Raises InputError if onnx is not installed, AttributeError
+    for an operator that has no ONNX form here, and TypeError or NotImplementedError for such a use of one.
     """
     onnx = require("onnx")
     F = OnnxFunctions(onnx, {**args, **auxs})
@@ -81,7 +81,7 @@ class Value:
 
 
 class OnnxFunctions:
-    """Those of `lib.backends.base.Functions` that a `Part` calls. An attribute that a method does not list has no ONNX
+    """Those of `lib.backends.base.Functions` that a `Part` calls. An argument that a method does not list has no ONNX
     form here, and Python refuses it.
     """
 
@@ -92,11 +92,14 @@ class OnnxFunctions:
         self._values: dict[str, np.ndarray] = dict(parameters)
         self.nodes: list = []
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no ONNX form of the operator {name}")
+
     def add(self, op: str, sources: Sequence[Value], name: str | None = None, **attributes: Any) -> Value:
         """Adds a node whose output has its name."""
         name = name or f"{op}_{len(self.nodes)}"
-        sources = [source.name for source in sources]
-        self.nodes.append(self._onnx.helper.make_node(op, sources, [name], name=name, **attributes))
+        read = [source.name for source in sources]
+        self.nodes.append(self._onnx.helper.make_node(op, read, [name], name=name, **attributes))
         return Value(name, self)
 
     def constant(self, value: Any, dtype: type = np.int64) -> Value:
@@ -133,8 +136,18 @@ class OnnxFunctions:
         return self.add("Slice", [data, begin, self.add("Add", [size, begin]), self.constant([2, 3])])
 
     def Pooling(
-        self, data, *, kernel, pool_type, stride=(1, 1), pad=(0, 0), pooling_convention="valid", name=None
+        self,
+        data,
+        *,
+        kernel,
+        pool_type,
+        stride=(1, 1),
+        pad=(0, 0),
+        pooling_convention="valid",
+        global_pool=False,
+        name=None,
     ) -> Value:
+        _unless(not global_pool, "pooling of the whole map")
         up = pooling_convention == "full"
         _unless(up or pooling_convention == "valid", f"pooling convention {pooling_convention}")
         _unless(not (up and any(pad)), "padded pooling with sizes rounded up")

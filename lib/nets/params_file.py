@@ -21,8 +21,8 @@ import os
 import struct
 import sys
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
                 )
             file.write(struct.pack(f"<IiI{array.ndim}q", V2, DENSE, array.ndim, *array.shape))
             file.write(struct.pack("<3i", CPU, 0, CODES[dtype]))
-            file.write(np.ascontiguousarray(array, dtype))
+            file.write(np.ascontiguousarray(array, dtype).data)
         file.write(struct.pack("<Q", len(arrays)))
         for name in arrays:
             file.write(struct.pack("<Q", len(name.encode())) + name.encode())
@@ -84,7 +84,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
 class _Reader:
     """Reads an open file from its start, and checks every size against what is left of the file."""
 
-    def __init__(self, path: Path, file: BinaryIO):
+    def __init__(self, path: Path, file: BufferedReader):
         self.path = path
         self.file = file
         self.left = os.fstat(file.fileno()).st_size  # bytes not yet read
@@ -95,7 +95,7 @@ class _Reader:
             raise self.malformed("its header is missing")
         (count,) = self.numbers("Q")
         # Grows as the arrays are read: `count` is not to be trusted.
-        arrays = []
+        arrays: list[np.ndarray] = []
         while len(arrays) < count:
             arrays.append(self.array(f"array {len(arrays) + 1} of {count}"))
         (named,) = self.numbers("Q")
@@ -139,7 +139,7 @@ class _Reader:
             raise self.malformed(f"{which} has the impossible shape {shape}")
         self.take(math.prod(shape) * dtype.itemsize)
         values = np.empty(shape, dtype)
-        if self.file.readinto(values) != values.nbytes:
+        if self.file.readinto(values.data) != values.nbytes:
             raise self.cut_short()
         if code == CODES[np.dtype(bool)] and values.view(np.uint8).max(initial=0) > 1:
             raise self.malformed(f"{which} is bool but holds other values than 0 and 1")

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lib.backends.base import Functions
 
 MAPS = ("rfcn_cls", "rfcn_bbox")
 
 
-def head_maps(F: Functions, features, classes: int, box_classes: int, group: int):
+def head_maps(F: Functions, features, classes: int, box_classes: int, group: int) -> tuple[Any, Any]:
     """What is pooled: features (N, C, h, w) -> rfcn_cls (N, group^2 * classes, h, w) and
     rfcn_bbox (N, group^2 * 4 * box_classes, h, w).
     """
-    return tuple(
+    scores, boxes = (
         F.Convolution(features, name=name, num_filter=group * group * dim, kernel=(1, 1))
         for name, dim in zip(MAPS, (classes, 4 * box_classes))
     )
+    return scores, boxes
 
 
-def rfcn_head(F: Functions, features, rois, classes: int, box_classes: int, group: int, stride: int):
+def rfcn_head(F: Functions, features, rois, classes: int, box_classes: int, group: int, stride: int) -> tuple[Any, Any]:
     """Scores and boxes of every roi by position-sensitive pooling, averaged over the bins.
 
     features (N, C, h, w); rois (R, 5) -> cls_score (R, classes), background first; bbox_pred (R, 4 * box_classes),
     normalised by BBOX_STDS.
     """
-    return tuple(
+    scores, boxes = (
         F.psroi_mean(maps, rois, output_dim=dim, group_size=group, spatial_scale=1.0 / stride, name=f"{name}_rois")
         for name, maps, dim in zip(
             MAPS, head_maps(F, features, classes, box_classes, group), (classes, 4 * box_classes)
         )
     )
+    return scores, boxes
 
 
 def head_losses(

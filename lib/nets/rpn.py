@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lib.backends.base import Functions
 
@@ -26,7 +27,7 @@ class Proposals:
         return len(self.scales) * len(self.ratios)
 
 
-def rpn(F: Functions, features, anchors: int):
+def rpn(F: Functions, features, anchors: int) -> tuple[Any, Any]:
     """features (N, C, h, w) -> scores (N, 2A, h, w), background first; raw box outputs (N, 4A, h, w)."""
     scores = F.Convolution(features, name="rpn_cls_score", num_filter=2 * anchors, kernel=(1, 1))
     boxes = F.Convolution(features, name="rpn_bbox_pred", num_filter=4 * anchors, kernel=(1, 1))
@@ -53,7 +54,7 @@ def rpn_losses(F: Functions, scores, boxes, batch_size: int, sigma: float = 1.0)
     return {"rpn_cls_prob": cls_prob, "rpn_bbox_loss": bbox_loss}
 
 
-def proposal_inputs(F: Functions, scores, boxes, net: Proposals):
+def proposal_inputs(F: Functions, scores, boxes, net: Proposals) -> tuple[Any, Any]:
     """What proposals are made of: probabilities (N, 2A, h, w), background first; box deltas (N, 4A, h, w)."""
     prob = F.softmax(F.reshape(scores, (0, 2, -1, 0)), axis=1)
     stds = list(net.anchor_stds) * net.anchors
