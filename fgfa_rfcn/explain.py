@@ -46,8 +46,9 @@ def explain(
     detector = VideoDetector.load(cfg, weights, batch=1, watch=seen.append)
     reach, written = cfg.TEST.KEY_FRAME_INTERVAL, []
     for position in positions:
-        if position < 0 or (clip.length is not None and position >= clip.length):
-            raise InputError(f"--explain {position}: the clip has the frames 0 to {clip.length - 1}")
+        if not 0 <= position < len(clip.numbers):
+            last = "" if clip.length is None else f" to {clip.length - 1}"
+            raise InputError(f"--explain {position}: the clip's frames are numbered from 0{last}")
         first = max(0, position - reach)
         numbers = clip.numbers[first : position + reach + 1]
         frames = list(replace(clip, start=numbers[0], stop=numbers[-1] + 1))

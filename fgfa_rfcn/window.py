@@ -10,7 +10,7 @@ from easydict import EasyDict
 
 from fgfa_rfcn import network
 from fgfa_rfcn.settings import SCHEMA
-from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Precision
+from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Network, Precision, Shape
 from lib.bbox.detections import Detections
 from lib.errors import InputError
 from lib.inference.detect import Picture, batch_detections, chunks, picture
@@ -60,7 +60,7 @@ class VideoDetector(Detector):
     ):
         self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
         self._image = backend.network(lambda F: network.image(F, cfg), device, {}, {})
-        self._flow = None
+        self._flow: Network | None = None
         if cfg.TEST.WARP:
             flow_args = for_convolutions(args)
             self._flow = precision.network("flow", lambda F: network.flow_of_pairs(F, cfg), device, flow_args, auxs)
@@ -74,14 +74,15 @@ class VideoDetector(Detector):
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out
-        size = ring = None
+        size: Shape = ()
+        ring: dict[str, Buffer] = {}
         self._clip = clip = object()
         pictures = (picture(frame, self._cfg) for frame in frames)
         for chunk in chunks(pictures, self._batch):
             self._check_turn(clip)
             size = size or chunk[0].data.shape
             kept = self._kept(chunk, count, size)
-            if ring is None:
+            if not ring:
                 ring = self._ring(size, kept)
             for name, values in kept.items():
                 ring[name].write([(count + row) % self._slots for row in range(len(chunk))], values)
@@ -101,7 +102,7 @@ class VideoDetector(Detector):
         if self._clip is not clip:
             raise RuntimeError("another clip was begun before this one ended; end it first, or take two detectors")
 
-    def _kept(self, chunk: list[Picture], count: int, size: tuple) -> dict[str, Array]:
+    def _kept(self, chunk: list[Picture], count: int, size: Shape) -> dict[str, Array]:
         """What the ring keeps of new frames, on the device. size: of every frame of the clip."""
         for row, item in enumerate(chunk):
             if item.data.shape != size:
@@ -113,7 +114,7 @@ class VideoDetector(Detector):
         networks = {"feat_cache": self._features, **({"image_cache": self._image} if self._flow else {})}
         return {name: next(iter(network(data=data).values())) for name, network in networks.items()}
 
-    def _ring(self, size: tuple, kept: Mapping[str, Array]) -> dict[str, Buffer]:
+    def _ring(self, size: Shape, kept: Mapping[str, Array]) -> dict[str, Buffer]:
         """The caches that the networks read, to be written slot by slot."""
         caches = {name: (self._slots, *values.shape[1:]) for name, values in kept.items()}
         frames, stride = network.window_frames(self._cfg), self._cfg.network.RCNN_FEAT_STRIDE
@@ -140,7 +141,7 @@ class VideoDetector(Detector):
         windows = np.clip(np.add.outer(centres, offsets), 0, count - 1)
         order = (windows % self._slots).astype(np.float32)
         if self._flow:
-            self._flow_into(ring["flow"], np.repeat(centres % self._slots, len(offsets)), order.ravel())
+            _flow_into(ring["flow"], self._flow, np.repeat(centres % self._slots, len(offsets)), order.ravel())
         im_infos = np.repeat(im_info, self._batch, axis=0)
         outputs = self._aggregation(order=order, im_info=im_infos)
         if self._watch:
@@ -150,15 +151,16 @@ class VideoDetector(Detector):
                 self._watch(Inside(centre, windows[row], motion[row], weights))
         return batch_detections(outputs, im_infos, self._cfg.TEST, self._class_names)[: len(indices)]
 
-    def _flow_into(self, field: Buffer, current: np.ndarray, other: np.ndarray) -> None:
-        """Flow (P, 2, h, w) between slots (P,) of the ring, some pairs at a time so that little memory is enough."""
-        step = pairs_at_once(len(other))
-        for start in range(0, len(other), step):
-            # The last step looks back at pairs that are done, to be as long as the others.
-            first = max(0, min(start, len(other) - step))
-            span = slice(first, first + step)
-            found = self._flow(current=current[span], other=other[span])["flow"]
-            field.write(range(first, first + step), found)
+
+def _flow_into(field: Buffer, network: Network, current: np.ndarray, other: np.ndarray) -> None:
+    """Flow (P, 2, h, w) between slots (P,) of the ring, some pairs at a time so that little memory is enough."""
+    step = pairs_at_once(len(other))
+    for start in range(0, len(other), step):
+        # The last step looks back at pairs that are done, to be as long as the others.
+        first = max(0, min(start, len(other) - step))
+        span = slice(first, first + step)
+        found = network(current=current[span], other=other[span])["flow"]
+        field.write(range(first, first + step), found)
 
 
 def pairs_at_once(pairs: int) -> int:

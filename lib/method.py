@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import numpy as np
 from easydict import EasyDict
 
 from lib.backends.base import Functions
 from lib.config import Schema
+from lib.dataset.classes import ClassList
+from lib.dataset.loader import Frames
 from lib.inference.detector import Detector
 from lib.nets.params import Initializer
 from lib.nets.part import Part
+from lib.video.clips import Clip
 
 
 class Files(NamedTuple):
@@ -25,7 +27,20 @@ class Files(NamedTuple):
 
 
 class Explain(Protocol):
-    def __call__(self, cfg: EasyDict, weights: str, clip: Any, positions: Any, folder: Path, **options: Any) -> Any: ...
+    """Writes images of what happens inside for the frames `positions` of a clip -> their files."""
+
+    def __call__(
+        self,
+        cfg: EasyDict,
+        weights: str,
+        clip: Clip,
+        positions: Sequence[int],
+        folder: Path,
+        *,
+        classes: ClassList,
+        threshold: float,
+        baseline: Detector,
+    ) -> list[Path]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class Method:
     name: str
     title: str
     losses: Callable[[Functions, EasyDict], dict]
-    sample: Callable[[EasyDict], Callable[[Any, np.random.Generator], Mapping[str, Path]]]
+    sample: Callable[[EasyDict], Frames]
     detector: type[Detector]
     pretrained: Callable[[EasyDict], list[str]]
     new_layers: Mapping[str, Initializer]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 from easydict import EasyDict
@@ -39,7 +40,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder}: no permission to write to {existing}; name another folder for the output")
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     """Settings as ordinary dicts and lists."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}

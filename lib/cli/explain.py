@@ -9,7 +9,7 @@ from easydict import EasyDict
 
 from lib.config import load_config
 from lib.dataset.classes import ClassList
-from lib.method import Method
+from lib.method import Explain, Method
 from lib.methods import METHODS, method_named
 from lib.video.clips import open_clips
 
@@ -35,14 +35,14 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
     )
 
 
-def explain_frames(args: argparse.Namespace, method: Method, cfg: EasyDict, classes: ClassList) -> None:
+def explain_frames(args: argparse.Namespace, method: str, explain: Explain, cfg: EasyDict, classes: ClassList) -> None:
     """Raises InputError where the baseline is no method, or a frame is not in the clip."""
     name, baseline_cfg, weights = args.baseline
     other = method_named(name, "--baseline")
     baseline = other.detector.load(load_config(baseline_cfg, schema=other.schema), weights)
     clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)
-    folder = Path(args.output[0] if args.output else f"output/demo/{method.name}/{clip.name}") / "explain"
-    method.explain(
+    folder = Path(args.output[0] if args.output else f"output/demo/{method}/{clip.name}") / "explain"
+    explain(
         cfg,
         args.weights,
         clip,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from easydict import EasyDict
@@ -17,6 +17,9 @@ from lib.inference.pretrained import read_pretrained
 from lib.nets import params
 from lib.nets.part import Part
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class Detector:
     """Detects objects in a clip: an iterator from its frames (BGR uint8, (H, W, 3)) to a `Detections` for each.
@@ -28,7 +31,10 @@ class Detector:
     """
 
     schema: ClassVar[Schema]
-    parts: ClassVar[Callable[[EasyDict], dict[str, Part]]]
+
+    @staticmethod
+    def parts(cfg: EasyDict) -> dict[str, Part]:
+        raise NotImplementedError
 
     def __init__(
         self,
@@ -60,7 +66,7 @@ class Detector:
         precision: Precision | None = None,
         watch: Callable[[Any], None] | None = None,
         class_names: Sequence[str] = (),
-    ):
+    ) -> Self:
         """From settings and a weights file.
 
         backend, batch, precision: what the settings say if None. device: the number of a device among those that the
@@ -91,7 +97,7 @@ class Detector:
         batch: int | None = None,
         settings: Sequence[str] = (),
         watch: Callable[[Any], None] | None = None,
-    ):
+    ) -> Self:
         """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
 
         gpu: its number, None for the CPU. batch: frames run at a time, what the settings say if None. settings: texts
