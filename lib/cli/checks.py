@@ -98,7 +98,7 @@ def packages(root: Path) -> Iterator[Line]:
 
 def gpus(root: Path) -> Iterator[Line]:
     package = cuda.mxnet_folder()
-    build = package is not None and cuda.is_cuda_build(package)
+    build = package if package and cuda.is_cuda_build(package) else None
     driver = cuda.has_driver()
     if not build and not driver:
         yield Line("no NVIDIA driver; networks run on the CPU (gpus: '' in the YAML)")
@@ -108,7 +108,7 @@ def gpus(root: Path) -> Iterator[Line]:
     yield from map(Line, others)
     if build:
         yield Line(last, "" if usable else "run on the CPU: remove .venv, run sh init.sh, set gpus: '' in the YAML")
-        missing = _missing_libraries(package)
+        missing = _missing_libraries(build)
         yield Line(
             f"libraries of libmxnet.so: {'cannot load ' + ', '.join(missing) if missing else 'all found'}",
             "run sh init.sh --gpu" if missing else "",

@@ -59,11 +59,11 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         warmup=batch,
     )
     if method.explain and batch == 1 and args.explain:
-        explain_frames(args, method, settings, classes)
+        explain_frames(args, method.name, method.explain, settings, classes)
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, *, cfg: str, weights: str | None, inputs: Sequence[str], threshold: float = 0.5
+    parser: argparse.ArgumentParser, *, cfg: str, weights: str, inputs: Sequence[str], threshold: float = 0.5
 ) -> None:
     """The options that the demo scripts share; cfg, weights and inputs are what runs when nothing is given."""
     add_network(parser, cfg, weights)
@@ -265,13 +265,12 @@ def _check(args: argparse.Namespace) -> None:
 
 def _settings(args: argparse.Namespace, clip: Clip) -> dict:
     """What must be the same for a run to go on where another stopped."""
-    weights = Path(args.weights) if args.weights else None
     return {
         "input": str(Path(clip.source.where).resolve()) if "://" not in clip.source.where else clip.source.where,
         "cfg": args.cfg,
         "set": args.set,
         "weights": args.weights,
-        "weights sha256": sha256(weights) if weights is not None and weights.is_file() else None,
+        "weights sha256": sha256(args.weights) if Path(args.weights).is_file() else None,
         "threshold": args.threshold,
         "track": args.track,
         "classes": args.classes,

@@ -35,7 +35,7 @@ def log_file(path: Path) -> Iterator[None]:
     handler.setLevel(logging.INFO)
     root = logging.getLogger()
     level = root.level
-    if not root.handlers:  # Python's handler of last resort works only while there is no other
+    if not root.handlers and logging.lastResort:  # Python's handler of last resort works only while there is no other
         root.addHandler(logging.lastResort)
     others = [(other, other.level) for other in root.handlers]
     if root.getEffectiveLevel() > logging.INFO:
@@ -46,7 +46,7 @@ def log_file(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for each in (handler, logging.lastResort):
+        for each in filter(None, (handler, logging.lastResort)):
             root.removeHandler(each)
         handler.close()
         root.setLevel(level)

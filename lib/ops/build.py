@@ -88,10 +88,9 @@ def build(*, force: bool = False) -> bool:
     Raises InputError if MXNet or a compiler is missing, or if compiling fails.
     """
     mxnet = mxnet_folder()
-    nvcc = shutil.which("nvcc")
     cuda = has_cuda(mxnet)
-    with_cuda = cuda and nvcc is not None
-    settings = hashlib.sha256(repr((_COMMON, _CONTRACT, with_cuda and _NVCC, os.environ.get("CXX"))).encode())
+    nvcc = shutil.which("nvcc") if cuda else None
+    settings = hashlib.sha256(repr((_COMMON, _CONTRACT, nvcc is not None and _NVCC, os.environ.get("CXX"))).encode())
     for part in ("include/mxnet/lib_api.h", "src/lib_api.cc"):
         settings.update((mxnet / part).read_bytes())
     mark = (sources_digest(), settings.hexdigest()[:16])
@@ -103,20 +102,20 @@ def build(*, force: bool = False) -> bool:
     include = ("-isystem", str(mxnet / "include"))
     with tempfile.TemporaryDirectory() as folder:
         objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mxnet_ops", "lib_api")}
-        mxnet_flags = (f'-DFGFA_BUILD_MARK="{mark[0]}-{mark[1]}"', *(("-DFGFA_WITH_CUDA",) if with_cuda else ()))
+        mxnet_flags = (f'-DFGFA_BUILD_MARK="{mark[0]}-{mark[1]}"', *(("-DFGFA_WITH_CUDA",) if nvcc else ()))
         commands = [
             [cxx, *_COMMON, *include, "-c", str(mxnet / "src" / "lib_api.cc"), "-o", objects["lib_api"]],
             [cxx, *_COMMON, *include, *mxnet_flags, "-c", str(SOURCES / "mxnet_ops.cc"), "-o", objects["mxnet_ops"]],
             *_kernel_commands(cxx, objects),
         ]
-        if with_cuda:
+        if nvcc:
             commands += _cuda_commands(nvcc, objects, folder)
         run_compilers(commands)
         with replacing(LIBRARY) as target:
-            linker = _NVCC_LINK if with_cuda else (cxx, "-shared", "-fopenmp")
+            linker = _NVCC_LINK if nvcc else (cxx, "-shared", "-fopenmp")
             run_compilers([[*linker, *objects.values(), "-o", str(target)]])
-    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
-    if not with_cuda:
+    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if nvcc else "")
+    if not nvcc:
         reason = "nvcc was not found" if cuda else "the installed MXNet is not a CUDA build"
         log.info("built without CUDA kernels: %s", reason)
     return True

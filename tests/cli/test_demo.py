@@ -39,7 +39,7 @@ def write_clip(path, names):
 
 def run(*options, make=lambda: moving_box, method="fake", **more):
     parser = argparse.ArgumentParser()
-    demo.add_arguments(parser, cfg="a.yaml", weights=None, inputs=["nowhere"])
+    demo.add_arguments(parser, cfg="a.yaml", weights="none.params", inputs=["nowhere"])
     args = parser.parse_args([str(option) for option in options])
     return demo.run(make, args, CLASSES, method=method, progress=False, **more)
 
