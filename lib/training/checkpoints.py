@@ -31,7 +31,7 @@ def with_test_weights(
     classes, rest = divmod(len(weight), 4 * bins)
     if rest:
         raise ValueError(f"{layer}: {len(weight)} channels are no multiple of 4 coordinates x {bins} bins")
-    std, mean = (np.repeat(np.tile(np.float32(values), classes), bins) for values in (stds, means))
+    std, mean = (np.repeat(np.tile(np.asarray(values, np.float32), classes), bins) for values in (stds, means))
     folded = {
         f"{layer}_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
         f"{layer}_bias{params.TEST_SUFFIX}": bias * std + mean,

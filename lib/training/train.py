@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +150,7 @@ def starting_point(
     return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, {})[0], new
 
 
-def trainable(names: dict, fixed: list[str]) -> set[str]:
+def trainable(names: Iterable[str], fixed: Iterable[str]) -> set[str]:
     """Parameters that training changes: those whose names start with none of `fixed`."""
     return {name for name in names if not name.startswith(tuple(fixed))}
 
