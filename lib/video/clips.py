@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -69,10 +69,10 @@ class Clip:
         """The clip without its first `frames` frames."""
         return replace(self, start=self.start + frames * self.step)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         return _read_ahead(self._frames(), self.prefetch, self.live)
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         start = time.monotonic()
         for position, frame in enumerate(self.source.read(self.numbers)):
             if self.pace is not None:
@@ -212,7 +212,7 @@ def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
     return Path(source.where).stem
 
 
-def _read_ahead(frames: Iterator[Frame], depth: int, live: bool) -> Iterator[Frame]:
+def _read_ahead(frames: Generator[Frame, None, None], depth: int, live: bool) -> Generator[Frame, None, None]:
     """Read frames in a thread, at most `depth` ahead. An error is raised after the frames read before it.
 
     live: the source must not wait, so when `depth` frames are waiting the oldest is dropped.

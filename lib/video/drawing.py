@@ -152,7 +152,9 @@ def _place(
 
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # always, if a size is given
+    return font
 
 
 @lru_cache(maxsize=256)  # a plate takes 30 kB in a 1080p video

@@ -36,8 +36,7 @@ class Film:
             raise InputError(f"{path}: films are written as .mp4; give a name that ends in .mp4")
         self._rate = Fraction(fps).limit_denominator(1001)
         self._kept = 0
-        self._container: av.container.OutputContainer | None = None
-        self._stream: av.VideoStream | None = None
+        self._film: tuple[av.container.OutputContainer, av.VideoStream] | None = None
         self._next = 0
 
     def finished(self) -> int:
@@ -45,11 +44,12 @@ class Film:
             return 0
         try:
             with av.open(str(self.path)) as film:
-                if film.streams.video[0].frames:
-                    return film.streams.video[0].frames
-            _cut_to_whole_fragments(self.path)  # not closed
-            with av.open(str(self.path)) as film:
-                return sum(packet.size > 0 for packet in film.demux(video=0))
+                frames = film.streams.video[0].frames
+            if not frames:  # not closed
+                _cut_to_whole_fragments(self.path)
+                with av.open(str(self.path)) as film:
+                    frames = sum(packet.size > 0 for packet in film.demux(video=0))
+            return frames
         except (av.error.FFmpegError, IndexError):
             return 0
 
@@ -69,9 +69,9 @@ class Film:
 
         If it raises OSError, on a full disk for example, the complete fragments of the growing film remain.
         """
-        if self._container is not None:
+        if self._film is not None:
             with self._as_os_error():
-                self._finish()
+                self._finish(*self._film)
                 self._make_ordinary()
 
     @contextlib.contextmanager
@@ -82,21 +82,20 @@ class Film:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _write(self, picture: np.ndarray) -> None:
-        if self._container is None:
-            self._open(picture.shape[1], picture.shape[0])
-        frame = av.VideoFrame.from_ndarray(_fitted(picture, self._stream.width, self._stream.height), format="bgr24")
+        container, stream = self._film or self._open(picture.shape[1], picture.shape[0])
+        frame = av.VideoFrame.from_ndarray(_fitted(picture, stream.width, stream.height), format="bgr24")
         frame.pts, frame.time_base = self._next, 1 / self._rate
         self._next += 1
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
+        for packet in stream.encode(frame):
+            container.mux(packet)
 
-    def _finish(self) -> None:
+    def _finish(self, container: av.container.OutputContainer, stream: av.VideoStream) -> None:
         """Flush the encoder and close the growing film."""
-        container, self._container = self._container, None
+        self._film = None
         whole = False
         try:
             try:
-                for packet in self._stream.encode(None):
+                for packet in stream.encode(None):
                     container.mux(packet)
             finally:
                 container.close()
@@ -114,11 +113,12 @@ class Film:
                         packet.stream = stream
                         new.mux(packet)
 
-    def _open(self, width: int, height: int) -> None:
+    def _open(self, width: int, height: int) -> tuple[av.container.OutputContainer, av.VideoStream]:
         """Open the file. Frames kept from an earlier run are copied to a new file, which replaces the old one."""
         path = self.path.with_name(f".{self.path.stem}-growing.mp4") if self._kept else self.path
-        self._container = av.open(str(path), "w", options=_GROWING)
-        stream = self._stream = self._container.add_stream("libx264", rate=self._rate)
+        container = av.open(str(path), "w", options=_GROWING)
+        stream = container.add_stream("libx264", rate=self._rate)
+        self._film = container, stream
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = max(1, round(self._rate))
@@ -126,23 +126,24 @@ class Film:
         stream.options = {"crf": "20", "preset": "veryfast", "bf": "0", "x264-params": "colormatrix=smpte170m"}
         self._next = 0
         if self._kept:
-            self._copy_kept()
+            self._copy_kept(container, stream)
             path.replace(self.path)
+        return container, stream
 
-    def _copy_kept(self) -> None:
+    def _copy_kept(self, container: av.container.OutputContainer, stream: av.VideoStream) -> None:
         with av.open(str(self.path)) as old:
             source = old.streams.video[0]
-            if (source.width, source.height) != (self._stream.width, self._stream.height):
+            if (source.width, source.height) != (stream.width, stream.height):
                 raise InputError(f"{self.path}: the film has a different size from these frames; run without --resume")
-            self._container.start_encoding()
+            container.start_encoding()
             # The encoder's packets have start codes and those of a file have lengths; the muxer needs one kind.
             start_codes = BitStreamFilterContext("h264_mp4toannexb", source)
             for packet in old.demux(source):
                 if self._next == self._kept:
                     break
                 for converted in start_codes.filter(packet) if packet.size else ():
-                    converted.stream = self._stream
-                    self._container.mux(converted)
+                    converted.stream = stream
+                    container.mux(converted)
                     self._next += 1
 
 

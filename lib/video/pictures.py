@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def write_picture(path: str | os.PathLike, image: np.ndarray) -> None:
     if not good:
         raise InputError(f"{path}: OpenCV cannot write a {image.shape[1]}x{image.shape[0]} image in this format")
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(data.tobytes())
 
 
 class PictureFolder:
@@ -80,7 +81,7 @@ def animate(
     # GIF delays are in 1/100 s, and viewers slow down GIFs with delays below 20 ms.
     wait = max(20, round(100 * step / fps) * 10)
     with replacing(path) as temporary:
-        options = {} if gif else {"quality": 80, "method": 2}
+        options: dict[str, Any] = {} if gif else {"quality": 80, "method": 2}
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=wait, loop=0, **options)
 
 

@@ -118,25 +118,28 @@ class _RowFile:
         """Append one frame. If it raises OSError, on a full disk for example, the file is left unchanged."""
         rows = self.rows_of(result)
         if rows:
+            assert self._file is not None, "start() must be called first"
+            file = self._file.fileno()
             data = _bytes((self.joint if self._rows else "") + self.joint.join(rows))
             try:
-                self._write_at(self._end, data + _bytes(self.tail))
+                _write_at(file, self._end, data + _bytes(self.tail))
             except OSError:
-                os.ftruncate(self._file.fileno(), self._end)
-                self._write_at(self._end, _bytes(self._tail()))
+                os.ftruncate(file, self._end)
+                _write_at(file, self._end, _bytes(self._tail()))
                 raise
             self._end += len(data)
             self._rows += len(rows)
-
-    def _write_at(self, position: int, data: bytes) -> None:
-        while data:
-            count = os.pwrite(self._file.fileno(), data, position)
-            position, data = position + count, data[count:]
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _write_at(file: int, position: int, data: bytes) -> None:
+    while data:
+        count = os.pwrite(file, data, position)
+        position, data = position + count, data[count:]
 
 
 class JsonLines(_RowFile):

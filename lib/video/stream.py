@@ -116,7 +116,7 @@ def run_clip(
         with tqdm(total=total, initial=done, unit="frame", desc=clip.name, disable=not progress) as bar:
             for position, (frame, detections) in enumerate(results, done - lead):
                 dropped, expected = (frame.index - expected) // clip.step, frame.index + clip.step
-                if clip.live:
+                if summary.dropped is not None:
                     summary.dropped += dropped
                     bar.set_postfix(dropped=summary.dropped, refresh=False)
                 if position >= done:

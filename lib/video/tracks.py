@@ -59,12 +59,13 @@ class Tracker:
             track.missed += 1
         # Rounded as in the files, so that a resumed run assigns the same numbers.
         boxes = tracked.boxes.astype(float).round(2)
+        assert tracked.tracks is not None
         for number, cls, box in zip(tracked.tracks.tolist(), tracked.classes.tolist(), boxes):
-            track = self._tracks.get(number)
+            before = self._tracks.get(number)
             velocity = np.zeros(2)
-            if track is not None:
-                step = (box - track.box).reshape(2, 2).mean(axis=0) / track.missed
-                velocity = (track.velocity + step) / 2  # smoothed, since detections jitter
+            if before is not None:
+                step = (box - before.box).reshape(2, 2).mean(axis=0) / before.missed
+                velocity = (before.velocity + step) / 2  # smoothed, since detections jitter
             self._tracks[number] = _Track(cls, box, velocity)
             self._last = max(self._last, number)
         self._tracks = {number: track for number, track in self._tracks.items() if track.missed <= PATIENCE}
