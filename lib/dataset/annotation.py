@@ -88,21 +88,20 @@ def _object(path: str | Path, data: bytes, place: int, node: ElementTree.Element
     if not class_id or corners is None:
         missing = "bndbox" if class_id else "name"
         raise InputError(f"{path}:{object_line(data, place)}: object without <{missing}>; add it")
-    box = tuple(_number(path, data, place, corners, tag) for tag in CORNERS)
+    x1, y1, x2, y2 = (_number(path, data, place, corners, tag) for tag in CORNERS)
     if node.find("trackid") is None:
         track = NO_TRACK
     else:
         track = _integer(path, data, place, node, "trackid", "a track id", 0)
-    return Object(
-        class_id, box, track, _flag(path, data, place, node, "occluded"), _flag(path, data, place, node, "generated")
-    )
+    occluded, generated = (_flag(path, data, place, node, tag) for tag in ("occluded", "generated"))
+    return Object(class_id, (x1, y1, x2, y2), track, occluded, generated)
 
 
 def _number(path: str | Path, data: bytes, place: int, parent: ElementTree.Element, tag: str) -> float:
     text = parent.findtext(tag)
     try:
-        value = float(text)
-    except (TypeError, ValueError):
+        value = float(text or "nan")
+    except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(f"{path}:{object_line(data, place)}: <{tag}> is {text!r}; write a number")
@@ -120,10 +119,10 @@ def _integer(
 ) -> int:
     text = None if parent is None else parent.findtext(tag)
     try:
-        value = int(text)
-    except (TypeError, ValueError):
-        value = None
-    if value is None or not least <= value < 2**31:
+        value = int(text or "")
+    except ValueError:
+        value = least - 1
+    if not least <= value < 2**31:
         line = "" if place is None else f":{object_line(data, place)}"
         raise InputError(f"{path}{line}: <{tag}> is {text!r}, not {what}; write an integer >= {least}")
     return value

@@ -142,7 +142,8 @@ def _parsed(tasks: list[tuple], total: int, workers: int, progress: bool) -> lis
 
 def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
     folder, image_ids, numbers, unknown = task
-    sizes, counts, boxes, classes, tracks, occluded, generated = [], [], [], [], [], [], []
+    sizes, counts, boxes, tracks, occluded, generated = [], [], [], [], [], []
+    classes: list[int] = []
     for image_id in image_ids:
         path = f"{folder}/{image_id}.xml"
         annotation = read_annotation(path)
@@ -154,7 +155,7 @@ def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
             fault = box_fault(thing.box, annotation.width, annotation.height)
             if number is None:
                 fault = f"unknown class {thing.class_id}{did_you_mean(thing.class_id, numbers)}"
-            if fault is not None:
+            if number is None or fault is not None:
                 line = object_line(read_bytes(path), place)
                 raise InputError(f"{path}:{line}: {fault}; correct the file or the class list")
             boxes.append(thing.box)

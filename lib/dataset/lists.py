@@ -197,7 +197,7 @@ def det_lines(
     image has an object of the classes.
     """
     annotations = Path(root) / "Annotations" / "DET"
-    found = []
+    found: list[str] = []
     for folder, _, files in os.walk(annotations / "train", followlinks=True):
         below = Path(folder).relative_to(annotations).as_posix()
         found.extend(f"{below}/{name[:-4]}" for name in files if name.endswith(".xml"))

@@ -30,7 +30,8 @@ def coco(root: Path, splits: Sequence[str]) -> dict:
     clips = [(split, video, count) for split in splits for video, count in find_clips(root, split)]
     image_ids = [f"{video}/{frame:06d}" for _, video, count in clips for frame in range(count)]
     index = build_index(root / "Annotations" / "VID", image_ids, classes)
-    videos, images, annotations = [], [], []
+    videos, annotations = [], []
+    images: list[dict[str, object]] = []
     for number, (split, video, count) in enumerate(clips, 1):
         videos.append({"id": number, "name": video[len(split) + 1 :], "split": split})
         for frame in range(count):

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from lib.errors import InputError
 
@@ -15,7 +15,7 @@ MEMBER = "annotations.xml"  # CVAT's name for every export
 
 
 @contextmanager
-def opened_xml(path: Path, what: str) -> Iterator[BinaryIO]:
+def opened_xml(path: Path, what: str) -> Iterator[IO[bytes]]:
     """Opens the XML file at `path`, or annotations.xml in the archive at `path`, for reading bytes.
 
     what: what the file should be, for messages. Raises InputError if the file is missing, the archive is broken, or it
@@ -31,11 +31,11 @@ def opened_xml(path: Path, what: str) -> Iterator[BinaryIO]:
             if len(inside) != 1:
                 raise InputError(f"{path}: contains {len(inside)} files named {MEMBER}; give {what}")
             try:
-                file = archive.open(inside[0])
+                member = archive.open(inside[0])
             except RuntimeError as error:  # encrypted, or an unsupported compression method
                 raise InputError(f"{path}: cannot be unpacked ({error}); unpack it and give {MEMBER}") from error
-            with file:
-                yield file
+            with member:
+                yield member
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give {what}") from error
     except (zipfile.BadZipFile, zlib.error) as error:

@@ -20,7 +20,7 @@ from lib.dataset.classes import ClassList, default_colour
 from lib.dataset.importing.frames import ImageFiles, VideoFile
 from lib.errors import InputError
 
-Edges = tuple  # left, top, right, bottom: four floats
+Edges = tuple[float, float, float, float]  # left, top, right, bottom
 LINK_IOU = 0.3  # least overlap from one frame to the next that makes objects without a track id one track
 LARGEST_TRACK = 2**31 - 1
 DIGITS = 3  # decimals of coordinates in the XML
@@ -169,9 +169,10 @@ def _tracks(kept: Sequence[tuple[int, SourceObject, tuple]]) -> list[int]:
     Objects without a track are linked from frame to frame and get unused numbers.
     """
     given = list(dict.fromkeys(thing.track for _, thing, _ in kept if thing.track is not None))
-    if all(isinstance(track, int) and 0 <= track <= LARGEST_TRACK for track in given):
-        numbers = {track: track for track in given}
-    else:
+    numbers: dict[int | str, int] = {
+        track: track for track in given if isinstance(track, int) and 0 <= track <= LARGEST_TRACK
+    }
+    if len(numbers) < len(given):
         numbers = {track: number for number, track in enumerate(given)}
     used = set(numbers.values())
     free = (number for number in itertools.count() if number not in used)

@@ -88,10 +88,11 @@ class _File:
         """The video made of the images `rows`: (sort key, entry, place in the file). Finds its files."""
         first = rows[0][2]
         files = [entry.get("file_name") for _, entry, _ in rows]
-        usual = all(isinstance(name, str) and Path(name).suffix.lower() not in VIDEOS for name in files)
-        folders = [folder for folder in (self.media, self.media / title) if usual and (folder / files[0]).is_file()]
+        images = [name for name in files if isinstance(name, str) and Path(name).suffix.lower() not in VIDEOS]
+        usual = len(images) == len(files)
+        folders = [folder for folder in (self.media, self.media / title) if usual and (folder / images[0]).is_file()]
         if folders:
-            video = Video(title, ImageFiles(tuple(folders[0] / name for name in files)))
+            video = Video(title, ImageFiles(tuple(folders[0] / name for name in images)))
         else:
             found = find_media(self.media, [title, PurePosixPath(title).stem], first)
             if found.is_dir():
@@ -119,11 +120,13 @@ class _File:
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
             raise InputError(f"{at}: bbox is {box!r}; write [x, y, width, height]")
-        box = edges(*(number(value, at, "a bbox value") for value in box), at)
+        x, y, width, height = (number(value, at, "a bbox value") for value in box)
+        box = edges(x, y, width, height, at)
         if flag(entry.get("iscrowd"), at, "iscrowd"):
             dropped[CROWDS] += 1
             return
-        extra = entry.get("attributes") if isinstance(entry.get("attributes"), dict) else {}
+        extra = entry.get("attributes")
+        extra = extra if isinstance(extra, dict) else {}
         track = next((part[key] for part in (entry, extra) for key in TRACK_KEYS if part.get(key) is not None), None)
         if isinstance(track, float) and track == int(track):
             track = int(track)

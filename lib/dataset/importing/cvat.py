@@ -72,10 +72,9 @@ class Task:
             step = whole(rule.partition("step=")[2], where, f"frame_filter {rule!r}", 1)
         if self.meta.get("size"):
             return range(start, start + step * whole(self.meta["size"], where, "size", 1), step)
-        last = self.meta.get("stop_frame")
-        if not last:
-            last = max((frame for track in self.tracks for frame in track.keys), default=start)
-        return range(start, whole(last, where, "stop_frame", start) + 1, step)
+        drawn = (frame for track in self.tracks for frame in track.keys)
+        last = whole(self.meta.get("stop_frame") or max(drawn, default=start), where, "stop_frame", start)
+        return range(start, last + 1, step)
 
 
 def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
@@ -122,7 +121,10 @@ def filled(track: Track, frames: range) -> Iterator[tuple[int, Key]]:
             box = key.edges
             if after is not None and not track.keys[after].outside:
                 share = (frame - before) / (after - before)
-                box = tuple(one + share * (other - one) for one, other in zip(key.edges, track.keys[after].edges))
+                left, top, right, bottom = (
+                    one + share * (other - one) for one, other in zip(key.edges, track.keys[after].edges)
+                )
+                box = left, top, right, bottom
             yield frame, Key(box, False, key.occluded, True, key.where)
 
 
@@ -211,21 +213,21 @@ class _Reader:
             self.track = Track(label, whole(attributes.get("id"), self.where(), "the track's id"))
             self.task.tracks.append(self.track)
         elif self.track is not None and tag == "box":
-            self.box(attributes)
+            self.box(self.track, attributes)
         elif self.track is not None and tag in SHAPES and attributes.get("outside") != "1":
             self.task.other += 1
         self.above.append(tag)
         self.text = ""
 
-    def box(self, attributes: Mapping[str, str]) -> None:
+    def box(self, track: Track, attributes: Mapping[str, str]) -> None:
         where = self.where()
         frame = whole(attributes.get("frame"), where, "frame")
         x1, y1, x2, y2 = (number(attributes.get(key), where, key) for key in ("xtl", "ytl", "xbr", "ybr"))
         if x2 < x1 or y2 < y1:
             raise InputError(f"{where}: inverted box {x1:g} {y1:g} {x2:g} {y2:g}; correct it")
-        if frame in self.track.keys:
-            raise InputError(f"{where}: a second box for frame {frame} in track {self.track.number}; export it again")
-        self.track.keys[frame] = Key(
+        if frame in track.keys:
+            raise InputError(f"{where}: a second box for frame {frame} in track {track.number}; export it again")
+        track.keys[frame] = Key(
             _hull((x1, y1, x2, y2), number(attributes.get("rotation", 0), where, "rotation")),
             flag(attributes.get("outside"), where, "outside"),
             flag(attributes.get("occluded"), where, "occluded"),

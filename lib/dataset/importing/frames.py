@@ -110,7 +110,7 @@ class VideoFile:
                 return
         if wanted is not None and place < len(wanted):
             raise InputError(
-                f"{self.path}: has {count} frames, but the annotations go up to frame {self.wanted[-1]} (from 0); give "
+                f"{self.path}: has {count} frames, but the annotations go up to frame {max(wanted)} (from 0); give "
                 "the video that was annotated"
             )
 

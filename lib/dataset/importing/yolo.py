@@ -37,8 +37,9 @@ def read(media: Path, labels: Path, names: Sequence[str], first_frame: int = 1) 
     for place in _places(media):
         name = place.relative_to(media).as_posix() if place != media else media.resolve().name
         if place.is_dir():
-            video = Video(name, ImageFiles(tuple(images_in(place))))
-            label_files = _labels_of_images(video.frames.paths, labels / place.relative_to(media))
+            images = images_in(place)
+            video = Video(name, ImageFiles(tuple(images)))
+            label_files = _labels_of_images(images, labels / place.relative_to(media))
         else:
             video = Video(place.relative_to(media).with_suffix("").as_posix(), VideoFile(place))
             label_files = _labels_of_video_file(labels / video.name, first_frame, place)
