@@ -22,7 +22,7 @@ import yaml
 from lib.cli.options import start_logging
 from lib.config import load_config, make_config
 from lib.dataset.classes import ClassList
-from lib.dataset.imagenet_vid import list_path, test_videos, train_entries, training_boxes, training_index
+from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.method import Files, Method
@@ -84,7 +84,7 @@ def facts_of(root: Path, cache: Path) -> Facts:
         raise InputError(f"{list_path(root, TRAIN_SET)}: none of its images has an object; there is nothing to learn")
     if not list_path(root, TEST_SET).is_file():
         raise InputError(f"{list_path(root, TEST_SET)}: no videos to test on; import with some held out (--val-share)")
-    test_videos(root, TEST_SET)
+    video_entries(root, TEST_SET)
     boxes = np.concatenate([training_boxes(index, int(image))[0] for image in used]).astype(np.float64)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1))
     return Facts(len(classes), len(used), index.sizes[used], sides)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lib.backends.choice import backend_of
 from lib.bbox.detections import Detections
-from lib.dataset.imagenet_vid import VideoEntry, list_path, test_videos
+from lib.dataset.imagenet_vid import VideoEntry, list_path, video_entries
 from lib.eval.detections import DetectionTable, write_detections
 from lib.eval.evaluation import Evaluation, evaluate
 from lib.eval.manifest import manifest
@@ -44,7 +44,7 @@ def evaluate_detector(cfg: EasyDict, load: LoadDetector, weights: Path, folder: 
     Writes to `folder`: detections.txt; results.json with all ranges and classes and what they rest on, and beside it
     what comparisons need. Detections are made anew each time: none can be of other weights.
     """
-    videos = test_videos(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
+    videos = video_entries(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     truth = truth_of(cfg)  # first, so that what is wrong with the annotations is told before hours of detection
     motion, area = _ranges(cfg)
     detections = detect_videos(cfg, load, weights, videos)

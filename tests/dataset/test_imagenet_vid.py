@@ -14,10 +14,10 @@ from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import (
     AnnotationIndex,
     build_index,
-    test_videos,
     train_entries,
     training_boxes,
     training_index,
+    video_entries,
 )
 from lib.errors import InputError
 
@@ -259,7 +259,7 @@ def test_training_entries_of_both_kinds(tmp_path):
 
 def test_test_videos_in_order(tmp_path):
     lists(tmp_path, VID_val_videos="val/a 1 0 2\nval/b 3 0 1\n")
-    first, second = test_videos(tmp_path, "VID_val_videos")
+    first, second = video_entries(tmp_path, "VID_val_videos")
     assert (first.video, first.first_id, first.num_frames) == ("val/a", 1, 2)
     assert first.image_ids == ["val/a/000000", "val/a/000001"]
     assert second.frames == [tmp_path / "Data/VID/val/b/000000.JPEG"]
@@ -287,9 +287,9 @@ def test_bad_training_lists(tmp_path, name, text, said):
 def test_bad_test_lists(tmp_path):
     lists(tmp_path, VID_val_videos="val/a 1 0 0\n")
     with pytest.raises(InputError, match=r"VID_val_videos.txt:1: a clip of 0 frames"):
-        test_videos(tmp_path, "VID_val_videos")
+        video_entries(tmp_path, "VID_val_videos")
     with pytest.raises(InputError, match="cannot be read"):
-        test_videos(tmp_path, "VID_none")
+        video_entries(tmp_path, "VID_none")
 
 
 def test_training_index_mixes_both_kinds_in_list_order(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.bbox.detections import Detections
-from lib.dataset.imagenet_vid import test_videos as videos_of
+from lib.dataset.imagenet_vid import video_entries as videos_of
 from lib.errors import InputError
 from lib.inference import evaluate
 from lib.inference.evaluate import _shared_out, detect_videos

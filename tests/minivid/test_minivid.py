@@ -43,7 +43,7 @@ def test_layout_is_that_of_imagenet_vid_and_its_readers_read_it(dataset):
     images = read_image_ids(dataset / "ImageSets" / "VID_val_frames.txt")
     assert images[0] == "val/MiniVID_val_0000/000000" and len(images) == 18
     assert (dataset / "ImageSets" / "VID_val_videos.txt").read_text() == "val/MiniVID_val_0000 1 0 18\n"
-    (video,) = imagenet_vid.test_videos(dataset, "VID_val_videos")
+    (video,) = imagenet_vid.video_entries(dataset, "VID_val_videos")
     assert video.image_ids == images and all(path.is_file() for path in video.frames)
     assert len(imagenet_vid.train_entries(dataset, "VID_train_15frames")) == 2 * 15
     index = imagenet_vid.build_index(dataset / "Annotations" / "VID", images, classes, progress=False)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lib.config import load_config as load_settings
-from lib.dataset.imagenet_vid import test_videos as videos_of
+from lib.dataset.imagenet_vid import video_entries as videos_of
 from lib.inference.evaluate import already_done, detect_videos, weights_path
 from lib.nets.params import load, save
 from lib.settings import output_folder

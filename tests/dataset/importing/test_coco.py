@@ -9,8 +9,8 @@ import pytest
 from lib.dataset import check, motion
 from lib.dataset.classes import ClassList
 from lib.dataset.exporting import coco as export_coco
-from lib.dataset.imagenet_vid import test_videos as read_test_videos
 from lib.dataset.imagenet_vid import train_entries, training_index
+from lib.dataset.imagenet_vid import video_entries as read_test_videos
 from lib.dataset.importing import coco as import_coco
 from tests.dataset.importing.imported import HEIGHT, WIDTH, failure, number_of, objects, put_film, put_frames
 
