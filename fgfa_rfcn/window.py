@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from easydict import EasyDict
 
 from fgfa_rfcn import network
 from fgfa_rfcn.settings import SCHEMA
@@ -45,19 +44,10 @@ class VideoDetector(Detector):
     schema = SCHEMA
     parts = staticmethod(network.parts)
 
-    def __init__(
-        self,
-        *,
-        cfg: EasyDict,
-        args: Arrays,
-        auxs: Arrays,
-        backend: Backend,
-        device: Device,
-        precision: Precision,
-        batch: int = 1,
-        watch: Callable[[Inside], None] | None = None,
-        class_names: Sequence[str] = (),
-    ):
+    def _make_networks(
+        self, args: Arrays, auxs: Arrays, backend: Backend, device: Device, precision: Precision
+    ) -> None:
+        cfg = self._cfg
         self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
         self._image = backend.network(lambda F: network.image(F, cfg), device, {}, {})
         self._flow: Network | None = None
@@ -65,12 +55,11 @@ class VideoDetector(Detector):
             flow_args = for_convolutions(args)
             self._flow = precision.network("flow", lambda F: network.flow_of_pairs(F, cfg), device, flow_args, auxs)
         self._aggregation = backend.network(
-            lambda F: network.aggregation(F, cfg, batch, explain=watch is not None), device, args, auxs
+            lambda F: network.aggregation(F, cfg, self._batch, explain=self._watch is not None), device, args, auxs
         )
-        self._cfg, self._batch, self._watch, self._class_names = cfg, batch, watch, tuple(class_names)
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
-        self._slots = self._before + self._after + 2 * batch - 1
+        self._slots = self._before + self._after + 2 * self._batch - 1
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         count = done = 0  # frames taken in, frames given out

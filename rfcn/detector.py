@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from easydict import EasyDict
 
 from lib.backends.base import Arrays, Backend, Device, Precision
 from lib.bbox.detections import Detections
@@ -26,20 +24,10 @@ class FrameDetector(Detector):
     schema = SCHEMA
     parts = staticmethod(network.parts)
 
-    def __init__(
-        self,
-        *,
-        cfg: EasyDict,
-        args: Arrays,
-        auxs: Arrays,
-        backend: Backend,
-        device: Device,
-        precision: Precision,
-        batch: int = 1,
-        watch: Callable[[Any], None] | None = None,
-        class_names: Sequence[str] = (),
-    ):
-        self._cfg, self._batch, self._class_names = cfg, batch, tuple(class_names)
+    def _make_networks(
+        self, args: Arrays, auxs: Arrays, backend: Backend, device: Device, precision: Precision
+    ) -> None:
+        cfg = self._cfg
         self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
         self._heads = backend.network(lambda F: network.heads(F, cfg), device, args, auxs)
 

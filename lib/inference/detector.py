@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Detector:
     """Detects objects in a clip: an iterator from its frames (BGR uint8, (H, W, 3)) to a `Detections` for each.
 
-    A subclass makes its networks in `__init__` and runs them in `__call__`. schema, parts: those of its method.
+    A subclass makes its networks in `_make_networks` and runs them in `__call__`. schema, parts: those of its method.
 
     args, auxs: parameters to test with. batch: frames run at a time. precision: of the convolutional networks.
     watch: called with what goes on inside, where the method has something to show. class_names: of classes 1..C.
@@ -45,10 +45,16 @@ class Detector:
         backend: Backend,
         device: Device,
         precision: Precision,
-        batch: int,
+        batch: int = 1,
         watch: Callable[[Any], None] | None = None,
         class_names: Sequence[str] = (),
     ):
+        self._cfg, self._batch, self._watch, self._class_names = cfg, batch, watch, tuple(class_names)
+        self._make_networks(args, auxs, backend, device, precision)
+
+    def _make_networks(
+        self, args: Arrays, auxs: Arrays, backend: Backend, device: Device, precision: Precision
+    ) -> None:
         raise NotImplementedError
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
