@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 from lib.nets import sizes
 from lib.nets.aggregation import aggregate, cosine, embedding, to_ring, weigh
 from lib.nets.detection import detection_maps, detections, training_losses

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from easydict import EasyDict
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 from lib.config import Schema
 from lib.dataset.classes import ClassList
 from lib.dataset.loader import Frames

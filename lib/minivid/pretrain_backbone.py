@@ -13,8 +13,9 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib.backends.base import Functions, Sgd
+from lib.backends.base import Sgd
 from lib.backends.choice import backend_of
+from lib.backends.functions import Functions
 from lib.machine import cores
 from lib.minivid.crops import crops
 from lib.nets import params

@@ -13,8 +13,9 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from lib.backends.base import Adam, Functions
+from lib.backends.base import Adam
 from lib.backends.choice import backend_of
+from lib.backends.functions import Functions
 from lib.machine import cores
 from lib.minivid.flow import frame_pair, random_pair
 from lib.minivid.scene import scene_of

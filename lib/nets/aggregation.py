@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 from lib.nets.resnet import relu
 
 
@@ -39,7 +39,7 @@ def aggregate(
 ) -> Sequence:
     """Aggregated features of a window of frames: [aggregated (1, C, h, w)], and `with_weights` weights (F, 1, h, w).
 
-    The arguments are those of `lib.backends.base.Functions.aggregate`, `ring` in the layout of `to_ring`. Without the
+    The arguments are those of `lib.backends.functions.Functions.aggregate`, `ring` in the layout of `to_ring`. Without the
     fused operator it is composed of others.
     """
     if F.fused:

@@ -6,7 +6,7 @@ from typing import Any
 
 from easydict import EasyDict
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 from lib.nets.rfcn_head import MAPS, head_losses, head_maps, head_outputs, rfcn_head
 from lib.nets.rpn import proposal_inputs, propose, rpn, rpn_losses
 from lib.nets.sizes import proposals

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 
 _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
 

@@ -81,7 +81,7 @@ class Value:
 
 
 class OnnxFunctions:
-    """Those of `lib.backends.base.Functions` that a `Part` calls. An argument that a method does not list has no ONNX
+    """Those of `lib.backends.functions.Functions` that a `Part` calls. An argument that a method does not list has no ONNX
     form here, and Python refuses it.
     """
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 
 
 @dataclass(frozen=True)

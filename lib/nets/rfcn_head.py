@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 
 MAPS = ("rfcn_cls", "rfcn_bbox")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib.backends.base import Functions
+from lib.backends.functions import Functions
 
 
 @dataclass(frozen=True)

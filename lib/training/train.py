@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
-from lib.backends.base import Backend, Functions, Sgd, Shape, Trainer
+from lib.backends.base import Backend, Sgd, Shape, Trainer
 from lib.backends.choice import backend_of
+from lib.backends.functions import Functions
 from lib.bbox.anchors import base_anchors
 from lib.bbox.assign import assign
 from lib.dataset.imagenet_vid import train_entries, training_index

@@ -32,7 +32,7 @@ class Operators:
 
 
 class Compiled(Operators):
-    """Our compiled operators; see `lib.backends.base.Functions` for what they compute."""
+    """Our compiled operators; see `lib.backends.functions.Functions` for what they compute."""
 
     fused = True
 
