@@ -1,8 +1,7 @@
 """The boundary between this project and the engine that executes its networks.
 
-A network is a function of `F` (`lib.backends.functions`): it calls operators under MXNet's names and returns its outputs
-by name.
-Everything above this package sees only the protocols of this file. A second engine is a second package beside `mxnet`
+A network is a function of `F` (`lib.backends.functions`): it calls operators under MXNet's names and returns its
+outputs by name. Everything above this package sees only these protocols. A second engine is a package beside `mxnet`
 that implements `Backend`, and one line in `lib.backends.choice`.
 """
 
