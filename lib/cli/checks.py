@@ -1,6 +1,6 @@
 """The checks of `python -m lib.doctor`: each takes the checkout's root and yields its findings.
 
-They are independent of each other, and none imports a package before it needs it. Where a check cannot run because of
+They are independent of each other, and import what they check only when they run. Where a check cannot run because of
 something that another one reports, it says so and adds no problem of its own.
 """
 
@@ -124,7 +124,8 @@ def mxnet(root: Path) -> Iterator[Line]:
     if known:
         yield Line(f"not checked: {known}")
         return
-    health = importlib.import_module("lib.backends.mxnet.health")
+    from lib.backends.mxnet import health
+
     about = health.engine()
     yield Line(f"MXNet {about.version} at {about.file}, built with {', '.join(about.features)}")
     right = health.adds_up()
@@ -155,23 +156,26 @@ def built(root: Path) -> Iterator[Line]:
     if known:
         yield Line(f"compiled operators: not checked: {known}")
         return
-    importlib.import_module("lib.backends.mxnet.library").load()
-    library = importlib.import_module("lib.ops.library").LIBRARY
-    kernels = "with CUDA kernels" if b"nv_fatbin" in library.read_bytes() else "for the CPU"
-    yield Line(f"{library.name}: matches its sources, {kernels}, loads")
+    from lib.backends.mxnet import library
+    from lib.ops.library import LIBRARY
+
+    library.load()
+    kernels = "with CUDA kernels" if b"nv_fatbin" in LIBRARY.read_bytes() else "for the CPU"
+    yield Line(f"{LIBRARY.name}: matches its sources, {kernels}, loads")
 
 
 def weights(root: Path) -> Iterator[Line]:
     for path in sorted([*root.glob("model/*.params"), *root.glob("model/*/*.params")]):
         yield Line(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}")
-    methods = importlib.import_module("lib.methods").METHODS.values()
-    load_config = importlib.import_module("lib.config").load_config
-    for method in methods:
+    from lib.config import load_config
+    from lib.methods import METHODS
+
+    for method in METHODS.values():
         if not (root / method.bundled.weights).is_file():
             remedy = "it is part of the repository: run git checkout model, or make reproduce"
             yield Line(f"{method.bundled.weights}: missing", remedy)
     purposes: dict[str, list[str]] = {}  # of weights that a fresh checkout does not have
-    for method in methods:
+    for method in METHODS.values():
         purposes.setdefault(method.published.weights, []).append(f"the published {method.title}")
         for name in method.pretrained(load_config(root / method.published.cfg, schema=method.schema)):
             purposes.setdefault(os.path.normpath(name), []).append(f"training {method.title}")
