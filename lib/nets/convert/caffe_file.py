@@ -55,6 +55,7 @@ def read_caffemodel(path: str | Path) -> dict[str, Layer]:
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(number, value) of each field: an int for varints, bytes for all other types."""
     at = 0
+    value: int | memoryview
     while at < len(data):
         key, at = _varint(data, at)
         number, wire = key >> 3, key & 7

@@ -53,12 +53,13 @@ def from_torch(
         weight, norm = state[source], f"{module.split('.')[0]}.1"
         if f"{norm}.running_var" in state:
             parts = [f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-            weight, bias = fold_batch_norm(weight, *(state[part] for part in parts), eps=_TORCH_EPS)
+            gamma, beta, mean, variance = (state[part] for part in parts)
+            weight, bias = fold_batch_norm(weight, gamma, beta, mean, variance, _TORCH_EPS)
             used |= {*parts, f"{norm}.num_batches_tracked"}
         else:  # most versions have no bias in prediction and upsampling layers
             channels = weight.shape[1] if name.startswith(("deconv", "upsample")) else weight.shape[0]
             bias = state.get(f"{module}.bias", np.zeros(channels, np.float32))
-        args[f"{name}_weight"], args[f"{name}_bias"] = np.float32(weight), np.float32(bias)
+        args[f"{name}_weight"], args[f"{name}_bias"] = weight.astype(np.float32), bias.astype(np.float32)
         used |= {source, f"{module}.bias"}
     _finish(args, net, means, source_means, div_flow)
     return Converted(args, {}, sorted(set(state) - used))

@@ -41,9 +41,10 @@ def from_torchvision(state: Mapping[str, np.ndarray], means: Sequence[float], ep
     if second.shape[0] != second.shape[1]:
         raise InputError(f"layer1.0.conv2 has groups ({second.shape}): a ResNeXt; supported are ResNet-50, 101 and 152")
     names = _torch_names(state)
-    args, auxs = {}, {}
+    args: dict[str, np.ndarray] = {}
+    auxs: dict[str, np.ndarray] = {}
     for source, ours in names.items():
-        (auxs if ours.endswith(("_mean", "_var")) else args)[ours] = np.float32(state[source])
+        (auxs if ours.endswith(("_mean", "_var")) else args)[ours] = state[source].astype(np.float32)
     red, green, blue = reversed(means)
     offset = (np.array([red, green, blue]) / 255 - _MEAN) / _STD
     args["conv1_weight"], bias = fold_input(args["conv1_weight"], 1 / (255 * _STD), offset)
