@@ -57,7 +57,7 @@ class Stock:
         return self.normal[start : start + count].reshape(shape)
 
 
-def _reordered(image: np.ndarray, channels: list[int] | np.ndarray) -> np.ndarray:
+def _reordered(image: cv2.typing.MatLike, channels: list[int] | np.ndarray) -> np.ndarray:
     result = np.empty_like(image)
     cv2.mixChannels([image], [result], [int(each) for pair in zip(channels, range(len(channels))) for each in pair])
     return result

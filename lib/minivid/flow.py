@@ -65,8 +65,10 @@ def frame_pair(scene: Scene, i: int, j: int, degraded: bool = True, normal: np.n
     labels = np.array([layer.label for layer in scene.layers] + [0])
     objects = labels[owner] > 0
     moving = objects & _moves_in_sight(flow, owner, _owners(scene.height, scene.width, placed_j))
-    images = [scene.render(t, degraded, None if normal is None else normal[number]) for number, t in enumerate((i, j))]
-    return FramePair(*images, flow, moving, objects)
+    image_i, image_j = (
+        scene.render(t, degraded, None if normal is None else normal[number]) for number, t in enumerate((i, j))
+    )
+    return FramePair(image_i, image_j, flow, moving, objects)
 
 
 def random_pair(rng: np.random.Generator, height: int = 192, width: int = 256, degraded: bool = True) -> RandomPair:

@@ -57,14 +57,14 @@ class Painter:
         wholly = paint is self.body or paint is self.second
         for target, value in (
             (self.image, tuple(map(float, paint))),
-            (self.mask, 255),
-            (self.textured, 255 if wholly else 0),
+            (self.mask, (255,)),
+            (self.textured, (255 if wholly else 0,)),
         ):
             cv2.fillPoly(target, [pixels], value, cv2.LINE_AA, _SHIFT)
         thick = max(1, round(edge * SIDE / 2))
         cv2.polylines(self.image, [pixels], True, tuple(self.rim.tolist()), thick, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(self.mask, [pixels], True, 255, thick, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(self.textured, [pixels], True, 0, thick, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.mask, [pixels], True, (255,), thick, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.textured, [pixels], True, (0,), thick, cv2.LINE_AA, _SHIFT)
 
     def blob(self, points: Points | np.ndarray, paint: np.ndarray) -> None:
         """`polygon` with its corners rounded."""
@@ -81,11 +81,11 @@ class Painter:
         border = 0 if paint is self.rim or width < 0.06 else max(2, round(0.03 * SIDE))
         for value, wide in ((self.rim, thick + border), (paint, thick)):
             cv2.polylines(self.image, [pixels], False, tuple(map(float, value)), wide, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(self.mask, [pixels], False, 255, thick + border, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(self.textured, [pixels], False, 0, thick + border, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.mask, [pixels], False, (255,), thick + border, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.textured, [pixels], False, (0,), thick + border, cv2.LINE_AA, _SHIFT)
 
 
-def _pixels(points: Points | np.ndarray) -> np.ndarray:
+def _pixels(points: Points | np.ndarray) -> cv2.typing.MatLike:
     """Converts points with coordinates from -1 to 1 to cv2 fixed-point coordinates."""
     scaled = (np.asarray(points, np.float64) * _MARGIN + 1) * (SIDE / 2) - 0.5
     return np.round(scaled * 2**_SHIFT).astype(np.int32)
@@ -100,8 +100,8 @@ def drawing(draw: Callable[[Painter, np.random.Generator], None], rng: np.random
     surface = pattern(rng, height, width, rng.uniform(20, 44)) - 0.5
     shade = np.float32(rng.uniform(0.25, 0.6) / 255) * painter.textured[cut] * surface
     shade += np.linspace(1.1, 0.9, height, dtype=np.float32)[:, None]
-    image = cv2.multiply(painter.image[cut], cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+    image = cv2.multiply(painter.image[cut], np.dstack([shade] * 3), dtype=cv2.CV_8U)
     rim = cv2.morphologyEx(painter.mask, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8))[cut]
     flat = np.broadcast_to(np.rint(painter.rim).astype(np.uint8), image.shape)
     image = cv2.blendLinear(image, flat, (255 - rim) / np.float32(255), rim / np.float32(255))
-    return cv2.merge([*cv2.split(image), painter.mask[cut]])
+    return np.dstack([image, painter.mask[cut]])

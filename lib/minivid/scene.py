@@ -62,7 +62,8 @@ class Scene:
         if not degraded:
             return image
         if normal is None:
-            normal = np.random.default_rng((*self.seed, frame)).standard_normal(image.shape, np.float32)
+            rng = np.random.default_rng((*self.seed, frame))
+            normal = rng.standard_normal((self.height, self.width, 3), np.float32)
         return finish(image, self.degradation, frame, normal)
 
     def objects(self, frame: int) -> list[Object]:
@@ -119,14 +120,13 @@ def _find_way(
 ) -> motion.Trajectory:
     """The best of twelve random paths: most of the object stays in the frame and clear of the others."""
     height, width = settings.height, settings.width
-    best, least, boxes = None, np.inf, None
+    tried = []
     for _ in range(12):
         path = motion.drift(rng, kind, max(image.shape[:2]), settings.frames)
         start = rng.uniform((0.1 * width, 0.12 * height), (0.9 * width, 0.88 * height))
         path = motion.moving(path.centre + start, path.angle, path.scale)
-        cost, taken = _cost(image, path, others, height, width)
-        if cost < least:
-            best, least, boxes = path, cost, taken
+        tried.append((path, *_cost(image, path, others, height, width)))
+    best, _, boxes = min(tried, key=lambda each: each[1])
     others.append(boxes)
     return best
 

@@ -61,7 +61,7 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         patch = np.zeros((height, width), np.uint8)
         centre = rng.uniform((0, 0), (width, height))
         corners = centre + rng.uniform(-70, 70, (rng.integers(3, 7), 2))
-        cv2.fillPoly(patch, [cv2.convexHull(corners.astype(np.int32))], 255, cv2.LINE_AA)
+        cv2.fillPoly(patch, [cv2.convexHull(corners.astype(np.int32))], (255,), cv2.LINE_AA)
         weight = (rng.uniform(0.2, 0.6) / 255.0) * patch[..., None].astype(np.float32)
         image = image * (1 - weight) + colour(rng, (0.1, 0.7), (0.2, 0.95)) * weight
     strength = 45.0 * noise(rng, height, width, 120, 1) * rng.uniform(0.3, 1.0)
