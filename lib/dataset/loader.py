@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class TrainLoader:
             rest.append(part[cut:])
         return np.concatenate(whole + rest)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, np.ndarray]]]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[list[dict[str, np.ndarray]], None, None]:
         """Steps of an epoch from `start` on, each a list of `devices` batches.
 
         A batch: data (and the inputs that `frames` adds) (1, 3, H, W), im_info (1, 3), gt_boxes (1, G, 5),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class CropLoader:
     def __len__(self) -> int:
         return len(self._labels) // self._batch
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, np.ndarray]]]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[list[dict[str, np.ndarray]], None, None]:
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._labels))
         for step in range(start, len(self)):
             rows = order[step * self._batch :][: self._batch]

@@ -6,7 +6,7 @@ import functools
 import logging
 import multiprocessing
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ class PairLoader:
     def __len__(self) -> int:
         return len(self._pool) // self._cfg.FLOW.batch
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, np.ndarray]]]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[list[dict[str, np.ndarray]], None, None]:
         order = np.random.default_rng((self._cfg.TRAIN.SEED, epoch)).permutation(len(self._pool))
         for step in range(start, len(self)):
             rows = order[step * self._cfg.FLOW.batch :][: self._cfg.FLOW.batch]

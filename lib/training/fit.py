@@ -7,14 +7,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from lib.backends.base import Trainer
+from lib.backends.base import Arrays, Trainer
 from lib.errors import InputError
 from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
@@ -30,7 +30,7 @@ class Loader(Protocol):
     """Steps of an epoch: `lib.dataset.loader.TrainLoader`."""
 
     def __len__(self) -> int: ...
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Sequence[Mapping[str, np.ndarray]]]: ...
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Sequence[Arrays], None, None]: ...
 
 
 class Interrupted(SystemExit):
@@ -81,7 +81,16 @@ def fit(
 class _Run:
     """The state of one call of `fit`."""
 
-    def __init__(self, trainer, loader, schedule, metrics, checkpoints, frequent, save_minutes) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        loader: Loader,
+        schedule: Schedule,
+        metrics: Metrics,
+        checkpoints: Checkpoints,
+        frequent: int,
+        save_minutes: float,
+    ) -> None:
         self.trainer, self.loader, self.schedule, self.metrics = trainer, loader, schedule, metrics
         self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
         folder = checkpoints.prefix.parent
@@ -146,7 +155,7 @@ class _Run:
                     self._save(epoch, done)
                     saved = time.monotonic()
 
-    def _measure(self, epoch: int, number: int, outputs: Sequence[Mapping], batches: Sequence[Mapping]) -> None:
+    def _measure(self, epoch: int, number: int, outputs: Sequence[Arrays], batches: Sequence[Arrays]) -> None:
         for output, batch in zip(outputs, batches):
             for name, (total, count) in self.metrics(output, batch).items():
                 if not math.isfinite(total):
