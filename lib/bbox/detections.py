@@ -82,7 +82,7 @@ class Detections:
                 "to_supervision() needs the package supervision; run `pip install supervision -c constraints.txt`"
             ) from error
         return supervision.Detections(
-            xyxy=self.boxes + np.float32([0, 0, 1, 1]),
+            xyxy=self.boxes + np.array([0, 0, 1, 1], np.float32),
             confidence=self.scores,
             class_id=self.classes - 1,
             tracker_id=self.tracks,

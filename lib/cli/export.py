@@ -97,7 +97,9 @@ def export(
     return differences
 
 
-def _expected(part: Part, args: Arrays, auxs: Arrays, backend: Backend, batch: int, height: int, width: int):
+def _expected(
+    part: Part, args: Arrays, auxs: Arrays, backend: Backend, batch: int, height: int, width: int
+) -> tuple[Arrays, Arrays]:
     """(noise as inputs, the backend's outputs)."""
     rng = np.random.default_rng(0)
     inputs = {

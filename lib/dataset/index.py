@@ -9,9 +9,10 @@ import multiprocessing
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -22,6 +23,9 @@ from lib.errors import InputError
 from lib.files import replacing
 
 log = logging.getLogger(__name__)
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 CHUNK = 500  # files per task: enough to hide the cost of passing it to a worker
 PARALLEL_FROM = 2000  # files; with fewer, starting worker processes takes longer than parsing
@@ -116,7 +120,7 @@ def process_count(workers: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parallel(function, tasks: Sequence, workers: int) -> Iterator:
+def parallel(function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: int) -> Iterator[_Result]:
     """Yields `function(task)` for each task, in order, computed in `workers` processes. The first error stops the rest.
 
     The processes are spawned: forking hangs if MXNet has started threads in this process.

@@ -103,7 +103,7 @@ def load(path: str | Path, image_ids: Sequence[str]) -> list[np.ndarray]:
     """
     path = Path(path)
     if path.suffix == ".mat":
-        frames = _load_mat(path)
+        frames: object = _load_mat(path)
     else:
         try:
             frames = json.loads(path.read_text(encoding="utf-8"))

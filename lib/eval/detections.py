@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+import lib.eval._text as _text
 from lib.bbox.detections import Detections
 from lib.errors import InputError
-from lib.eval import _text
 from lib.files import replacing
 
 RECORD = np.dtype([("frame", "<i4"), ("class", "<i2"), ("score", "<f4"), ("box", "<f4", (4,))])

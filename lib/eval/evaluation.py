@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import lib.eval._vid_map as _vid_map
 from lib.dataset.classes import ClassList
-from lib.eval import _vid_map
 from lib.eval.detections import DetectionTable
 from lib.eval.outcomes import Outcomes, mean_over_classes
 from lib.eval.ranges import AREA, MOTION, Range, checked

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+import lib.eval._vid_map as _vid_map
 from lib.errors import InputError
-from lib.eval import _vid_map
 from lib.files import replacing
 
 NOTHING, FALSE, SHARE, EMPTY, TRUE = range(5)

@@ -19,14 +19,14 @@ from lib.dataset.classes import ClassList
 from lib.errors import InputError, command
 from lib.eval.bootstrap import bootstrap
 from lib.eval.coco import coco_average_precision
-from lib.eval.detections import read_detections
-from lib.eval.evaluation import evaluate
+from lib.eval.detections import DetectionTable, read_detections
+from lib.eval.evaluation import Evaluation, evaluate
 from lib.eval.manifest import manifest
 from lib.eval.ranges import AREA, MOTION, parse_ranges
 from lib.eval.rescore import rescore
 from lib.eval.results import save_result
 from lib.eval.tables import report
-from lib.eval.truth import load_truth
+from lib.eval.truth import Truth, load_truth
 from lib.files import replacing
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.stdout.write(tables.text())
 
 
-def _evaluated(args: argparse.Namespace):
+def _evaluated(args: argparse.Namespace) -> tuple[Evaluation, Truth, DetectionTable]:
     cfg = load_config(args.cfg) if args.cfg else None
     if args.weights is not None and not args.weights.is_file():
         raise InputError(f"{args.weights}: no such weights; pass the file that produced the detections")

@@ -7,7 +7,7 @@ import json
 import logging
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from easydict import EasyDict
@@ -110,7 +110,9 @@ def _shared_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
     return taken
 
 
-def _share_list(numbers: Sequence[int], device: int, *, cfg: dict, load: LoadDetector, weights: Path, videos: list):
+def _share_list(
+    numbers: Sequence[int], device: int, *, cfg: dict, load: LoadDetector, weights: Path, videos: Sequence[VideoEntry]
+) -> list[tuple[int, DetectionTable]]:
     return list(_share(numbers, EasyDict(cfg), load, weights, videos, device, progress=device == 0))
 
 
@@ -119,10 +121,10 @@ def _share(
     cfg: EasyDict,
     load: LoadDetector,
     weights: Path,
-    videos: Sequence,
+    videos: Sequence[VideoEntry],
     device: int,
     progress: bool,
-):
+) -> Iterator[tuple[int, DetectionTable]]:
     """(number, detections) of each video of a share."""
     detector = load(cfg, weights, device=device)
     numbers = list(numbers)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lib.nms import _seq_nms
+import lib.nms._seq_nms as _seq_nms
 from lib.nms.nms import nms
 
 LINK_IOU = 0.5  # boxes of neighbouring frames with at least this IoU are taken for the same object
