@@ -16,134 +16,7 @@ from lib.errors import InputError
 from lib.methods import method_of
 
 ROOT = Path(__file__).parents[1]
-
-# A file as FGFA published it, with every section and spelling.
-PUBLISHED = """---
-MXNET_VERSION: ''
-output_path: "./output/fgfa_rfcn/imagenet_vid"
-symbol: resnet_v1_101_flownet_rfcn
-gpus: '0,1,2,3'
-CLASS_AGNOSTIC: true
-SCALES:
-- 600
-- 1000
-default:
-  frequent: 100
-  kvstore: device
-network:
-  pretrained: "./model/pretrained_model/resnet_v1_101"
-  pretrained_flow: "./model/pretrained_model/flownet"
-  pretrained_epoch: 0
-  PIXEL_MEANS:
-  - 103.06
-  - 115.90
-  - 123.15
-  IMAGE_STRIDE: 0
-  RCNN_FEAT_STRIDE: 16
-  RPN_FEAT_STRIDE: 16
-  FIXED_PARAMS:
-  - conv1
-  - res2
-  - bn
-  FIXED_PARAMS_SHARED:
-  - conv1
-  - bn_conv1
-  - res2
-  - bn2
-  - res3
-  - gamma
-  - beta
-  ANCHOR_RATIOS:
-  - 0.5
-  - 1
-  - 2
-  ANCHOR_SCALES:
-  - 8
-  - 16
-  - 32
-  ANCHOR_MEANS:
-  - 0.0
-  - 0.0
-  - 0.0
-  - 0.0
-  ANCHOR_STDS:
-  - 0.1
-  - 0.1
-  - 0.4
-  - 0.4
-  NORMALIZE_RPN: true
-  NUM_ANCHORS: 9
-  FGFA_FEAT_DIM: 3072
-dataset:
-  NUM_CLASSES: 31
-  dataset: ImageNetVID
-  dataset_path: "./data/ILSVRC2015"
-  image_set: DET_train_30classes+VID_train_15frames
-  root_path: "./data"
-  test_image_set: VID_val_videos
-  proposal: rpn
-  motion_iou_path: './lib/dataset/imagenet_vid_groundtruth_motion_iou.mat'
-  enable_detailed_eval: true
-TRAIN:
-  lr: 0.00025
-  lr_step: '1.333'
-  warmup: false
-  warmup_lr: 0
-  warmup_step: 0
-  begin_epoch: 0
-  end_epoch: 2
-  model_prefix: fgfa_rfcn_vid
-  RESUME: false
-  FLIP: true
-  SHUFFLE: true
-  ENABLE_OHEM: true
-  BATCH_IMAGES: 1
-  BATCH_ROIS: -1
-  BATCH_ROIS_OHEM: 128
-  END2END: true
-  ASPECT_GROUPING: true
-  FG_FRACTION: 0.25
-  FG_THRESH: 0.5
-  BG_THRESH_HI: 0.5
-  BG_THRESH_LO: 0
-  BBOX_REGRESSION_THRESH: 0.5
-  BBOX_WEIGHTS: [1.0, 1.0, 1.0, 1.0]
-  BBOX_MEANS: [0.0, 0.0, 0.0, 0.0]
-  BBOX_STDS: [0.1, 0.1, 0.2, 0.2]
-  BBOX_NORMALIZATION_PRECOMPUTED: true
-  RPN_BATCH_SIZE: 256
-  RPN_FG_FRACTION: 0.5
-  RPN_POSITIVE_OVERLAP: 0.7
-  RPN_NEGATIVE_OVERLAP: 0.3
-  RPN_CLOBBER_POSITIVES: false
-  RPN_BBOX_WEIGHTS: [1.0, 1.0, 1.0, 1.0]
-  RPN_POSITIVE_WEIGHT: -1.0
-  CXX_PROPOSAL: false
-  RPN_NMS_THRESH: 0.7
-  RPN_PRE_NMS_TOP_N: 6000
-  RPN_POST_NMS_TOP_N: 300
-  RPN_MIN_SIZE: 0
-  MIN_OFFSET: -9
-  MAX_OFFSET: 9
-TEST:
-  KEY_FRAME_INTERVAL: 9
-  SEQ_NMS: false
-  max_per_image: 300
-  HAS_RPN: true
-  BATCH_IMAGES: 1
-  CXX_PROPOSAL: false
-  RPN_NMS_THRESH: 0.7
-  RPN_PRE_NMS_TOP_N: 6000
-  RPN_POST_NMS_TOP_N: 300
-  RPN_MIN_SIZE: 0
-  PROPOSAL_NMS_THRESH: 0.7
-  PROPOSAL_PRE_NMS_TOP_N: 20000
-  PROPOSAL_POST_NMS_TOP_N: 2000
-  PROPOSAL_MIN_SIZE: 0
-  NMS: 0.3
-  test_epoch: 2
-"""
-
+PUBLISHED = ROOT / "tests" / "data" / "published.yaml"
 
 load_config = functools.partial(config.load_config, schema=SCHEMA)
 make_config = functools.partial(config.make_config, schema=SCHEMA)
@@ -163,8 +36,9 @@ def load(tmp_path):
 
 
 def test_a_published_file_loads_unchanged(load):
-    cfg = load(PUBLISHED)
-    for section, values in yaml.safe_load(PUBLISHED).items():
+    text = PUBLISHED.read_text()
+    cfg = load(text)
+    for section, values in yaml.safe_load(text).items():
         for key, value in values.items() if isinstance(values, dict) else [(None, values)]:
             assert (cfg[section][key] if key else cfg[section]) == value, (section, key)
 
