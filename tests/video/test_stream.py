@@ -1,17 +1,15 @@
+"""run_clip: order, options, timing, resuming, broken frames, interruption, memory."""
+
 from __future__ import annotations
 
-import json
-import threading
 import time
 import tracemalloc
-from collections import deque
 
 import cv2
 import numpy as np
 import pytest
 
 from lib.bbox.detections import Detections
-from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.video.clips import Clip, open_clip
 from lib.video.film import Film
@@ -19,48 +17,7 @@ from lib.video.pictures import PictureFolder
 from lib.video.records import JsonLines
 from lib.video.sources import Frame
 from lib.video.stream import run_clip
-
-CLASSES = ClassList(["n1", "n2"], ["cat", "dog"], [(255, 0, 0), (0, 255, 0)])
-
-
-def plain(image, detections):
-    return image
-
-
-class Window:
-    """Looks `reach` frames ahead and back, as FGFA does. The box's x1 is the mean grey of the window."""
-
-    def __init__(self, reach=3):
-        self.reach, self.seen, self.calls = reach, 0, 0
-
-    def __call__(self, frames):
-        self.calls += 1
-        greys = deque()
-        first = 0
-        source = iter(frames)
-        position, ended = 0, False
-        while True:
-            while not ended and first + len(greys) <= position + self.reach:
-                frame = next(source, None)
-                if frame is None:
-                    ended = True
-                else:
-                    self.seen += 1
-                    greys.append(float(frame[0, 0, 0]))
-            if position >= first + len(greys):
-                return
-            last = first + len(greys) - 1
-            window = [
-                greys[min(max(i, first), last) - first] for i in range(position - self.reach, position + self.reach + 1)
-            ]
-            x = float(np.mean(window))
-            yield Detections(
-                np.array([[x, 0, 30, 20], [0, 0, 9, 9]], np.float32), np.array([0.9, 0.3], np.float32), np.int32([1, 2])
-            )
-            position += 1
-            if position - self.reach > first:
-                greys.popleft()
-                first += 1
+from tests.video.windows import CLASSES, Window, plain, records
 
 
 @pytest.fixture
@@ -70,10 +27,6 @@ def folder(tmp_path):
     for i in range(20):
         cv2.imwrite(str(path / f"{i:03d}.png"), np.full((24, 32, 3), (i * 37) % 256, np.uint8))
     return path
-
-
-def records(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_frames_and_detections_stay_together(folder, tmp_path):
@@ -229,107 +182,9 @@ def test_interrupt_closes_sinks_and_says_where(folder, tmp_path, caplog):
     assert len(records(sinks[1].path)) == sinks[0].finished() == 20
 
 
-class Camera:
-    """A live source, and its sink. It gives a frame when the one before is written, but those of `soon` all at once
-    when the detector is `busy`."""
-
-    fps, size, length, live, where, path = 25.0, None, None, True, "camera", "sink"
-
-    def __init__(self, total, soon=()):
-        self.total, self.soon, self.busy = total, soon, False
-        self.written, self.given, self.changed = [], 0, threading.Condition()
-
-    def name_of(self, index):
-        return f"{index:06d}.jpg"
-
-    def read(self, wanted):
-        for index in range(self.total):
-            if index in self.soon:
-                self.wait(lambda: self.busy)
-            elif index:
-                self.wait(lambda: index - 1 in self.written)  # noqa: B023
-            yield Frame(index, self.name_of(index), np.full((24, 32, 3), index, np.uint8))
-            with self.changed:
-                self.given = index + 1
-                self.changed.notify_all()
-
-    def wait(self, until):
-        with self.changed:
-            assert self.changed.wait_for(until, timeout=10)
-
-    def work(self):
-        with self.changed:
-            self.busy = True
-            self.changed.notify_all()
-
-    def start(self, kept):
-        pass
-
-    def write(self, result):
-        with self.changed:
-            self.written.append(result.index)
-            self.changed.notify_all()
-
-    def close(self):
-        pass
-
-
-def test_live_frame_is_written_before_the_next_one_arrives():
-    camera = Camera(12)
-    summary = run_clip(Window(0), Clip("x", camera), [camera], plain, progress=False)
-    assert camera.written == list(range(12))
-    assert (summary.finished, summary.dropped) == (12, 0)
-
-
-def test_live_clip_drops_frames_and_reports_which(tmp_path, capsys):
-    """While the detector is at frame 3, frames 4 to 13 come; the last 2 of them wait for it."""
-
-    def detector(frames):
-        for frame in frames:
-            if frame[0, 0, 0] == 3:
-                camera.work()
-                camera.wait(lambda: camera.given == 14)
-            yield from Window(0)([frame])
-
-    camera, sink = Camera(16, soon=range(4, 14)), JsonLines(tmp_path / "d.jsonl", CLASSES)
-    summary = run_clip(detector, Clip("x", camera, prefetch=2), [sink, camera], plain)
-    assert camera.written == [row["index"] for row in records(sink.path)] == [0, 1, 2, 3, 12, 13, 14, 15]
-    assert records(sink.path)[4]["frame"] == "000012.jpg"
-    assert (summary.finished, summary.dropped) == (8, 8)
-    assert "8 frames" in str(summary) and "8 of 16 dropped to keep up" in str(summary)
-    assert "dropped=8" in capsys.readouterr().err
-
-
 def test_clip_that_is_not_live_reports_no_dropped_frames(folder, capsys):
     summary = run_clip(Window(0), open_clip(str(folder), frames="2:20:3"), [], plain)
     assert summary.dropped is None and "dropped" not in str(summary) + capsys.readouterr().err
-
-
-def test_interrupt_is_the_end_of_a_live_clip(tmp_path):
-    class Interrupted(Camera):
-        def write(self, result):
-            if result.index == 5:
-                raise KeyboardInterrupt
-            super().write(result)
-
-    camera = Interrupted(10)
-    sinks = [Film(tmp_path / "a.mp4", 25), JsonLines(tmp_path / "d", CLASSES), camera]
-    summary = run_clip(Window(0), Clip("x", camera), sinks, plain, progress=False)
-    assert summary.stopped and "5 frames" in str(summary) and "stopped by Ctrl-C" in str(summary)
-    assert sinks[0].finished() == len(records(sinks[1].path)) == 6  # they come before the one that was interrupted
-    with pytest.raises(InputError, match="is live and cannot be resumed"):
-        run_clip(Window(0), Clip("x", camera), sinks, plain, resume=True, progress=False)
-
-
-def test_live_clip_that_breaks_off_offers_no_resume():
-    class Broken(Camera):
-        def read(self, wanted):
-            yield from super().read(wanted)
-            raise InputError("camera: no more frames after the first 4")
-
-    camera = Broken(4)
-    with pytest.raises(InputError, match=r"4 frames are finished, the last is 000003\.jpg$"):
-        run_clip(Window(0), Clip("x", camera), [camera], plain, progress=False)
 
 
 def test_output_that_cannot_be_written(folder, tmp_path):
