@@ -1,128 +1,22 @@
-"""Caffe files, assembled here byte by byte, and networks computed in numpy as Caffe does."""
+"""Converted weights of Caffe networks, which are computed here in numpy as in Caffe, give the same outputs in ours."""
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lib.cli.weights import main
 from lib.errors import InputError
 from lib.nets import params
 from lib.nets.convert import flownet, resnet
-from lib.nets.convert.caffe_file import Layer, _varint, read_caffemodel
+from lib.nets.convert.caffe_file import Layer, read_caffemodel
 from lib.nets.flownet import FlowNet, flow
 from lib.nets.resnet import Backbone
 from lib.nets.resnet import resnet as our_resnet
+from tests.nets.convert.caffemodel import model
 from tests.networks import run, shapes_of, symbol, variables
 
 MEANS = (103.06, 115.90, 123.15)  # blue, green, red
-
-
-def varint(value):
-    out = bytearray()
-    while True:
-        out.append(value & 0x7F | (0x80 if value > 0x7F else 0))
-        value >>= 7
-        if not value:
-            return bytes(out)
-
-
-def field(number, value):
-    """A varint for an int, else bytes with their length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def blob(array, legacy=False, packed=True, double=False):
-    kind = "<f8" if double else "<f4"
-    if legacy:  # num, channels, height, width
-        dims = b"".join(field(i, d) for i, d in enumerate((1,) * (4 - array.ndim) + array.shape, start=1))
-    else:
-        dims = field(7, field(1, b"".join(map(varint, array.shape))))
-    if packed:
-        return dims + field(8 if double else 5, array.astype(kind).tobytes())
-    return dims + b"".join(varint(5 << 3 | 5) + struct.pack("<f", value) for value in array.ravel())
-
-
-def model(layers, version1=False, **kinds):
-    """A .caffemodel with a name, a layer without weights, and fields that the reader ignores."""
-    number, name, blobs = (2, 4, 6) if version1 else (100, 1, 7)
-    parts = [field(1, b"a net"), field(number, field(name, b"relu1"))]
-    for layer, arrays in layers.items():
-        unknown = field(10, 1) + varint(11 << 3 | 5) + b"abcd" + varint(12 << 3 | 1) + b"12345678"
-        message = field(name, layer.encode()) + unknown + b"".join(field(blobs, blob(a, **kinds)) for a in arrays)
-        parts.append(field(number, message))
-    return b"".join(parts)
-
-
-ARRAYS = {"conv": [np.arange(24.0).reshape(2, 3, 2, 2), np.float64([0.5, -1.5])], "ip": [np.ones((3, 5))]}
-
-
-@pytest.mark.parametrize("version1", [False, True])
-@pytest.mark.parametrize("kinds", [{}, {"legacy": True}, {"packed": False}, {"double": True}], ids=str)
-def test_every_form_of_the_file_is_read(tmp_path, version1, kinds):
-    (tmp_path / "x.caffemodel").write_bytes(model(ARRAYS, version1, **kinds))
-    found = read_caffemodel(tmp_path / "x.caffemodel")
-    assert list(found) == ["conv", "ip"]
-    for name, arrays in ARRAYS.items():
-        for one, other in zip(found[name].blobs, arrays):
-            assert one.dtype == np.float32
-            np.testing.assert_array_equal(one.ravel(), other.ravel())
-            if not kinds.get("legacy"):
-                assert one.shape == other.shape
-    assert found["conv"].blobs[0].shape == (2, 3, 2, 2)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**64 - 1))
-def test_varints_by_round_trip(value):
-    data = varint(value)
-    assert _varint(memoryview(data + b"\x01"), 0) == (value, len(data))
-
-
-def test_varint_by_hand():
-    assert _varint(memoryview(b"\xac\x02"), 0) == (300, 2)
-
-
-def test_a_file_cut_anywhere_is_refused_or_gives_whole_layers(tmp_path):
-    content, path = model(ARRAYS), tmp_path / "x.caffemodel"
-    whole = 0
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        try:
-            found = read_caffemodel(path)
-        except InputError as error:
-            assert str(path) in str(error)
-        else:  # the cut is between two layers
-            whole += 1
-            assert list(found) == ["conv"] and len(found["conv"].blobs) == 2
-    assert whole == 1
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (b"layer {\n name: 'conv1'\n}\n", "not a .caffemodel"),
-        (model({"conv": []}), "no layer with weights"),
-        (field(100, field(7, field(7, field(1, b"\x05")) + field(5, b"\0" * 8))), "2 values for the shape"),
-        (field(100, field(1, 7)), "a number instead of a message"),
-        (field(100, field(1, b"\xff\xfe")), "not a .caffemodel"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, content, message):
-    (tmp_path / "x.caffemodel").write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        read_caffemodel(tmp_path / "x.caffemodel")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_caffemodel(tmp_path / "no.caffemodel")
-
-
-# ---------------------------------------------------------------- networks in numpy, computed as in Caffe
 
 
 def conv(x, weight, bias=None, stride=1, pad=0, dilate=1):
