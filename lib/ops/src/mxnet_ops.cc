@@ -1,11 +1,7 @@
 // Registers the kernels as MXNet operators. The header of each kernel describes what it computes.
-//
-// MXNet does not say whether gradients should be accumulated, so backward always overwrites. The inputs of a backward
-// call are the gradients of the outputs, then the inputs, then the outputs.
-#include <string.h>
-
 #include "aggregate.h"
 #include "mxnet_args.h"
+#include "mxnet_call.h"
 #include "proposal.h"
 #include "psroi.h"
 #include "warp.h"
@@ -13,63 +9,17 @@
 namespace {
 
 using fgfa::Attributes;
+using fgfa::floats;
 using fgfa::Refused;
 using fgfa::Shape;
+using fgfa::Shapes;
+using fgfa::Tensors;
 using fgfa::told;
+using fgfa::zero;
+using fgfa::zero_backward;
 using mxnet::ext::MXReturnValue;
 using mxnet::ext::MXTensor;
 using mxnet::ext::OpResource;
-using Tensors = std::vector<MXTensor>;
-using Shapes = std::vector<Shape>;
-
-float* floats(Tensors* tensors, size_t k) { return (*tensors)[k].data<float>(); }
-
-#ifdef FGFA_WITH_CUDA
-extern "C" int fgfa_fill_zero_cuda(void* data, int64_t bytes, void* stream);
-
-void launched(int error) {
-  if (error != 0) throw Refused("CUDA error " + std::to_string(error));
-}
-#endif
-
-template <bool gpu>
-void zero(Tensors* outputs, const OpResource& resource) {
-  for (MXTensor& tensor : *outputs) {
-    const int64_t bytes = tensor.size() * static_cast<int64_t>(sizeof(float));
-    if (bytes == 0) continue;
-#ifdef FGFA_WITH_CUDA
-    if (gpu) {
-      launched(fgfa_fill_zero_cuda(tensor.data_ptr, bytes, resource.get_cuda_stream()));
-      continue;
-    }
-#endif
-    memset(tensor.data_ptr, 0, bytes);
-  }
-}
-
-// Calls the CPU or the CUDA version of a kernel; the latter takes the stream as its last argument.
-#ifdef FGFA_WITH_CUDA
-#define FGFA_CALL(name, ...)                                               \
-  do {                                                                     \
-    if (gpu) {                                                             \
-      launched(name##_cuda(__VA_ARGS__, resource.get_cuda_stream()));      \
-    } else {                                                               \
-      name##_cpu(__VA_ARGS__);                                             \
-    }                                                                      \
-  } while (false)
-#else
-#define FGFA_CALL(name, ...) name##_cpu(__VA_ARGS__)
-#endif
-
-MXReturnValue float32_types(const Attributes&, std::vector<int>* inputs, std::vector<int>* outputs) {
-  return told("fgfa operator", [&] { fgfa::float32_only(inputs, outputs); });
-}
-
-// Zero gradients, so that an operator without gradients can be part of a training graph.
-template <bool gpu>
-MXReturnValue zero_backward(const Attributes&, Tensors*, Tensors* outputs, const OpResource& resource) {
-  return told("fgfa operator", [&] { zero<gpu>(outputs, resource); });
-}
 
 // ---- fgfa_warp ----------------------------------------------------------------------------------------------
 
@@ -156,8 +106,8 @@ MXReturnValue aggregate_forward(const Attributes& attributes, Tensors* in, Tenso
     float* weights = out->size() > 1 ? floats(out, 1) : nullptr;
 #ifdef FGFA_WITH_CUDA
     if (gpu) {
-      launched(fgfa_aggregate_cuda(&shape, 0, floats(in, 0), floats(in, 1), floats(in, 2), floats(out, 0), weights,
-                                   resource.get_cuda_stream()));
+      fgfa::launched(fgfa_aggregate_cuda(&shape, 0, floats(in, 0), floats(in, 1), floats(in, 2), floats(out, 0),
+                                         weights, resource.get_cuda_stream()));
       return;
     }
 #endif
@@ -231,9 +181,9 @@ MXReturnValue proposal_forward(const Attributes& attributes, Tensors* in, Tensor
     if (gpu) {
       const int64_t bytes = fgfa_multi_proposal_cuda_workspace(&proposal.shape);
       if (bytes > 0x7fffffff) throw Refused("needs " + std::to_string(bytes) + " bytes of workspace; limit: 2 GiB");
-      launched(fgfa_multi_proposal_cuda(&proposal.shape, floats(in, 0), floats(in, 1), floats(in, 2), floats(out, 0),
-                                        scores, resource.alloc_gpu(static_cast<int>(bytes)),
-                                        resource.get_cuda_stream()));
+      fgfa::launched(fgfa_multi_proposal_cuda(&proposal.shape, floats(in, 0), floats(in, 1), floats(in, 2),
+                                              floats(out, 0), scores, resource.alloc_gpu(static_cast<int>(bytes)),
+                                              resource.get_cuda_stream()));
       return;
     }
 #endif
@@ -303,20 +253,6 @@ MXReturnValue psroi_backward(const Attributes& attributes, Tensors* in, Tensors*
 }
 
 }  // namespace
-
-#ifdef FGFA_WITH_CUDA
-#define FGFA_ON_GPU(forward, backward) .setForward(forward<true>, "gpu").setBackward(backward<true>, "gpu")
-#else
-#define FGFA_ON_GPU(forward, backward)
-#endif
-#define FGFA_REGISTER(op, attributes, shapes, forward, backward) \
-  REGISTER_OP(op)                                                \
-      .setForward(forward<false>, "cpu")                         \
-      .setBackward(backward<false>, "cpu")                       \
-      FGFA_ON_GPU(forward, backward)                             \
-      .setParseAttrs(attributes)                                 \
-      .setInferType(float32_types)                               \
-      .setInferShape(shapes)
 
 FGFA_REGISTER(fgfa_warp, warp_attributes, warp_shapes, warp_forward, warp_backward);
 FGFA_REGISTER(fgfa_aggregate, aggregate_attributes, aggregate_shapes, aggregate_forward, zero_backward);
