@@ -39,8 +39,8 @@ def aggregate(
 ) -> Sequence:
     """Aggregated features of a window of frames: [aggregated (1, C, h, w)], and `with_weights` weights (F, 1, h, w).
 
-    The arguments are those of `Functions.aggregate`, `ring` in the layout of `to_ring`. Without the fused operator it is
-    composed of others.
+    The arguments are those of `Functions.aggregate`, `ring` in the layout of `to_ring`. Without the fused operator it
+    is composed of others.
     """
     if F.fused:
         return F.aggregate(

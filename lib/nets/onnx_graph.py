@@ -81,8 +81,8 @@ class Value:
 
 
 class OnnxFunctions:
-    """Those of `Functions` that a `Part` calls. An argument that a method does not list has no ONNX form here, and Python
-    refuses it.
+    """Those of `Functions` that a `Part` calls. An argument that a method does not list has no ONNX form here, and
+    Python refuses it.
     """
 
     fused = False
