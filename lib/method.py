@@ -20,7 +20,7 @@ from lib.video.clips import Clip
 
 
 class Files(NamedTuple):
-    """Settings and weights that belong together, as paths in the checkout."""
+    """Settings and weights that belong together, as paths in the repository."""
 
     cfg: str
     weights: str
@@ -47,15 +47,15 @@ class Explain(Protocol):
 class Method:
     """A way to detect objects in video.
 
-    name: of its package, of its folder under experiments, and of output folders. title: in tables and messages.
+    name: of its package, its folder under experiments, and output folders. title: in tables and messages.
     losses: (F, cfg) -> training outputs by name. sample: (cfg) -> (entry, rng) -> images of one training example, by
-    input name. detector: what it detects with, which also holds its settings and its networks. pretrained: (cfg) ->
-    parameter files that training starts from. new_layers: how layers that those files need not hold start, by the
-    start of their names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small
-    MiniVID network, which come with the checkout, and of the published one.
-    replay: (cfg, done) -> how many of `done` finished frames a resumed run passes through the detector again. live:
-    settings that make it causal. advise: (cfg) -> warnings before training. explain: writes images of what happens
-    inside for some frames of a clip (`demo.py --explain`).
+    input name. detector: its detector class, which also has its settings and networks. pretrained: (cfg) -> parameter
+    files that training starts from. new_layers: initializers of layers that those files may lack, by prefix of their
+    names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small MiniVID network,
+    which are part of the repository, and of the published network.
+    replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again. live:
+    settings that make it causal. advise: (cfg) -> warnings before training. explain: writes images that show how
+    frames of a clip are processed (`demo.py --explain`).
     """
 
     name: str
@@ -75,9 +75,9 @@ class Method:
 
     @property
     def schema(self) -> Schema:
-        """The settings that a YAML file for it may hold."""
+        """The settings that its YAML files may contain."""
         return self.detector.schema
 
     def parts(self, cfg: EasyDict) -> dict[str, Part]:
-        """The networks to test with, by name; their parameters together are those of a weights file."""
+        """The networks for testing, by name. A weights file holds the parameters of all of them."""
         return self.detector.parts(cfg)

@@ -14,17 +14,17 @@ METHODS: dict[str, Method] = {method.name: method for method in (RFCN, FGFA_RFCN
 
 
 def method_named(name: str, source: str = "method") -> Method:
-    """Raises InputError, which names `source`, where there is no such method."""
+    """The method with this name. Raises InputError, prefixed by `source`, if there is none."""
     if name not in METHODS:
-        raise InputError(f"{source} {name}: no method of this project; choose from {', '.join(METHODS)}")
+        raise InputError(f"{source} {name}: unknown method; choose from {', '.join(METHODS)}")
     return METHODS[name]
 
 
 def method_of(cfg_path: str | Path) -> Method:
-    """The method of a YAML file, from the folder above its `cfgs`. Raises InputError where it is in no such folder."""
+    """The method of a YAML file in experiments/<method>/cfgs. Raises InputError if it is in another folder."""
     folder = Path(cfg_path).resolve().parent
     if folder.name != "cfgs" or folder.parent.name not in METHODS:
-        raise InputError(f"{cfg_path}: not in experiments/<method>/cfgs; name its method with --method")
+        raise InputError(f"{cfg_path}: not in experiments/<method>/cfgs; specify its method with --method")
     return METHODS[folder.parent.name]
 
 

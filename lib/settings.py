@@ -1,4 +1,4 @@
-"""What training, testing and scripts derive from the settings: class list, output folders, the record of a run."""
+"""What training, testing and scripts derive from the settings: class list, output folders, config.yaml of a run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lib.files import replacing
 
 
 def classes_of(cfg: EasyDict) -> ClassList:
-    """The class list of the settings; InputError where NUM_CLASSES does not fit it."""
+    """The class list of the settings. Raises InputError if NUM_CLASSES does not match it."""
     data = cfg.dataset
     classes = ClassList.load(data.CLASSES) if data.CLASSES else ClassList.of_dataset(data.dataset_path)
     if len(classes) + 1 != data.NUM_CLASSES:
         raise InputError(
-            f"dataset.NUM_CLASSES is {data.NUM_CLASSES}, but the class list has {len(classes)} classes; with the "
-            f"background that makes {len(classes) + 1}; set it to that"
+            f"dataset.NUM_CLASSES is {data.NUM_CLASSES}, but the class list has {len(classes)} classes; set it to "
+            f"{len(classes) + 1}, which includes the background"
         )
     return classes
 
@@ -32,12 +32,12 @@ def output_folder(cfg: EasyDict, cfg_path: str | Path, method: str, image_set: s
 
 
 def check_folder(folder: Path) -> None:
-    """Raises InputError where `folder` cannot be made or written to; makes nothing."""
+    """Raises InputError if `folder` cannot be created or written to. Creates nothing."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise InputError(f"{folder}: {existing} is a file; name another folder for the output")
+        raise InputError(f"{folder}: {existing} is a file; choose another output folder")
     if not os.access(existing, os.W_OK):
-        raise InputError(f"{folder}: no permission to write to {existing}; name another folder for the output")
+        raise InputError(f"{folder}: no permission to write to {existing}; choose another output folder")
 
 
 def plain(value: Any) -> Any:
@@ -48,6 +48,6 @@ def plain(value: Any) -> Any:
 
 
 def keep_config(cfg: EasyDict, folder: Path) -> None:
-    """Writes the settings used, defaults included, to <folder>/config.yaml."""
+    """Writes the settings, including defaults, to <folder>/config.yaml."""
     with replacing(folder / "config.yaml") as path:
         path.write_text(yaml.safe_dump(plain(cfg), sort_keys=False))

@@ -1,4 +1,4 @@
-"""Calibration: the ranges that int8 needs to know, from running a detector in float32."""
+"""Calibration: measures the value ranges that int8 needs, by running a detector in float32."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 
 @command
 def run_calibration(argv: list[str] | None, method: Method) -> None:
-    """The script `calibrate.py` of a method."""
+    """Entry point of a method's `calibrate.py`."""
     written = Path(method.bundled.weights)
     doc = (
-        f"Measure the ranges inside {method.title}'s convolutional networks that TEST.PRECISION int8 needs, on "
-        f"training clips. They are written beside the weights: {written.name} -> {written.stem}.int8.json."
+        f"Measure, on training clips, the value ranges inside {method.title}'s convolutional networks that "
+        f"TEST.PRECISION int8 needs, and write them next to the weights: {written.name} -> {written.stem}.int8.json."
     )
     parser = argparse.ArgumentParser(description=doc)
     add_network(parser, *method.bundled)
     parser.add_argument(
-        "--input", nargs="+", help="folders, pictures or videos to look at (default: clips of dataset.image_set)"
+        "--input", nargs="+", help="image folders, images or videos to measure on (default: clips of dataset.image_set)"
     )
-    parser.add_argument("--clips", type=int, default=24, help="clips to look at (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=10, help="frames of each (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=24, help="number of clips (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=10, help="number of frames per clip (default: %(default)s)")
     args = parser.parse_args(argv)
     for option in ("clips", "frames"):
         if getattr(args, option) < 1:
@@ -51,11 +51,11 @@ def run_calibration(argv: list[str] | None, method: Method) -> None:
     detector = method.detector.load(settings, args.weights, backend=backend, precision=calibration)
     for clip in tqdm(clips, unit=" clips", desc="calibration", disable=None):
         deque(detector(frame.image for frame in clip), maxlen=0)
-    log.info("wrote %s; TEST.PRECISION: int8 takes it from there", calibration.save(args.weights))
+    log.info("wrote %s, the ranges for TEST.PRECISION: int8", calibration.save(args.weights))
 
 
 def training_clips(cfg: EasyDict, count: int, frames: int) -> list[Clip]:
-    """The first `frames` frames of `count` clips, or still images, spread over the training lists."""
+    """The first `frames` frames of `count` clips (or still images) spread evenly over the training lists."""
     entries = {
         entry.video or entry.image_id: entry
         for entry in reversed(train_entries(cfg.dataset.dataset_path, cfg.dataset.image_set))

@@ -1,4 +1,4 @@
-"""The demo that every method shares: clips in, a detector over them, pictures, films and detection files out."""
+"""The demo that all methods share: runs a detector on clips and writes images, videos and detection files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from lib.video.sources import PictureFiles
 from lib.video.stream import Detector, Summary, run_clip
 
 log = logging.getLogger(__name__)
-DEFAULT_FPS = 25.0  # of pictures in a folder, which do not tell
-CLIP = "data/demo/MiniVID_val_0026"  # the bundled one
+DEFAULT_FPS = 25.0  # for image folders, which have no frame rate
+CLIP = "data/demo/MiniVID_val_0026"  # part of the repository
 
 
 @command
 def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
-    """The scripts `demo.py` of a method and, with a batch, `demo_batch.py`."""
+    """Entry point of a method's `demo.py` and, with `batch` > 1, `demo_batch.py`."""
     several = f"{batch} frames at a time" if batch > 1 else "one frame at a time"
     parser = argparse.ArgumentParser(
         description=f"Detect objects in images, videos or a camera's frames, {several}, with {method.title}."
@@ -45,7 +45,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         add_explain_arguments(parser, method)
     args = parser.parse_args(argv)
     if hasattr(cv2, "setLogLevel"):
-        cv2.setLogLevel(0)  # where a camera does not open, one line replaces OpenCV's six
+        cv2.setLogLevel(0)  # if a camera cannot be opened, our one-line error replaces OpenCV's six lines
     if args.live and batch > 1:
         raise InputError("--live cannot be combined with batching; use demo.py instead of demo_batch.py")
     settings = begin(args.cfg, [*args.set, *method.live] if args.live else args.set, method.schema)
@@ -65,40 +65,40 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
 def add_arguments(
     parser: argparse.ArgumentParser, *, cfg: str, weights: str, inputs: Sequence[str], threshold: float = 0.5
 ) -> None:
-    """The options that the demo scripts share; cfg, weights and inputs are what runs when nothing is given."""
+    """Adds the options that the demo scripts share. cfg, weights, inputs, threshold: the defaults."""
     add_network(parser, cfg, weights)
     add = parser.add_argument
     add(
         "--input", nargs="+", metavar="WHAT", default=list(inputs),
-        help="a folder of pictures, a 'pattern' or pictures, video files, a camera's number, an rtsp:// or http:// "
-        f"address; several are worked on one after another (default: {' '.join(inputs)})",
+        help="image folders, images or a quoted 'pattern', video files, a camera number, or an rtsp:// or http:// "
+        f"address; several inputs are processed one after another (default: {' '.join(inputs)})",
     )  # fmt: skip
     add(
         "--output", nargs="+", metavar="WHERE",
-        help="a folder for annotated frames, their animated picture and detections.jsonl; or a film FILE.mp4; or both "
+        help="a folder for annotated frames, an animation of them and detections.jsonl; or a video FILE.mp4; or both "
         "(default: output/demo/METHOD/CLIP)",
     )  # fmt: skip
     add("--threshold", type=float, default=threshold, metavar="SCORE",
-        help="detections of at least this score are drawn and written; 0.001 for files to evaluate "
+        help="lowest score of the detections drawn and written; use 0.001 for files to be evaluated "
         "(default: %(default)s)")  # fmt: skip
-    add("--classes", nargs="+", metavar="NAME", help="these classes only, by name, id or number")
-    add("--frames", metavar="START:STOP:STEP", help="these frames only, counted from 0, as in 100:200:2; or one, as 7")
-    add("--track", action="store_true", help="number the objects, the same object with the same number in each frame")
+    add("--classes", nargs="+", metavar="NAME", help="only these classes, by name, id or number")
+    add("--frames", metavar="START:STOP:STEP", help="only these frames, counted from 0, such as 100:200:2 or 7")
+    add("--track", action="store_true", help="give each object a number that it keeps from frame to frame")
     add(
         "--live", action="store_true",
-        help="tell of each frame as soon as it comes, by the frames before it alone, and drop frames to keep up; "
-        "pictures and video files are played at their rate, as if from a camera",
+        help="write each frame immediately, using only earlier frames, and drop frames to keep up; images and videos "
+        "are played at their frame rate, as if they came from a camera",
     )  # fmt: skip
     add("--max-size", type=int, metavar="PIXELS", help="shrink frames whose longer side is longer than this")
-    add("--labels", action=argparse.BooleanOptionalAction, default=True, help="class, track and score at each box")
-    add("--zoom", type=int, default=1, help="enlarge drawn pictures this many times, for small frames")
-    add("--animation", choices=("gif", "webp", "none"), default="gif", help="kind of animated picture in the folder")
-    add("--fps", type=float, help=f"frames a second of what is written (default: the source's, else {DEFAULT_FPS:g})")
-    add("--json", metavar="FILE", help="detections as JSON lines, one frame a line (default: in the output folder)")
-    add("--csv", metavar="FILE", help="detections as a table, one detection a row")
-    add("--imagenet", metavar="FILE", help="detections as ImageNet's detection file")
-    add("--coco", metavar="FILE", help="detections as COCO's results file")
-    add("--resume", action="store_true", help="go on where an earlier run with the same options stopped")
+    add("--labels", action=argparse.BooleanOptionalAction, default=True, help="draw class, track and score at each box")
+    add("--zoom", type=int, default=1, help="enlarge annotated frames by this factor, for small frames")
+    add("--animation", choices=("gif", "webp", "none"), default="gif", help="format of the animation in the folder")
+    add("--fps", type=float, help=f"frame rate of the output (default: that of the input, else {DEFAULT_FPS:g})")
+    add("--json", metavar="FILE", help="detections as JSON lines, one line per frame (default: in the output folder)")
+    add("--csv", metavar="FILE", help="detections as a table, one row per detection")
+    add("--imagenet", metavar="FILE", help="detections in ImageNet's detection format")
+    add("--coco", metavar="FILE", help="detections in COCO's results format")
+    add("--resume", action="store_true", help="continue an interrupted run with the same options")
 
 
 def run(
@@ -111,11 +111,12 @@ def run(
     warmup: int = 1,
     progress: bool = True,
 ) -> list[Summary]:
-    """Detects in every clip of `args` (of `add_arguments`) and writes what was asked for; logs times and places.
+    """Runs a detector on every clip of `args` (see `add_arguments`), writes the outputs, and logs times and paths.
 
-    The detector is made after the input and the output have been checked, before anything is written. context: (done)
-    -> how many of `done` finished frames a resumed run passes through the detector again. warmup: how many frames pass
-    through it before the clock starts (a batch, for detectors that work in batches). Raises InputError.
+    The detector is created after the inputs and outputs have been checked and before anything is written. context:
+    maps the number of finished frames to how many of them a resumed run must pass through the detector again. warmup:
+    frames before timing starts (a batch, for detectors that work in batches). Raises InputError for invalid options,
+    inputs or outputs.
     """
     only = _class_numbers(args.classes, classes)
     _check(args)
@@ -139,10 +140,10 @@ def run(
         log.info("%s", summary)
         if summary.worked and not summary.boxes:
             log.warning(
-                "no box of at least %g: lower --threshold, or give weights that know what is there; these know %s",
+                "no detection with a score of at least %g; lower --threshold, or use other weights (these detect %s)",
                 args.threshold, ", ".join(classes.names[:8]) + (", ..." if len(classes) > 8 else ""),
             )  # fmt: skip
-        log.info("written: %s", ", ".join(str(place) for place in output.places()))
+        log.info("wrote %s", ", ".join(str(path) for path in output.paths()))
         warmup = 0
         summaries.append(summary)
         if summary.stopped:
@@ -152,40 +153,40 @@ def run(
 
 @dataclass
 class Output:
-    """What is written for one clip. folder, animation: None where not wanted."""
+    """The output for one clip. folder, animation: None if not requested."""
 
     sinks: list
     folder: Path | None
     animation: Path | None
     fps: float
 
-    def places(self) -> list[Path]:
-        """Where things lie when the run is over."""
+    def paths(self) -> list[Path]:
+        """The files and folders written."""
         animation = [self.animation] if self.animation and self.animation.exists() else []
         return [sink.path for sink in self.sinks] + animation
 
     def note_settings(self, settings: dict) -> None:
-        """Writes beside the pictures which run made them."""
+        """Writes the settings of this run to run.json in the output folder."""
         if self.folder is not None:
             with replacing(self.folder / "run.json") as path:
                 path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
     def check_settings(self, settings: dict) -> None:
-        """Raises InputError where the pictures of an earlier run are of another input, other weights or options."""
+        """Raises InputError if the folder holds the output of a run with another input, weights or options."""
         path = self.folder / "run.json" if self.folder is not None else None
         if path is None or not path.exists():
             return
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise InputError(f"{path}: broken: {error}; run without --resume") from error
+            raise InputError(f"{path}: invalid JSON ({error}); run without --resume") from error
         for key, value in settings.items():
             if before.get(key) != value:
-                was = f"{path}: {key} was {before.get(key)}, now it is {value}"
-                raise InputError(f"{was}; to --resume give the same, or start anew without it")
+                was = f"{path}: {key} was {before.get(key)} and is now {value}"
+                raise InputError(f"{was}; use the same value, or start over without --resume")
 
     def finish(self, clip: Clip, summary: Summary) -> None:
-        """Makes the animated picture from the pictures. A live clip has no end to loop back from."""
+        """Writes the animation. Live clips have none, since they have no end to loop back from."""
         if self.folder is not None and self.animation is not None and not clip.live:
             names = [clip.name_at(position) for position in range(summary.finished)]
             animate([self.folder / name for name in names], self.animation, self.fps)
@@ -193,25 +194,25 @@ class Output:
 
 def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, several: bool) -> Output:
     fps = args.fps or clip.fps or DEFAULT_FPS
-    folder, films = None, []
+    folder, videos = None, []
     for text in args.output or [str(Path("output/demo") / method)]:
         path = Path(text).expanduser()
         if path.suffix.lower() == ".mp4" and not path.is_dir():
-            films.append(Film(_own(path, clip, several), fps))
+            videos.append(Film(_own(path, clip, several), fps))
         elif path.suffix.lower() in PICTURES + VIDEOS and not path.is_dir():
-            raise InputError(f"--output {text}: give a folder, or a film that ends in .mp4")
+            raise InputError(f"--output {text}: must be a folder or a video ending in .mp4")
         elif folder is not None:
-            raise InputError(f"--output {text}: one folder is enough, {folder} is given already")
+            raise InputError(f"--output {text}: only one folder is allowed, and {folder} is given already")
         else:
             folder = path / clip.name if several or not args.output else path
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder}: is a file; give a folder, or a film that ends in .mp4")
+        raise InputError(f"--output {folder}: is a file; use a folder or a video ending in .mp4")
     sinks: list = [] if folder is None else [PictureFolder(folder)]
-    sinks += films
+    sinks += videos
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
         sinks += [kind(_own(Path(text), clip, several))] if text else []
     sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
-    # The last that is written, since it tells --resume which frames are finished.
+    # Must be last: --resume reads from it which frames are finished.
     if args.json:
         sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
     elif folder is not None:
@@ -222,22 +223,25 @@ def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str,
 
 
 def _own(path: Path, clip: Clip, several: bool) -> Path:
-    """A file of this clip alone."""
+    """The path of this clip's own file: with several clips, their names are added."""
     return path.with_name(f"{path.stem}-{clip.name}{path.suffix}") if several else path
 
 
-def _spare_source(clip: Clip, folder: Path | None, places: Sequence[Path]) -> None:
-    """Raises InputError where the output would overwrite the input."""
+def _spare_source(clip: Clip, folder: Path | None, paths: Sequence[Path]) -> None:
+    """Raises InputError if the output would overwrite the input."""
     if isinstance(clip.source, PictureFiles):
         sources = {path.resolve() for path in clip.source.paths}
         if folder is not None and any((folder / path.name).resolve() in sources for path in clip.source.paths):
-            raise InputError(f"--output {folder}: holds the input's pictures, which would be overwritten; give another")
-    elif Path(clip.source.where).resolve() in [path.resolve() for path in places]:
-        raise InputError(f"--output {clip.source.where}: is the input, which would be overwritten; give another")
+            raise InputError(f"--output {folder}: contains the input, which would be overwritten; use another folder")
+    elif Path(clip.source.where).resolve() in [path.resolve() for path in paths]:
+        raise InputError(f"--output {clip.source.where}: is the input, which would be overwritten; use another file")
 
 
 def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozenset[int] | None:
-    """Numbers of classes given by name, id or number, also as one text with commas. None: all. Raises InputError."""
+    """Class numbers from names, ids or numbers, where each text may list several, separated by commas; None: all.
+
+    Raises InputError if a class is unknown.
+    """
     if wanted is None:
         return None
     known: dict[str, int] = {}
@@ -249,22 +253,22 @@ def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozense
         if word.casefold() not in known:
             near = nearest(word, known, 0.0)
             hint = classes.names[known[near] - 1] if near else classes.names[0]
-            raise InputError(f"--classes {word}: no such class; the nearest is {hint}")
+            raise InputError(f"--classes {word}: unknown class; did you mean {hint}?")
         numbers.add(known[word.casefold()])
     return frozenset(numbers)
 
 
 def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.threshold <= 1:
-        raise InputError(f"--threshold {args.threshold}: must be from 0 to 1")
+        raise InputError(f"--threshold {args.threshold}: must be between 0 and 1")
     if not 1 <= args.zoom <= 16:
-        raise InputError(f"--zoom {args.zoom}: must be from 1 to 16")
+        raise InputError(f"--zoom {args.zoom}: must be between 1 and 16")
     if args.fps is not None and not 0.1 <= args.fps <= 1000:
-        raise InputError(f"--fps {args.fps}: must be from 0.1 to 1000")
+        raise InputError(f"--fps {args.fps}: must be between 0.1 and 1000")
 
 
 def _settings(args: argparse.Namespace, clip: Clip) -> dict:
-    """What must be the same for a run to go on where another stopped."""
+    """The settings that must not change when a run is resumed."""
     return {
         "input": str(Path(clip.source.where).resolve()) if "://" not in clip.source.where else clip.source.where,
         "cfg": args.cfg,

@@ -1,4 +1,4 @@
-"""What the experiment scripts of every method share: train and then test, or only test."""
+"""What the experiment scripts of all methods share: train and then test, or only test."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ log = logging.getLogger(__name__)
 
 @command
 def train_and_test(argv: list[str] | None, method: Method) -> None:
-    """Trains by a YAML file and tests the last weights."""
-    parser = _parser(f"Train {method.title} end to end by a YAML file, then test it on the videos of the test list.")
+    """Trains with the settings of a YAML file and tests the final weights."""
+    parser = _parser(
+        f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results."
+    )
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
     )
@@ -40,9 +42,9 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
 
 @command
 def test_only(argv: list[str] | None, method: Method) -> None:
-    """Tests weights by a YAML file: those given, or the checkpoint TEST.test_epoch of the training."""
-    parser = _parser(f"Test {method.title} on the videos of the test list: detections, and mean average precision.")
-    parser.add_argument("--weights", type=Path, help="parameter file (default: what the training by this YAML wrote)")
+    """Tests weights with the settings of a YAML file: --weights, or the checkpoint after epoch TEST.test_epoch."""
+    parser = _parser(f"Test {method.title} on the videos of the test list; writes detections and results.")
+    parser.add_argument("--weights", type=Path, help="parameter file (default: the result of training with this YAML)")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema)
     trained = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
@@ -52,13 +54,13 @@ def test_only(argv: list[str] | None, method: Method) -> None:
 def _parser(doc: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc)
     add_settings(parser)
-    parser.add_argument("--name", help="name of the experiment in output folders (default: that of the YAML file)")
+    parser.add_argument("--name", help="name of the experiment in output folders (default: the name of the YAML file)")
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser
 
 
 def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:
-    """Where detections and results go."""
+    """The folder for detections and results."""
     return args.output or output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.test_image_set)
 
 

@@ -1,4 +1,4 @@
-"""The option --explain of the demos: images of what happens inside a method for some frames."""
+"""The option --explain of the demos: images that show how a method processes single frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.method import Explain, Method
 from lib.methods import METHODS, method_named
 from lib.video.clips import open_clips
 
-BASELINE = METHODS["rfcn"]  # whose boxes are drawn beside the method's
+BASELINE = METHODS["rfcn"]  # whose boxes are drawn next to the method's
 
 
 def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> None:
@@ -22,8 +22,8 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
         nargs="+",
         type=int,
         metavar="FRAME",
-        help="for these frames, counted from 0, also draw the flow to every neighbour, their weights, and the boxes of "
-        f"the baseline beside those of {method.title}, into explain/ of the output folder",
+        help="for these frames, counted from 0, also draw the flow to every neighbour, the weights of the neighbours, "
+        f"and the baseline's boxes next to those of {method.title}, in explain/ in the output folder",
     )
     default = (BASELINE.name, *BASELINE.bundled)
     parser.add_argument(
@@ -31,12 +31,12 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
         nargs=3,
         metavar=("METHOD", "YAML", "WEIGHTS"),
         default=default,
-        help=f"what --explain compares with (default: {' '.join(default)})",
+        help=f"baseline of --explain (default: {' '.join(default)})",
     )
 
 
 def explain_frames(args: argparse.Namespace, method: str, explain: Explain, cfg: EasyDict, classes: ClassList) -> None:
-    """Raises InputError where the baseline is no method, or a frame is not in the clip."""
+    """Writes what --explain asks for. Raises InputError if the baseline is unknown or a frame is not in the clip."""
     name, baseline_cfg, weights = args.baseline
     other = method_named(name, "--baseline")
     baseline = other.detector.load(load_config(baseline_cfg, schema=other.schema), weights)

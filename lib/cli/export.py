@@ -1,4 +1,4 @@
-"""Writes a detector's networks as ONNX files, each compared with the backend in onnxruntime before it is kept."""
+"""Exports a detector's networks to ONNX. Files are kept only if onnxruntime gives the same outputs as the backend."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from lib.settings import check_folder, keep_config
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-4  # of an output's largest value; rounding alone has stayed below a tenth of it
+TOLERANCE = 1e-4  # relative to an output's largest value; rounding errors have stayed below a tenth of it
 
 
 ABOUT = """\
-Write the networks of {title} as ONNX files, each compared with MXNet in onnxruntime before it is kept.
+Export the networks of {title} to ONNX. Files are kept only if onnxruntime gives the same outputs as MXNet.
 
 {parts}
 
-Inputs and outputs are (N, C, H, W), of which N, H and W are free. Not in the files: proposals and position-sensitive
-pooling (ONNX has no operators for these two), NMS, and what comes between the networks. docs/weights.md shows a
-frame's whole way.
+Inputs and outputs have the shape (N, C, H, W), where N, H and W are free. The files do not contain proposals and
+position-sensitive pooling, for which ONNX has no operators, NMS, or the steps between the networks. docs/weights.md
+shows how to run all of it on a frame.
 """
 
 
 @command
 def run_export(argv: list[str] | None, method: Method) -> None:
-    """The script `export.py` of a method."""
+    """Entry point of a method's `export.py`."""
     listed = method.parts(make_config({}, method.schema)).items()
     doc = ABOUT.format(title=method.title, parts="\n".join(f"{name}.onnx  {part.about}" for name, part in listed))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,11 +65,11 @@ def run_export(argv: list[str] | None, method: Method) -> None:
 def export(
     parts: Mapping[str, Part], args: Arrays, auxs: Arrays, cfg: EasyDict, folder: Path, backend: Backend
 ) -> dict[str, float]:
-    """Writes <folder>/<name>.onnx for each part that is needed, and config.yaml, the settings.
+    """Writes <folder>/<name>.onnx for each part that is needed, and the settings to config.yaml.
 
-    -> for each the greatest difference from the backend, as a share of the output's largest value, on noise of two
-    sizes. Raises InputError where onnx or onnxruntime is not installed, or a difference is above TOLERANCE; then no
-    file is written or replaced.
+    Returns, for each part, the largest difference from the backend on noise of two sizes, relative to the output's
+    largest value. Raises InputError if onnx or onnxruntime is not installed, or if a difference exceeds TOLERANCE;
+    then no file is written or replaced.
     """
     require("onnx")
     require("onnxruntime")
@@ -85,7 +85,7 @@ def export(
             expected = [_expected(part, args, auxs, backend, *size) for size in sizes]
             channels = {output: value.shape[1] for output, value in expected[0][1].items()}
             temporary.write_bytes(to_onnx(part, args, auxs, channels).SerializeToString())
-            differences[name] = _greatest_difference(path, temporary, expected)
+            differences[name] = _largest_difference(path, temporary, expected)
             log.info(
                 "%s: %.1f MB, differs from %s by at most %.1e of an output's largest value",
                 path,
@@ -100,7 +100,7 @@ def export(
 def _expected(
     part: Part, args: Arrays, auxs: Arrays, backend: Backend, batch: int, height: int, width: int
 ) -> tuple[Arrays, Arrays]:
-    """(noise as inputs, the backend's outputs)."""
+    """(noise as inputs, the backend's outputs for it)."""
     rng = np.random.default_rng(0)
     inputs = {
         name: rng.uniform(-128, 128, shape).astype(np.float32)
@@ -110,10 +110,10 @@ def _expected(
     return inputs, {name: np.asarray(value) for name, value in network(**inputs).items()}
 
 
-def _greatest_difference(path: Path, file: Path, cases: list[tuple[Arrays, Arrays]]) -> float:
-    """Of all outputs in all cases of inputs and expected outputs. Raises InputError above TOLERANCE."""
+def _largest_difference(path: Path, file: Path, cases: list[tuple[Arrays, Arrays]]) -> float:
+    """The largest difference over all outputs of all (inputs, expected outputs). Raises InputError above TOLERANCE."""
     session = _session(file)
-    greatest = 0.0
+    largest = 0.0
     for inputs, expected in cases:
         for name, found in zip(expected, session.run(list(expected), dict(inputs))):
             difference = relative_difference(found, expected[name])
@@ -124,12 +124,12 @@ def _greatest_difference(path: Path, file: Path, cases: list[tuple[Arrays, Array
                     f"{difference:.1e} of its largest value for input {shape}, more than {TOLERANCE:.0e}; try another "
                     f"onnxruntime (this is {require('onnxruntime').__version__})"
                 )
-            greatest = max(greatest, difference)
-    return greatest
+            largest = max(largest, difference)
+    return largest
 
 
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The greatest difference as a share of the largest expected value; not a number where either is not finite."""
+    """The largest difference, relative to the largest expected value; NaN or inf if either array is not finite."""
     if found.shape != expected.shape:
         return float("inf")
     with np.errstate(invalid="ignore"):
@@ -140,5 +140,5 @@ def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
 def _session(file: Path):
     ort = require("onnxruntime")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = cores()  # left alone, it binds threads to cores that it may not have
+    options.intra_op_num_threads = cores()  # by default, it binds threads to cores that it may not be allowed to use
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

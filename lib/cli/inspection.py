@@ -1,4 +1,4 @@
-"""Which network of ours a parameter file fits, and where it does not.
+"""Finds the networks of this project that a parameter file fits, and where it differs from the others.
 
 The networks are those of the YAML files under experiments/<method>/cfgs.
 """
@@ -30,7 +30,7 @@ Shapes = Mapping[str, tuple]
 class Network:
     """A network, or a part of one that training can start from: shapes of its parameters and states by name.
 
-    settings: the YAML files that describe it. part: '' for a whole detector, which takes no parameter more.
+    settings: the YAML files that describe it. part: '' for a whole detector, which accepts no other parameters.
     """
 
     method: str
@@ -45,7 +45,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a file lacks, has too much, and has in another shape (name -> given, wanted), for one network."""
+    """How a file differs from a network: missing and extra names, and other shapes (name -> given, wanted)."""
 
     network: Network
     missing: list[str]
@@ -54,20 +54,20 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether the network takes the file; a part leaves aside what it does not know."""
+        """Whether the network accepts the file; a part ignores extra parameters."""
         return not self.missing and not self.misshapen and bool(self.network.part or not self.extra)
 
     @property
     def distance(self) -> float:
-        """Share of all names that are wrong."""
+        """Fraction of all names that are wrong."""
         wrong = len(self.missing) + len(self.misshapen) + len(self.extra)
         return wrong / (len(self.network.shapes) + len(self.extra))
 
 
 def networks(cfg_paths: Sequence[Path] = (), method: str = "") -> list[Network]:
-    """The networks and their parts for these YAML files, by default those under experiments; equal ones are one.
+    """The networks of these YAML files (default: all under experiments) and their parts, without duplicates.
 
-    Raises InputError where the method of a file is not known.
+    Raises InputError if the method of a file is unknown.
     """
     alike: dict[tuple, list[str]] = {}
     for path in cfg_paths or sorted(EXPERIMENTS.glob("*/cfgs/*.yaml")):
@@ -84,7 +84,7 @@ def networks(cfg_paths: Sequence[Path] = (), method: str = "") -> list[Network]:
 
 
 def compare(given: Shapes, network: Network) -> Fit:
-    """given: shapes by name, those made for testing left out."""
+    """given: shapes by name, without the parameters made for testing."""
     wanted = network.shapes
     return Fit(
         network,
@@ -95,7 +95,7 @@ def compare(given: Shapes, network: Network) -> Fit:
 
 
 def report(path: str | Path, known: Iterable[Network], listing: bool = True) -> tuple[str, bool]:
-    """(text about a parameter file, whether a network takes it). InputError: not a parameter file."""
+    """(text about a parameter file, whether a network accepts it). Raises InputError if it is not a parameter file."""
     path = Path(path)
     args, auxs = params.load(path)
     total = sum(value.size for value in [*args.values(), *auxs.values()])
@@ -111,30 +111,30 @@ def report(path: str | Path, known: Iterable[Network], listing: bool = True) -> 
             if not np.isfinite(value).all():
                 broken.append(name)
     if broken:
-        lines.append(f"NOT FINITE: {_names(broken)}; training diverged or the file is broken")
+        lines.append(f"NOT FINITE: {_names(broken)}; training diverged or the file is damaged")
     given = {name: tuple(value.shape) for name, value in {**params.for_training(args), **auxs}.items()}
-    made = sorted(set(args) - set(params.for_training(args)))
-    if made:
-        lines.append(f"for testing: {_names(made)}")
+    for_testing = sorted(set(args) - set(params.for_training(args)))
+    if for_testing:
+        lines.append(f"for testing: {_names(for_testing)}")
     fits = sorted(
         (compare(given, network) for network in known), key=lambda fit: (bool(fit.network.part), fit.distance)
     )
-    taken = [fit for fit in fits if fit.fits]
-    whole = [fit for fit in taken if not fit.network.part]
-    for fit in whole or taken:
-        beside = f"; leaves aside {_names(fit.extra)}" if fit.extra else ""
-        lines.append(f"fits the {fit.network.title} ({', '.join(fit.network.settings)}){beside}")
-    if not taken and fits:
+    fitting = [fit for fit in fits if fit.fits]
+    detectors = [fit for fit in fitting if not fit.network.part]
+    for fit in detectors or fitting:
+        ignored = f"; ignores {_names(fit.extra)}" if fit.extra else ""
+        lines.append(f"fits the {fit.network.title} ({', '.join(fit.network.settings)}){ignored}")
+    if not fitting and fits:
         nearest = min(fits, key=lambda fit: fit.distance)
-        lines.append(f"fits none; nearest is the {nearest.network.title} ({', '.join(nearest.network.settings)}):")
+        lines.append(f"fits none; the nearest is the {nearest.network.title} ({', '.join(nearest.network.settings)}):")
         for what, names in (("missing", nearest.missing), ("extra", nearest.extra)):
             lines += [f"  {what}: {_names(names)}"] if names else []
         for name, (given_shape, wanted) in nearest.misshapen.items():
-            lines.append(f"  misshapen: {name} {given_shape} instead of {wanted}")
-    return "\n".join(lines) + "\n", bool(taken) and not broken
+            lines.append(f"  wrong shape: {name} {given_shape} instead of {wanted}")
+    return "\n".join(lines) + "\n", bool(fitting) and not broken
 
 
 def _names(names: Sequence[str], limit: int = 12) -> str:
-    """The first names, and how many more there are."""
+    """The number of names, and the first of them."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{len(names)} ({', '.join(names[:limit])}{more})"

@@ -1,4 +1,4 @@
-"""How scripts begin: logging, the options that they share, settings."""
+"""What scripts share: logging, options, and loading the settings."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lib.config import Schema, load_config
 
 
 def start_logging() -> None:
-    """Shows progress and results on the terminal."""
+    """Shows log messages from level INFO on the terminal."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
 def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> None:
-    """The options --cfg and --set, as `begin` takes them; without a default, --cfg is required."""
+    """Adds --cfg and --set, the arguments of `begin`. Without a default, --cfg is required."""
     help_ = "YAML file of the network and its settings" + (" (default: %(default)s)" if cfg else "")
     parser.add_argument("--cfg", metavar="YAML", default=cfg, required=not cfg, help=help_)
     parser.add_argument(
@@ -31,12 +31,12 @@ def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> Non
 
 
 def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str) -> None:
-    """The options of `add_settings`, and --weights; cfg and weights are their defaults."""
+    """Adds the options of `add_settings`, and --weights. cfg, weights: the defaults."""
     add_settings(parser, cfg)
     parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
 
 
 def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema) -> EasyDict:
-    """How a script that runs networks begins: logging, then the settings of its method (see `load_config`)."""
+    """Starts logging and loads the settings of a method (see `load_config`)."""
     start_logging()
     return load_config(cfg_path, overrides, schema)

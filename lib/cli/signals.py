@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 
 class _LateFileHandler(logging.FileHandler):
-    """Keeps records until the folder of its file exists, so that a run that is refused leaves nothing behind."""
+    """Holds records back until the folder of its file exists, so that a rejected run leaves nothing behind."""
 
     def __init__(self, path: Path):
         super().__init__(path, encoding="utf-8", delay=True)
@@ -29,7 +29,7 @@ class _LateFileHandler(logging.FileHandler):
 
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Appends log records of level INFO and above to a file while the context is active; the folder is not made."""
+    """Appends log records of level INFO and above to a file while the context is active. The folder is not created."""
     handler = _LateFileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.INFO)
@@ -39,7 +39,7 @@ def log_file(path: Path) -> Iterator[None]:
         root.addHandler(logging.lastResort)
     others = [(other, other.level) for other in root.handlers]
     if root.getEffectiveLevel() > logging.INFO:
-        for other, own in others:  # the others keep showing what they showed, though the root's level is lowered
+        for other, own in others:  # keep the other handlers from showing more when the root's level is lowered
             other.setLevel(max(own, level))
         root.setLevel(logging.INFO)
     root.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Looks into parameter files, and makes them from those of other programs."""
+"""Inspects parameter files, and converts weights of other programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lib.nets.convert.caffe_file import read_caffemodel
 from lib.nets.convert.layers import Converted
 from lib.nets.convert.torch_file import read_state
 
-METHOD_HELP = "method of --cfg, where that is not under experiments/<method>/cfgs"
+METHOD_HELP = "method of --cfg, if that file is not in experiments/<method>/cfgs"
 
 
 @command
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.nets.params", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    inspect = commands.add_parser("inspect", help="what is in a file, and which network of ours it fits")
+    inspect = commands.add_parser("inspect", help="show what a file contains and which network it fits")
     inspect.add_argument("file", type=Path, help="parameter file")
     inspect.add_argument(
         "--cfg", type=Path, action="append", default=[], help="YAML of the network (default: all under experiments)"
@@ -45,18 +45,18 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=_inspect)
     convert = commands.add_parser(
         "convert",
-        help="make a parameter file from torchvision's ResNet-50, 101 or 152, a PyTorch FlowNetS, or Caffe's models",
-        description="Makes a parameter file from a torchvision ResNet-50, 101 or 152 state dict (.pth), a PyTorch "
-        "FlowNetS checkpoint (.pth, .pth.tar), or a Caffe ResNet or FlowNetS (.caffemodel); which of them it is, the "
-        "names in it tell. docs/weights.md says what is exact and what differs.",
+        help="convert a torchvision ResNet-50, 101 or 152, a PyTorch FlowNetS, or Caffe models to a parameter file",
+        description="Converts a torchvision ResNet-50, 101 or 152 state dict (.pth), a PyTorch FlowNetS checkpoint "
+        "(.pth, .pth.tar), or a Caffe ResNet or FlowNetS (.caffemodel) to a parameter file. The names in the file show "
+        "which of them it is. docs/weights.md describes what is exact and what differs.",
     )
     convert.add_argument("source", type=Path, help="file to read")
     convert.add_argument("out", type=Path, help="parameter file to write, such as model/pretrained_model/X-0000.params")
     convert.add_argument(
         "--cfg",
         type=Path,
-        help="YAML of the network that will start from it: the file is fitted to its PIXEL_MEANS, sizes and epsilon, "
-        "and refused where it does not fit (default: the published settings of R-FCN, unchecked)",
+        help="YAML of the network to be trained from it: the weights are adapted to its PIXEL_MEANS, sizes and "
+        "epsilon, and rejected if they do not fit (default: the published settings of R-FCN, unchecked)",
     )
     convert.add_argument(
         "--method",
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs=3,
         type=float,
         metavar=("RED", "GREEN", "BLUE"),
-        help="of a flow network: what its own program subtracts from colours of 0 to 255",
+        help="flow networks only: the means that the original program subtracts from colours of 0 to 255",
     )
     convert.set_defaults(run=_convert)
     return parser
@@ -89,7 +89,7 @@ def _convert(args: argparse.Namespace) -> None:
     else:
         method = method_of(args.cfg)
     eps = method.eps
-    # Without a YAML it is not known which method the weights are for: the schema with a flow network fits all.
+    # Without a YAML file the method is unknown; the schema with a flow network fits all of them.
     cfg = load_config(args.cfg, schema=method.schema) if args.cfg else make_config({}, METHODS["fgfa_rfcn"].schema)
     if args.out.suffix != ".params":
         raise InputError(f"{args.out}: must end in .params; the YAML names it without -0000.params")
@@ -102,19 +102,19 @@ def _convert(args: argparse.Namespace) -> None:
     if args.cfg:
         if stride_in_3x3 not in (None, cfg.network.STRIDE_IN_3X3):
             wanted = str(stride_in_3x3).lower()
-            raise InputError(f"{args.cfg}: network.STRIDE_IN_3X3 must be {wanted} for {args.source}, set it")
+            raise InputError(f"{args.cfg}: network.STRIDE_IN_3X3 must be {wanted} for {args.source}; set it")
         _check_fit(found, args.cfg, method.name, part)
     params.save(args.out, found.args, found.auxs)
     lines = [f"{args.out}: the {part}, {len(found.args)} arguments, {len(found.auxs)} auxiliary states"]
-    lines += [f"left aside: {', '.join(found.unused)}"] if found.unused else []
-    lines += ["needs network.STRIDE_IN_3X3: true in the YAML"] if stride_in_3x3 else []
+    lines += [f"unused: {', '.join(found.unused)}"] if found.unused else []
+    lines += ["the YAML must set network.STRIDE_IN_3X3: true"] if stride_in_3x3 else []
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _read(
     source: Path, cfg: EasyDict, eps: float, source_means: list[float] | None
 ) -> tuple[str, bool | None, Converted]:
-    """(part of our network, where its stages' stride must be, the parameters)."""
+    """(part of our network, the STRIDE_IN_3X3 that it needs, the parameters). The second is None for a flow network."""
     means = cfg.network.PIXEL_MEANS
     if source.suffix == ".caffemodel":
         layers = read_caffemodel(source)
@@ -129,11 +129,11 @@ def _read(
         div_flow = float(beside.get("div_flow", flownet.DIV_FLOW))
         return "flow network", None, flownet.from_torch(state, sizes.flownet(cfg), means, own, div_flow)
     names = ", ".join(list(state)[:3])
-    raise InputError(f"neither a torchvision ResNet nor a PyTorch FlowNetS: its names begin with {names}")
+    raise InputError(f"neither a torchvision ResNet nor a PyTorch FlowNetS: its first names are {names}")
 
 
 def _check_fit(found: Converted, cfg_path: Path, method: str, part: str) -> None:
     network = next((n for n in inspection.networks([cfg_path], method) if n.part == part), None)
     if network is None:
-        raise InputError(f"{cfg_path}: {method} has no {part}; give the YAML of a method that has")
+        raise InputError(f"{cfg_path}: {method} has no {part}; use the YAML of a method that has one")
     params.check({**found.args, **found.auxs}, network.shapes, str(cfg_path))

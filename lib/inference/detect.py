@@ -1,4 +1,4 @@
-"""From frames to a network's input, and from its outputs to detections in original pixels."""
+"""Converts frames to network input, and network outputs to detections in original pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Picture:
 
 
 def picture(image: np.ndarray, cfg: EasyDict) -> Picture:
-    """BGR uint8 (H, W, 3) -> network input, by SCALES and PIXEL_MEANS."""
+    """BGR uint8 (H, W, 3) -> network input, resized to SCALES, minus PIXEL_MEANS."""
     short, long = cfg.SCALES
     return Picture(*prepare(image, short, long, cfg.network.PIXEL_MEANS))
 
@@ -38,10 +38,10 @@ def detections_of(
     test: EasyDict,
     class_names: Sequence[str] = (),
 ) -> Detections:
-    """Detections of one image: boxes decoded, clipped, brought to original pixels; NMS class by class; the best kept.
+    """Detections of one image: decodes, clips and rescales boxes, applies NMS per class, keeps the best detections.
 
     rois (R, 5) in resized pixels; cls_prob (R, C + 1); bbox_pred (R, 8), of which columns 4 to 7 are used;
-    im_info (3,) height, width, scale; class_names of classes 1..C, if known.
+    im_info (3,) height, width, scale; class_names of classes 1 to C, if known.
     """
     height, width, scale = im_info
     boxes = clip(decode(rois[:, 1:5], bbox_pred[:, 4:8]), height, width) / scale
@@ -52,14 +52,14 @@ def detections_of(
 def batch_detections(
     outputs: Mapping[str, Array], im_infos: np.ndarray, test: EasyDict, class_names: Sequence[str] = ()
 ) -> list[Detections]:
-    """Detections of each image of a forward pass, with the names of their classes; im_infos (N, 3)."""
+    """Detections of each image of a forward pass; im_infos (N, 3)."""
     cls_prob, bbox_pred = np.asarray(outputs["cls_prob_reshape"]), np.asarray(outputs["bbox_pred_reshape"])
     rois = np.asarray(outputs["rois"]).reshape(len(cls_prob), -1, 5)
     return [detections_of(*arrays, test, class_names) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
 
 
 def same_size(frames: Iterable[np.ndarray], limit: int, cfg: EasyDict) -> Iterator[list[Picture]]:
-    """Runs of at most `limit` pictures of one size."""
+    """Lists of at most `limit` consecutive frames of the same size."""
     run: list[Picture] = []
     for frame in frames:
         item = picture(frame, cfg)

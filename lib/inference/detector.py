@@ -1,4 +1,4 @@
-"""What the detectors of all methods share: made from settings and weights, by one path."""
+"""The base class of all detectors: how they are created from settings and weights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Detector:
-    """Detects objects in a clip: an iterator from its frames (BGR uint8, (H, W, 3)) to a `Detections` for each.
+    """Detects objects in a clip: maps its frames (BGR uint8, (H, W, 3)) to an iterator over their `Detections`.
 
-    A subclass makes its networks in `_make_networks` and runs them in `__call__`. schema, parts: those of its method.
+    A subclass creates its networks in `_make_networks` and runs them in `__call__`. schema, parts: those of its method.
 
-    args, auxs: parameters to test with. batch: frames run at a time. precision: of the convolutional networks.
-    watch: called with what goes on inside, where the method has something to show. class_names: of classes 1..C.
+    args, auxs: parameters for testing. batch: frames processed at a time. precision: of the convolutional networks.
+    watch: called with intermediate results, if the method provides any. class_names: of classes 1 to C.
     """
 
     schema: ClassVar[Schema]
@@ -73,11 +73,11 @@ class Detector:
         watch: Callable[[Any], None] | None = None,
         class_names: Sequence[str] = (),
     ) -> Self:
-        """From settings and a weights file.
+        """Creates a detector from settings and a weights file.
 
-        backend, batch, precision: what the settings say if None. device: the number of a device among those that the
-        settings name, in turn, so that several may share the CPU. Raises InputError: no such weights, weights of
-        another network, or a precision that is not available.
+        backend, batch, precision: those of the settings if None. device: index into the devices of the settings,
+        modulo their number, so that several detectors can share the CPU. Raises InputError if the weights are missing
+        or belong to another network, or if the precision is not available.
         """
         backend = backend or backend_of(cfg)
         devices = backend.devices(cfg.gpus)
@@ -104,18 +104,18 @@ class Detector:
         settings: Sequence[str] = (),
         watch: Callable[[Any], None] | None = None,
     ) -> Self:
-        """From `<where>.yaml`, `<where>-0000.params` and the classes.txt beside them, or a folder with one such set.
+        """Creates a detector from `<where>.yaml`, `<where>-0000.params` and the classes.txt next to them.
 
-        gpu: its number, None for the CPU. batch: frames run at a time, what the settings say if None. settings: texts
-        such as `TEST.NMS=0.5`, which override the YAML. watch: see the class. Raises InputError where a file is
-        missing, or the files do not fit together.
+        where: their prefix, or a folder with one such set. gpu: its number, None for the CPU. batch: frames processed
+        at a time; that of the settings if None. settings: overrides of the YAML such as `TEST.NMS=0.5`. watch: see the
+        class. Raises InputError if a file is missing or the files do not fit together.
         """
         cfg, weights, classes = read_pretrained(where, settings, gpu, cls.schema)
         return cls.load(cfg, weights, batch=batch, watch=watch, class_names=classes.names)
 
 
 def parameter_shapes(parts: Mapping[str, Part], backend: Backend) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Shapes by name of what these networks need together: (args, auxs)."""
+    """Shapes by name of all parameters of these networks: (args, auxs)."""
     args: dict[str, Shape] = {}
     auxs: dict[str, Shape] = {}
     for part in parts.values():
@@ -128,9 +128,10 @@ def parameter_shapes(parts: Mapping[str, Part], backend: Backend) -> tuple[dict[
 def read_parameters(
     parts: Mapping[str, Part], weights: str | Path, backend: Backend
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A file's parameters to test with: (args, auxs). Raises InputError: no such file, weights of another network.
+    """Reads the parameters for testing from a file: (args, auxs).
 
-    Parameters of networks that the settings do not need may be in the file or not; they are left out.
+    Networks that the settings do not need may be missing from the file, and are left out. Raises InputError if there
+    is no such file or it has weights of another network.
     """
     args, auxs = params.load(weights)
     args = params.for_test(args)

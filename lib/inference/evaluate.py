@@ -1,4 +1,4 @@
-"""Testing a detector on the videos of a list: detections to a file, then mean average precision."""
+"""Tests a detector on the videos of a list: writes its detections and computes mean average precision."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
 
-# load(cfg, weights, device=number) -> a detector; a function of a module or class, so that other processes can call it.
+# load(cfg, weights, device=number) -> detector. A function of a module or class, so that other processes can call it.
 LoadDetector = Callable[..., Detector]
 
 
 def evaluate_detector(cfg: EasyDict, load: LoadDetector, weights: Path, folder: Path) -> Evaluation:
-    """Detects in every video of the test list and evaluates.
+    """Runs a detector on every video of the test list and evaluates its detections.
 
-    Detections are rescored by Seq-NMS where TEST.SEQ_NMS asks for it.
-    Writes to `folder`: detections.txt; results.json with all ranges and classes and what they rest on, and beside it
-    what comparisons need. Detections are made anew each time: none can be of other weights.
+    If TEST.SEQ_NMS is set, Seq-NMS rescores the detections first.
+    Writes to `folder`: detections.txt; results.json with all ranges and classes and a manifest of the inputs, and next
+    to it the data for comparisons. Detections are always recomputed, so they cannot come from other weights.
     """
     videos = video_entries(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
-    truth = truth_of(cfg)  # first, so that what is wrong with the annotations is told before hours of detection
+    truth = truth_of(cfg)  # first, so that faulty annotations are reported before hours of detection
     motion, area = _ranges(cfg)
     detections = detect_videos(cfg, load, weights, videos)
     image_set = list_path(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
@@ -58,7 +58,7 @@ def evaluate_detector(cfg: EasyDict, load: LoadDetector, weights: Path, folder: 
 
 
 def truth_of(cfg: EasyDict) -> Truth:
-    """The objects of the test list, and their motion where the evaluation asks for it."""
+    """The objects of the test list, and their motion if the evaluation needs it."""
     root = Path(cfg.dataset.dataset_path)
     return load_truth(
         root / "Annotations" / "VID",
@@ -71,7 +71,7 @@ def truth_of(cfg: EasyDict) -> Truth:
 
 
 def _ranges(cfg: EasyDict) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
-    """Ranges of motion and of area to evaluate by."""
+    """The motion and area ranges to evaluate."""
     motion = parse_ranges(cfg.TEST.MOTION_RANGES, MOTION, "motion")
     area = parse_ranges(cfg.TEST.AREA_RANGES, AREA, "area")
     return (motion, area) if cfg.dataset.enable_detailed_eval else (motion[:1], area[:1])
@@ -80,27 +80,27 @@ def _ranges(cfg: EasyDict) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
 def detect_videos(
     cfg: EasyDict, load: LoadDetector, weights: Path, videos: Sequence[VideoEntry], workers: int = 0
 ) -> DetectionTable:
-    """Detections of all videos, in list order whatever the number of devices.
+    """Detections of all videos, in list order for any number of devices.
 
-    The videos are shared out by length over `workers` processes, one a device (0: as many as `gpus` names).
+    The videos are distributed over `workers` processes by length, one process per device (0: one for each in `gpus`).
     """
     workers = min(workers or len(backend_of(cfg).devices(cfg.gpus)), len(videos))
     started = time.monotonic()
     if workers == 1:
         found = list(_share(range(len(videos)), cfg, load, weights, videos, 0, progress=True))
     else:
-        shares = _shared_out([video.num_frames for video in videos], workers)
+        shares = _distribute([video.num_frames for video in videos], workers)
         task = functools.partial(_share_list, cfg=plain(cfg), load=load, weights=weights, videos=list(videos))
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             parts = pool.starmap(task, [(share, number) for number, share in enumerate(shares)])
         found = [item for part in parts for item in part]
     frames = sum(video.num_frames for video in videos)
-    log.info("%d frames, %.3f s a frame", frames, (time.monotonic() - started) / max(frames, 1))
+    log.info("%d frames, %.3f s per frame", frames, (time.monotonic() - started) / max(frames, 1))
     return DetectionTable.join([table for _, table in sorted(found, key=lambda item: item[0])])
 
 
-def _shared_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
-    """Numbers of videos for each share, the longest video first to the share with the fewest frames."""
+def _distribute(lengths: Sequence[int], shares: int) -> list[list[int]]:
+    """Indices of the videos of each share. Each video, longest first, goes to the share with the fewest frames."""
     taken: list[list[int]] = [[] for _ in range(shares)]
     loads = [0] * shares
     for number in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
@@ -125,7 +125,7 @@ def _share(
     device: int,
     progress: bool,
 ) -> Iterator[tuple[int, DetectionTable]]:
-    """(number, detections) of each video of a share."""
+    """Yields (index, detections) for each video of a share."""
     detector = load(cfg, weights, device=device)
     numbers = list(numbers)
     total = sum(videos[number].num_frames for number in numbers)
@@ -141,12 +141,12 @@ def _share(
 
 
 def weights_path(cfg: EasyDict, folder: Path) -> Path:
-    """The checkpoint that TEST.test_epoch names, in the folder of a training."""
+    """The checkpoint after epoch TEST.test_epoch in the folder of a training."""
     return folder / f"{cfg.TRAIN.model_prefix}-{cfg.TEST.test_epoch:04d}.params"
 
 
 def already_done(folder: Path, cfg: EasyDict, weights: Path) -> bool:
-    """Whether `folder` holds results of just these settings and weights."""
+    """Whether `folder` contains results for exactly these settings and weights."""
     path = folder / RESULTS
     if not path.is_file() or not weights.is_file():
         return False

@@ -41,7 +41,7 @@ def read_pretrained(where: str | Path, settings: Sequence[str], gpu: int | None,
     prefix = _prefix(Path(where))
     cfg_path, found = prefix.with_name(f"{prefix.name}.yaml"), _weights(prefix)
     if not cfg_path.is_file():
-        raise InputError(f"{cfg_path}: no such file; the weights {found[-1]} need their settings there")
+        raise InputError(f"{cfg_path}: no such file; the weights {found[-1]} need their settings in this file")
     cfg = load_config(cfg_path, settings, schema)
     cfg.gpus = "" if gpu is None else str(gpu)
     beside = prefix.with_name("classes.txt")
@@ -60,14 +60,14 @@ def _prefix(where: Path) -> Path:
     if not where.is_dir():
         if not _weights(where):
             raise InputError(
-                f"{where}: no weights {where.name}-0000.params in {where.parent}; give their prefix or the folder that "
+                f"{where}: no weights {where.name}-0000.params in {where.parent}; pass their prefix or the folder that "
                 "contains them"
             )
         return where
     prefixes = sorted({found.group(1) for found in map(_WEIGHTS.fullmatch, _names(where)) if found})
     if len(prefixes) != 1:
         what = f"weights of {', '.join(prefixes)}" if prefixes else "no weights NAME-0000.params"
-        raise InputError(f"{where}: contains {what}; give a prefix such as {where / (prefixes or ['NAME'])[0]}")
+        raise InputError(f"{where}: contains {what}; pass a prefix such as {where / (prefixes or ['NAME'])[0]}")
     return where / prefixes[0]
 
 

@@ -1,1 +1,1 @@
-"""Operators of the networks: compiled ones (`compiled`) and their versions of MXNet's own operators."""
+"""Operators of the networks: C++ and CUDA sources, their build, and numpy functions for training."""

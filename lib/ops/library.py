@@ -31,7 +31,7 @@ def build_mark(path: Path) -> tuple[str, str] | None:
 
 
 def checked() -> Path:
-    """The library. Raises InputError where it was not built, or was built from other sources."""
+    """The path of the library. Raises InputError if it is not built or was built from other sources."""
     if not LIBRARY.is_file():
         raise InputError(f"{LIBRARY}: the compiled operators are not built; run `sh init.sh` or `{BUILD_COMMAND}`")
     mark = build_mark(LIBRARY)

@@ -24,7 +24,7 @@ def roi_losses(
 
 
 def hardest(losses: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the `count` largest losses (all where there are fewer), the first rows of equal ones."""
+    """Rows of the `count` largest losses (all if there are fewer); of equal losses, the first rows."""
     return np.argsort(-losses, kind="stable")[:count]
 
 

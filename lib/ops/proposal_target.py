@@ -1,4 +1,4 @@
-"""From proposals and ground truth to the labels and box targets that the head is trained on."""
+"""Computes the labels and box targets that the head is trained on from proposals and ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, **rules: Any) -> Roi
     """(rois (R, 5), label (R,), bbox_target (R, 4 * box classes), bbox_weight) of one image.
 
     rois (N, 5) batch index x1 y1 x2 y2; gt_boxes (1, G, 5) x1 y1 x2 y2 class, both in pixels of the resized image.
-    rules: those of `lib.bbox.sample.sample_rois`; R = N + G for batch_rois -1, else batch_rois. What batch_rois > 0
-    draws depends only on the rois, so that a repeated step is the same step.
+    rules: options of `lib.bbox.sample.sample_rois`. R = N + G for batch_rois -1, else batch_rois. The sample drawn for
+    batch_rois > 0 depends only on the rois, so repeating a step gives the same result.
     """
     return sample_rois(rois, gt_boxes[0], rng=np.random.default_rng(zlib.crc32(rois.tobytes())), **rules)

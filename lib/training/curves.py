@@ -1,4 +1,4 @@
-"""Loss curves: lines of JSON while training runs, a picture after each epoch."""
+"""Loss curves: JSON lines during training, and a plot of them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from lib.files import replacing
 
 
 class Curves:
-    """What training measured, in a file of lines `{"epoch": 0, "step": 100, "lr": 0.1, "losses": {name: mean}}`:
-    means over the steps since the line before, written when `step` steps of `epoch` (from 0) were done.
+    """A file of lines `{"epoch": 0, "step": 100, "lr": 0.1, "losses": {name: mean}}`, and a plot of them.
+
+    Each line has the means over the steps since the previous one, after `step` steps of `epoch` (from 0).
     """
 
-    def __init__(self, lines: Path, picture: Path) -> None:
-        self._lines, self._picture = lines, picture
+    def __init__(self, lines: Path, plot: Path) -> None:
+        self._lines, self._plot = lines, plot
 
     def _read(self) -> list[dict]:
         if not self._lines.is_file():
             return []
         lines = self._lines.read_text(encoding="utf-8").splitlines(keepends=True)
-        # a line without its end was being written when the process died
+        # skip a last line that was cut off when the process died
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def cut(self, epoch: int, step: int) -> None:
-        """Drops what was written after `step` steps of `epoch`, as training goes on from there."""
+        """Drops the lines after `step` steps of `epoch`, where training continues."""
         kept = [line for line in self._read() if (line["epoch"], line["step"]) <= (epoch, step)]
         with replacing(self._lines) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
@@ -59,5 +60,5 @@ class Curves:
             axes.set_xlabel("epoch", fontsize=8)
             axes.grid(alpha=0.3)
         figure.tight_layout()
-        with replacing(self._picture) as temporary:
+        with replacing(self._plot) as temporary:
             figure.savefig(temporary, dpi=110)

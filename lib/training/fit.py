@@ -1,4 +1,4 @@
-"""The training loop: any network, any losses."""
+"""The training loop, for any network and any losses."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _DRAW_SECONDS = 60.0
 
 
 class Loader(Protocol):
-    """Steps of an epoch: `lib.dataset.loader.TrainLoader`."""
+    """Supplies the batches of an epoch; implemented by `lib.dataset.loader.TrainLoader`."""
 
     def __len__(self) -> int: ...
     def epoch(self, epoch: int, start: int = 0) -> Generator[Sequence[Arrays], None, None]: ...
 
 
 class Interrupted(SystemExit):
-    """Training was stopped from outside and has saved its state; exit status 130."""
+    """Raised after training was interrupted and has saved its state. Exit status 130."""
 
     def __init__(self) -> None:
         super().__init__(130)
@@ -54,16 +54,17 @@ def fit(
     save_minutes: float = 30.0,
     stopped: threading.Event | None = None,
 ) -> Path:
-    """Trains epochs `begin_epoch`..`end_epoch` - 1; returns the path of the last weights.
+    """Trains epochs `begin_epoch` to `end_epoch` - 1; returns the path of the final weights.
 
-    schedule: learning rate by the number of steps since epoch 0. metrics: what to show of a step, for each device.
-    resumed: `checkpoints.newest()` to go on from there; `trainer` must have been made with its args and auxs, its
-    optimizer is set here. Without it the states of an earlier training are removed.
-    Writes, in the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within one;
-    `losses.jsonl` with the means of every `frequent` steps; `losses.png` at the end, and after an epoch where the last
-    picture is a minute old.
-    stopped: once it is set, the step that runs is finished, the state saved, and Interrupted raised (see
-    `lib.cli.signals.stop_requested`). Raises InputError where a loss is no longer a finite number.
+    schedule: maps the number of steps since epoch 0 to a learning rate. metrics: computes what is logged for a step,
+    from the outputs and the batch of one device. resumed: the checkpoint to continue from, `checkpoints.newest()`;
+    `trainer` must have been created with its args and auxs, and its optimizer state is loaded here. If None, the
+    saved states of an earlier training are deleted.
+    Writes to the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within an
+    epoch; `losses.jsonl`, the means over every `frequent` steps; `losses.png`, updated after an epoch at most once a
+    minute, and at the end.
+    stopped: when it is set, training finishes the current step, saves its state and raises Interrupted (see
+    `lib.cli.signals.stop_requested`). Raises InputError if a loss becomes infinite or NaN.
     """
     run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes)
     epoch, start = begin_epoch, 0
@@ -72,7 +73,7 @@ def fit(
     else:
         epoch, start = resumed.epoch, resumed.step
         trainer.load_state(resumed.optimizer)
-        run.window, run.whole = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
+        run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
     run.curves.cut(epoch, start)
     return run.train(epoch, start, end_epoch, stopped or threading.Event())
@@ -95,9 +96,9 @@ class _Run:
         self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
         folder = checkpoints.prefix.parent
         self.curves = Curves(folder / "losses.jsonl", folder / "losses.png")
-        # sums and counts since the last line of the log, and of the epoch
+        # (sum, count) of each metric since the last log line, and since the start of the epoch
         self.window: dict[str, np.ndarray] = {}
-        self.whole: dict[str, np.ndarray] = {}
+        self.epoch_totals: dict[str, np.ndarray] = {}
 
     def train(self, epoch: int, start: int, end_epoch: int, stopped: threading.Event) -> Path:
         steps = len(self.loader)
@@ -108,28 +109,28 @@ class _Run:
         ) as bar:
             for number in range(epoch, end_epoch):
                 bar.set_description(f"epoch {number + 1}/{end_epoch}")
-                self._epoch(number, start if number == epoch else 0, bar, stopped)
-                log.info("epoch %d: %s", number + 1, _shown(_means(self.whole)))
-                self.window, self.whole = {}, {}
+                self._train_epoch(number, start if number == epoch else 0, bar, stopped)
+                log.info("epoch %d: %s", number + 1, _format(_means(self.epoch_totals)))
+                self.window, self.epoch_totals = {}, {}
                 path = self._save(number + 1, 0)
                 log.info("saved %s", path)
                 if number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS:
                     self.curves.draw(steps)
                     drawn = time.monotonic()
                 if stopped.is_set() and number + 1 < end_epoch:
-                    self._leave(number + 1, 0)
+                    self._interrupt(number + 1, 0)
         return path
 
-    def _epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> None:
-        """Steps `start`.. of an epoch; saves and raises Interrupted where `stopped` is set before its last step."""
+    def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> None:
+        """Runs an epoch from step `start`. If `stopped` is set before its last step, saves and raises Interrupted."""
         steps = len(self.loader)
-        saved = began = time.monotonic()
-        images, waited = 0, 0.0
+        saved = started = time.monotonic()
+        images, waiting = 0, 0.0
         with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
             for number in range(start, steps):
-                asked = time.monotonic()
+                requested = time.monotonic()
                 batch = next(batches)
-                waited += time.monotonic() - asked
+                waiting += time.monotonic() - requested
                 lr = self.schedule(epoch * steps + number)
                 outputs = self.trainer.step(batch, lr)
                 self._measure(epoch, number, outputs, batch)
@@ -137,20 +138,20 @@ class _Run:
                 done = number + 1
                 now = time.monotonic()
                 if not bar.disable:
-                    bar.set_postfix(_rounded(_means(self.window), images / (now - began)), refresh=False)
+                    bar.set_postfix(_rounded(_means(self.window), images / (now - started)), refresh=False)
                 bar.update()
                 if done % self.frequent == 0 or done == steps:
                     means = _means(self.window)
                     self.curves.add(epoch, done, lr, means)
                     log.info(
                         "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s",
-                        *(epoch + 1, done, steps, lr, images / (now - began), 100 * waited / (now - began)),
-                        _shown(means),
+                        *(epoch + 1, done, steps, lr, images / (now - started), 100 * waiting / (now - started)),
+                        _format(means),
                     )
                     self.window = {}
-                    images, waited, began = 0, 0.0, now
+                    images, waiting, started = 0, 0.0, now
                 if done < steps and stopped.is_set():
-                    self._leave(epoch, done)
+                    self._interrupt(epoch, done)
                 if done < steps and now - saved > self.save_seconds:
                     self._save(epoch, done)
                     saved = time.monotonic()
@@ -163,19 +164,19 @@ class _Run:
                         f"training diverged: {name} is {total} in epoch {epoch + 1}, step {number + 1}; "
                         "lower TRAIN.lr, use TRAIN.warmup or set TRAIN.CLIP_GRADIENT"
                     )
-                for totals in (self.window, self.whole):
+                for totals in (self.window, self.epoch_totals):
                     totals[name] = totals.get(name, np.zeros(2)) + np.array([total, count])
 
     def _save(self, epoch: int, step: int) -> Path:
         args, auxs = self.trainer.params()
-        totals = {**_write_totals(self.window, "window"), **_write_totals(self.whole, "epoch")}
+        totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
         return self.checkpoints.save(Checkpoint(epoch, step, args, auxs, self.trainer.state(), totals))
 
-    def _leave(self, epoch: int, step: int) -> None:
+    def _interrupt(self, epoch: int, step: int) -> None:
         if step:
             self._save(epoch, step)
         log.warning(
-            "stopped in epoch %d after %d steps and saved; run the same command with --resume to go on",
+            "interrupted in epoch %d after %d steps, state saved; run the same command with --resume to continue",
             epoch + 1,
             step,
         )
@@ -186,7 +187,7 @@ def _means(totals: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {name: float(total / count) if count else 0.0 for name, (total, count) in totals.items()}
 
 
-def _shown(means: Mapping[str, float]) -> str:
+def _format(means: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
 
 

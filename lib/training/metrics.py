@@ -1,4 +1,4 @@
-"""What the progress bar and the loss curves show of a detector's training step."""
+"""Metrics of a detector's training step, for the progress bar and the loss curves."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-# From the outputs of one device and its batch to {name: (sum, count)}; the mean over steps and devices is the
-# ratio of the totals.
+# Maps the outputs of one device and its batch to {name: (sum, count)}. The mean over steps and devices is the ratio of
+# the totals.
 Metrics = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], "dict[str, tuple[float, float]]"]
 
 
 def detection_metrics(
     outputs: Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """Accuracy and losses of the region proposal network and of the head, over the labels that count.
+    """Accuracy and losses of the region proposal network and of the head.
 
     outputs: rpn_cls_prob (1, 2, A * h, w), rpn_bbox_loss (1, 4 A, h, w), cls_prob_reshape
     (1, R, C + 1), bbox_loss_reshape (1, R, 4 * box classes), blockgrad0 (1, R) labels after OHEM;
-    batch: label (1, A * h * w). Labels of -1 do not count. The box losses are sums over coordinates, divided by the
-    number of labels that count, not by that of the positives.
+    batch: label (1, A * h * w). Labels of -1 are ignored. The box losses are sums over coordinates, divided by the
+    number of labels that are not ignored, not by the number of positives.
     """
     result = {}
     parts = (

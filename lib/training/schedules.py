@@ -1,4 +1,4 @@
-"""Learning rates: functions from the number of steps taken to the rate of the next."""
+"""Learning-rate schedules: functions from the number of steps taken to the learning rate of the next step."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def step_decay(
     warmup_lr: float = 0.0,
     warmup_step: int = 0,
 ) -> Schedule:
-    """`lr`, times `factor` from every epoch in `lr_step` on: fractions such as '1.333', separated by commas.
+    """`lr`, multiplied by `factor` at each epoch in `lr_step`: numbers such as '1.333', separated by commas.
 
-    With `warmup` the first `warmup_step` steps have the rate `warmup_lr`. Raises InputError for another `lr_step`.
+    With `warmup`, the first `warmup_step` steps use `warmup_lr`. Raises InputError if `lr_step` has another form.
     """
     try:
         drops = [int(epoch * steps_per_epoch) for epoch in lr_steps(str(lr_step))]
@@ -41,12 +41,12 @@ def step_decay(
 
 
 def cosine(lr: float, steps: int) -> Schedule:
-    """From `lr` to 0 along half a cosine."""
+    """Falls from `lr` to 0 along half a cosine."""
     return lambda step: lr * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 
 def one_cycle(lr: float, steps: int, *, rise: float = 0.3, start: float = 0.04) -> Schedule:
-    """From `start` * `lr` up to `lr` over the share `rise` of the steps, then down to 0, both along half a cosine
+    """Rises from `start` * `lr` to `lr` over the fraction `rise` of the steps, then falls to 0, along half cosines
     (Smith and Topin, Super-Convergence, 2018)."""
 
     def rate(step: int) -> float:

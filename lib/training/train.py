@@ -1,4 +1,4 @@
-"""Training a detector: its losses and examples come from the method, the rest is here."""
+"""Trains a detector. Its losses and examples come from the method."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def train(
     backend: Backend | None = None,
     stopped: threading.Event | None = None,
 ) -> Path:
-    """Trains a method by the settings -> its last weights, in `folder` with settings, states and loss curves.
+    """Trains a method and returns the path of its final weights in `folder`.
 
-    What the method's pretrained files lack of its new layers starts from scratch. TRAIN.RESUME continues from the
-    newest checkpoint in the folder.
+    Also writes the settings, states and loss curves there. New layers of the method that its pretrained files lack
+    start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder.
     """
     for warning in method.advise(cfg):
         log.warning(warning)
@@ -99,7 +99,7 @@ def _fit(
 
 
 def make_loader(cfg: EasyDict, device_count: int, frames: Frames) -> TrainLoader:
-    """Training examples of the settings' image sets."""
+    """The loader of the training examples in the settings' image sets."""
     net, settings = cfg.network, cfg.TRAIN
     root = Path(cfg.dataset.dataset_path)
     entries = train_entries(root, cfg.dataset.image_set)
@@ -136,9 +136,9 @@ def make_loader(cfg: EasyDict, device_count: int, frames: Frames) -> TrainLoader
 def starting_point(
     cfg: EasyDict, method: Method, wanted: Mapping[str, Shape], wanted_auxs: Mapping[str, Shape]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
-    """Parameters of these shapes to begin with: (args, auxs, names of those that start from scratch).
+    """Initial parameters of these shapes: (args, auxs, names of those that start from scratch).
 
-    Where the pretrained files have such a parameter in another shape, as with other classes, its entry says so.
+    If the pretrained files have such a parameter in another shape, for example for other classes, its entry says so.
     """
     args: dict[str, np.ndarray] = {}
     auxs: dict[str, np.ndarray] = {}
@@ -147,7 +147,7 @@ def starting_point(
         args.update(params.for_training(more_args))
         auxs.update(more_auxs)
     values, new = params.start(wanted, args, cfg.TRAIN.SEED, method.new_layers)
-    new = [f"{name} {wanted[name]} in place of {args[name].shape}" if name in args else name for name in new]
+    new = [f"{name} {wanted[name]} instead of {args[name].shape}" if name in args else name for name in new]
     return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, {})[0], new
 
 
@@ -157,7 +157,7 @@ def trainable(names: Iterable[str], fixed: Iterable[str]) -> set[str]:
 
 
 def optimizer(cfg: EasyDict) -> Sgd:
-    """SGD with momentum; the flow network's rate is multiplied by FLOW_LR_FACTOR."""
+    """SGD with momentum; the flow network's learning rate is multiplied by FLOW_LR_FACTOR."""
     factor = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
     return Sgd(
         momentum=cfg.TRAIN.momentum,

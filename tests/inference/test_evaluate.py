@@ -14,19 +14,19 @@ from lib.bbox.detections import Detections
 from lib.dataset.imagenet_vid import video_entries as videos_of
 from lib.errors import InputError
 from lib.inference import evaluate
-from lib.inference.evaluate import _shared_out, detect_videos
+from lib.inference.evaluate import _distribute, detect_videos
 from tests import tiny
 
 
 def test_the_longest_goes_first_to_whoever_has_least():
-    assert _shared_out([5, 9, 1, 4, 3], 2) == [[1, 4], [0, 3, 2]]
-    assert _shared_out([7], 1) == [[0]]
+    assert _distribute([5, 9, 1, 4, 3], 2) == [[1, 4], [0, 3, 2]]
+    assert _distribute([7], 1) == [[0]]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 8))
 def test_every_video_once_and_shares_of_like_length(lengths, shares):
-    found = _shared_out(lengths, shares)
+    found = _distribute(lengths, shares)
     assert sorted(number for share in found for number in share) == list(range(len(lengths)))
     loads = [sum(lengths[number] for number in share) for share in found]
     assert max(loads) - min(loads) <= max(lengths)
