@@ -1,4 +1,4 @@
-"""Detect objects like demo.py, ten frames at a time."""
+"""Like demo.py, but processes ten frames at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what FGFA does for a frame: flow to its neighbours, their weights, and boxes with and without them."""
+"""Images that show how FGFA processes a frame: flow to its neighbours, their weights, boxes with and without them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lib.video.stream import Detector
 
 log = logging.getLogger(__name__)
 
-COLUMNS = 7  # neighbours in a row of the sheet
+COLUMNS = 7  # neighbours per row of the sheet
 
 
 def explain(
@@ -36,14 +36,15 @@ def explain(
     threshold: float,
     baseline: Detector,
 ) -> list[Path]:
-    """Writes, for each frame of `positions`, <name>_window.png and <name>_boxes.png to `folder`.
+    """Writes <name>_window.png and <name>_boxes.png to `folder` for each frame in `positions`.
 
-    The first shows every neighbour of the window, the flow to it in colours (the wheel of Baker et al.; the fullest
-    colour is the longest flow of the window), and its weight as a heat map, 0 to the largest; the second the boxes of
-    `baseline`, which sees the frame alone, beside FGFA's. InputError: a position outside the clip.
+    The first image shows every frame of the window, the flow to it (on the colour wheel of Baker et al., where full
+    saturation is the longest flow of the window), and its weight as a heat map from 0 to the largest weight. The
+    second shows the boxes of `baseline`, which uses only this frame, next to FGFA's. Raises InputError if a position
+    is outside the clip.
     """
-    seen: list[Inside] = []
-    detector = VideoDetector.load(cfg, weights, batch=1, watch=seen.append)
+    watched: list[Inside] = []
+    detector = VideoDetector.load(cfg, weights, batch=1, watch=watched.append)
     reach, written = cfg.TEST.KEY_FRAME_INTERVAL, []
     for position in positions:
         if not 0 <= position < len(clip.numbers):
@@ -52,33 +53,33 @@ def explain(
         first = max(0, position - reach)
         numbers = clip.numbers[first : position + reach + 1]
         frames = list(replace(clip, start=numbers[0], stop=numbers[-1] + 1))
-        seen.clear()
+        watched.clear()
         found = list(detector(frame.image for frame in frames))[position - first]
-        inside, frame = seen[position - first], frames[position - first]
-        (alone,) = baseline([frame.image])
+        details, frame = watched[position - first], frames[position - first]
+        (single,) = baseline([frame.image])
         name = Path(frame.name).stem
-        pictures = {
-            f"{name}_window.png": _sheet(inside, [each.image for each in frames], first),
-            f"{name}_boxes.png": _boxes(frame.image, alone, found, classes, threshold),
+        images = {
+            f"{name}_window.png": _sheet(details, [each.image for each in frames], first),
+            f"{name}_boxes.png": _boxes(frame.image, single, found, classes, threshold),
         }
-        for file, picture in pictures.items():
-            write_picture(folder / file, picture)
+        for file, image in images.items():
+            write_picture(folder / file, image)
             written.append(folder / file)
-    log.info("explained: %s", ", ".join(map(str, written)))
+    log.info("wrote %s", ", ".join(map(str, written)))
     return written
 
 
-def _sheet(inside: Inside, images: list[np.ndarray], first: int) -> np.ndarray:
-    """Blocks of COLUMNS neighbours: the picture, the flow to it, its weight."""
-    longest = float(np.hypot(inside.flow[:, 0], inside.flow[:, 1]).max())
-    heaviest = float(inside.weights.max())
+def _sheet(details: Inside, images: list[np.ndarray], first: int) -> np.ndarray:
+    """Blocks of COLUMNS frames of the window: the image, the flow to it, its weight."""
+    longest = float(np.hypot(details.flow[:, 0], details.flow[:, 1]).max())
+    heaviest = float(details.weights.max())
     columns = []
-    for number, motion, weight in zip(inside.window, inside.flow, inside.weights):
+    for number, motion, weight in zip(details.window, details.flow, details.weights):
         image = images[number - first]
         size = image.shape[1::-1]
         colours = cv2.resize(flow_to_colour(motion, longest), size, interpolation=cv2.INTER_NEAREST)
         column = np.vstack([image, colours, heat_map(image, weight, 0.0, heaviest)])
-        title = f"{number - inside.frame:+d}" if number != inside.frame else "this frame"
+        title = f"{number - details.frame:+d}" if number != details.frame else "this frame"
         columns.append(side_by_side([column], [title]))
     while len(columns) % COLUMNS and len(columns) > COLUMNS:
         columns.append(np.full_like(columns[0], 255))
@@ -87,10 +88,11 @@ def _sheet(inside: Inside, images: list[np.ndarray], first: int) -> np.ndarray:
 
 
 def _boxes(
-    image: np.ndarray, alone: Detections, together: Detections, classes: ClassList, threshold: float
+    image: np.ndarray, single: Detections, aggregated: Detections, classes: ClassList, threshold: float
 ) -> np.ndarray:
     zoom = max(1, 480 // image.shape[0])
     drawn = [
-        draw(image, each, classes.names, classes.colours, threshold=threshold, zoom=zoom) for each in (alone, together)
+        draw(image, each, classes.names, classes.colours, threshold=threshold, zoom=zoom)
+        for each in (single, aggregated)
     ]
-    return side_by_side(drawn, ["R-FCN, this frame alone", "FGFA"])
+    return side_by_side(drawn, ["R-FCN, this frame only", "FGFA"])

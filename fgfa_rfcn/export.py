@@ -1,4 +1,4 @@
-"""Write the networks as ONNX files, each compared with MXNet in onnxruntime."""
+"""Export the networks to ONNX, and compare the files with MXNet in onnxruntime."""
 
 from __future__ import annotations
 

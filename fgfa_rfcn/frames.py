@@ -1,4 +1,4 @@
-"""The two neighbours that a frame is trained with."""
+"""Neighbours of a training frame."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lib.dataset.imagenet_vid import TrainEntry
 
 
 class Neighbours:
-    """`Neighbours(low, high)(entry, rng)`: the frame and two others, at different offsets drawn from low..high.
+    """`Neighbours(low, high)(entry, rng)`: the frame and two others, at different random offsets from low to high.
 
-    Each is clamped to the clip; an offset may be 0, and "before" may come after. A still image stands in for its own
-    neighbours.
+    Offsets are clamped to the clip. An offset may be 0, and "before" may be a later frame. The neighbours of a still
+    image are the image itself.
     """
 
     def __init__(self, low: int, high: int):

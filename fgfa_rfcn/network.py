@@ -12,7 +12,7 @@ from lib.nets.flownet import double_by_convolution, flow, flow_of_prepared, prep
 from lib.nets.part import Part
 from lib.nets.resnet import feature_map
 
-EPS = 2e-5  # of BatchNorm; the baseline has another
+EPS = 2e-5  # of BatchNorm; that of the baseline differs
 
 
 def backbone(F: Functions, data, cfg: EasyDict):
@@ -21,10 +21,10 @@ def backbone(F: Functions, data, cfg: EasyDict):
 
 
 def losses(F: Functions, cfg: EasyDict) -> dict:
-    """Inputs data, data_bef, data_aft (1, 3, H, W), and those of R-FCN's training; outputs the same losses.
+    """Inputs: data, data_bef, data_aft (1, 3, H, W), and those of R-FCN's training. Outputs: the same losses.
 
-    The two neighbours are warped to the current frame, embedded after the warp, weighed by their cosine to the
-    current frame's own embedding, and summed; the current frame's features do not take part in the sum.
+    The features of the two neighbours are warped to the current frame, embedded, weighted by the cosine between their
+    embeddings and that of the current frame, and summed. The current frame's features are not part of the sum.
     """
     current, before, after = (F.Variable(name) for name in ("data", "data_bef", "data_aft"))
     features = backbone(F, F.concat(current, before, after, dim=0), cfg)
@@ -38,29 +38,29 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
 
 
 def _embedded_features(F: Functions, cfg: EasyDict) -> dict:
-    """Input data (N, 3, H, W) -> features (N, FEAT_DIM, h, w), embedding (N, E, h, w)."""
+    """Input: data (N, 3, H, W) -> features (N, FEAT_DIM, h, w), embedding (N, E, h, w)."""
     features = backbone(F, F.Variable("data"), cfg)
     embedded = embedding(F, features, cfg.network.EMBED_DIMS)
-    if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so that all frames weigh the same
+    if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so all weights are equal
         embedded = F.zeros_like(embedded)
     return {"features": features, "embedding": embedded}
 
 
 def features(F: Functions, cfg: EasyDict) -> dict:
-    """Input data (N, 3, H, W); output conv_embed: features and embedding in one, in the layout of `to_ring`."""
+    """Input: data (N, 3, H, W). Output: conv_embed, features and embedding concatenated, in the layout of `to_ring`."""
     both = F.concat(*_embedded_features(F, cfg).values(), dim=1)
     return {"conv_embed": F.identity(to_ring(F, both), name="conv_embed")}
 
 
 def image(F: Functions, cfg: EasyDict) -> dict:
-    """Input data (N, 3, H, W); output what the flow network takes of it, (N, 3, H / 2, W / 2), sizes rounded up."""
+    """Input: data (N, 3, H, W). Output: the flow network's input, (N, 3, H / 2, W / 2) with sizes rounded up."""
     return {"image": F.identity(prepare(F, F.Variable("data"), sizes.flownet(cfg)), name="image")}
 
 
 def flow_of_pairs(F: Functions, cfg: EasyDict) -> dict:
-    """Output flow (P, 2, h, w) in feature cells, from one image to another, with parameters `for_convolutions`.
+    """Output: flow (P, 2, h, w) in feature cells, from one image to another. Parameters: see `for_convolutions`.
 
-    Inputs: image_cache (S, ...), a ring of what `image` gives; current, other (P,), slots of it.
+    Inputs: image_cache (S, ...), a ring buffer of outputs of `image`; current, other (P,), slots in it.
     """
     images, current, other = (F.Variable(name) for name in ("image_cache", "current", "other"))
     current, other = (F.take(images, slots) for slots in (current, other))
@@ -69,22 +69,22 @@ def flow_of_pairs(F: Functions, cfg: EasyDict) -> dict:
 
 
 def aggregation(F: Functions, cfg: EasyDict, windows: int = 1, explain: bool = False) -> dict:
-    """Detections of `windows` frames, each from the frames around it.
+    """Detections of `windows` frames, each aggregated over a window of W frames.
 
-    Inputs: feat_cache (S, ...), a ring of what `features` gives; order (windows, W), its slots of each window's frames;
-    flow (windows * W, 2, h, w), to each of them from the window's own frame; im_info (windows, 3). `explain` adds the
-    outputs weights<i> (W, 1, h, w) of window i.
+    Inputs: feat_cache (S, ...), a ring buffer of outputs of `features`; order (windows, W), the slots of each window's
+    frames; flow (windows * W, 2, h, w), from the window's current frame to each of them; im_info (windows, 3).
+    explain: add the outputs weights<i> (W, 1, h, w) of window i.
     """
     ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
     return _aggregated_detections(F, ring, motion, order, cfg, windows, explain)
 
 
 def test(F: Functions, cfg: EasyDict) -> dict:
-    """Flow, aggregation and heads in one, the published test network, for one window.
+    """Flow, aggregation and heads in one, as in the published test network, for one window.
 
-    Inputs: data (1, 3, H, W), the frame itself; data_cache (S, 3, H, W), a ring of images; feat_cache, order (1, W) and
-    im_info (1, 3), as for `aggregation`. Every frame of the window is warped by the flow from the frame itself, which
-    is among them.
+    Inputs: data (1, 3, H, W), the current frame; data_cache (S, 3, H, W), a ring buffer of images; feat_cache, order
+    (1, W) and im_info (1, 3), as for `aggregation`. All frames of the window, including the current one, are warped
+    with the flow from the current frame.
     """
     data, images, ring, order = (F.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
     current = F.repeat(data, repeats=window_frames(cfg), axis=0)
@@ -117,12 +117,12 @@ def _aggregated_detections(
 
 
 def window_frames(cfg: EasyDict) -> int:
-    """Frames in a window: K before, the frame itself, and, unless `causal`, K after."""
+    """Number of frames in a window: K before the current frame, the frame itself and, unless `causal`, K after it."""
     return cfg.TEST.KEY_FRAME_INTERVAL * (1 if cfg.TEST.causal else 2) + 1
 
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
-    """All of FGFA but aggregation, proposals and pooling; the flow network is needed unless TEST.WARP is false."""
+    """All of FGFA except aggregation, proposals and pooling. The flow network is needed unless TEST.WARP is false."""
     net = cfg.network
 
     def maps(F: Functions) -> dict:

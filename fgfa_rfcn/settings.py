@@ -1,4 +1,4 @@
-"""The settings that only FGFA has."""
+"""Settings of FGFA only."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lib.nets.sizes import flow_rules
 
 TREE: Tree = {
     "network": {
-        "FGFA_FEAT_DIM": Key(0, "Channels of features plus embedding; 0: computed. Another number is an error."),
+        "FGFA_FEAT_DIM": Key(0, "Channels of features plus embedding. 0: computed; a wrong number is an error."),
         "EMBED_DIMS": Key([512, 512, 2048], "Channels of em_conv1, em_conv2, em_conv3.", length=3, positive=True),
     },
     "TRAIN": {
-        "MIN_OFFSET": Key(-9, "Neighbours of a training frame are drawn from MIN_OFFSET ..."),
+        "MIN_OFFSET": Key(-9, "Neighbours of a training frame are drawn at random from MIN_OFFSET ..."),
         "MAX_OFFSET": Key(9, "... to MAX_OFFSET frames away."),
-        "WARP": Key(True, "Warp neighbours along the flow; false trains FGFA without flow, for comparison."),
+        "WARP": Key(True, "Warp neighbours with the flow; false trains FGFA without flow, for comparison."),
     },
     "TEST": {
         "KEY_FRAME_INTERVAL": Key(9, "K: FGFA aggregates the 2K + 1 frames around a frame."),
-        "causal": Key(False, "FGFA aggregates past frames only, for live use."),
-        "WARP": Key(True, "Warp neighbours along the flow; false for comparison."),
-        "WEIGHTS": Key("cosine", "How frames are weighed: by cosine, or all alike for comparison.", ("cosine", "mean")),
+        "causal": Key(False, "Aggregate only the current and earlier frames, for live use."),
+        "WARP": Key(True, "Warp neighbours with the flow; false for comparison."),
+        "WEIGHTS": Key("cosine", "Weights of the frames: by cosine, or all equal for comparison.", ("cosine", "mean")),
     },
 }
 

@@ -1,4 +1,4 @@
-"""The sliding window: from a stream of frames to FGFA's detections, in constant memory."""
+"""FGFA over a stream of frames: a sliding window in constant memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lib.nets.flownet import for_convolutions
 
 
 class Inside(NamedTuple):
-    """What went on inside for one frame.
+    """Intermediate results for one frame.
 
-    frame: its number; window (F,): numbers of the frames aggregated; flow (F, 2, h, w) in feature cells, to each of
-    them; weights (F, h, w) of each, their sum 1.
+    frame: index of the frame. window (F,): indices of the aggregated frames. flow (F, 2, h, w): flow from this frame
+    to each of them, in feature cells. weights (F, h, w): aggregation weights, which sum to 1 over F.
     """
 
     frame: int
@@ -31,14 +31,14 @@ class Inside(NamedTuple):
 
 
 class VideoDetector(Detector):
-    """Detects objects in a clip, each frame aggregated with the frames around it.
+    """Detects objects in a clip, aggregating the features of each frame with those of the frames around it.
 
-    Calling it with the frames of one clip (BGR uint8, any number from 1 up, one size) gives an iterator of Detections,
-    one for each frame, in order; the window of frame i of n is clamp(i - K .. i + K, 0, n - 1). Each frame goes
-    through the feature network once; features wait in a ring, so that memory does not grow with the clip. Output lags
-    input by K frames (none if `causal`) and by less than `batch`, the number of frames run at a time. Clips come one
-    after another: RuntimeError where one goes on after the next has begun. watch: called with an `Inside` for each
-    frame.
+    Call it with the frames of one clip (BGR uint8 of one size, at least one). It returns an iterator that yields one
+    Detections per frame, in order. The window of frame i of n is i - K to i + K (to i if `causal`), clamped to 0 to
+    n - 1. Each frame passes through the feature network once; its features are kept in a ring buffer, so memory use
+    does not grow with the length of the clip. Output lags input by K frames (0 if `causal`) plus up to `batch` - 1,
+    where `batch` is the number of frames processed at a time. Process one clip at a time: RuntimeError is raised if an
+    earlier clip continues after a later one has started. watch: called with an `Inside` for each frame.
     """
 
     schema = SCHEMA
@@ -62,18 +62,18 @@ class VideoDetector(Detector):
         self._slots = self._before + self._after + 2 * self._batch - 1
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
-        count = done = 0  # frames taken in, frames given out
+        count = done = 0  # frames read, frames finished
         size: Shape = ()
         ring: dict[str, Buffer] = {}
         self._clip = clip = object()
         pictures = (picture(frame, self._cfg) for frame in frames)
         for chunk in chunks(pictures, self._batch):
-            self._check_turn(clip)
+            self._check_clip(clip)
             size = size or chunk[0].data.shape
-            kept = self._kept(chunk, count, size)
+            entries = self._entries(chunk, count, size)
             if not ring:
-                ring = self._ring(size, kept)
-            for name, values in kept.items():
+                ring = self._ring(size, entries)
+            for name, values in entries.items():
                 ring[name].write([(count + row) % self._slots for row in range(len(chunk))], values)
             im_info = chunk[0].im_info
             count += len(chunk)
@@ -81,31 +81,31 @@ class VideoDetector(Detector):
                 yield from self._detect(ring, range(done, done + self._batch), count, im_info)
                 done += self._batch
         while done < count:
-            self._check_turn(clip)
+            self._check_clip(clip)
             indices = range(done, min(done + self._batch, count))
             yield from self._detect(ring, indices, count, im_info)
             done = indices.stop
 
-    def _check_turn(self, clip: object) -> None:
-        """The ring is one clip's."""
+    def _check_clip(self, clip: object) -> None:
+        """Raises RuntimeError if another clip has started, since the ring buffer holds only one."""
         if self._clip is not clip:
-            raise RuntimeError("another clip was begun before this one ended; end it first, or take two detectors")
+            raise RuntimeError("another clip was started before this one ended; finish it first, or use two detectors")
 
-    def _kept(self, chunk: list[Picture], count: int, size: Shape) -> dict[str, Array]:
-        """What the ring keeps of new frames, on the device. size: of every frame of the clip."""
+    def _entries(self, chunk: list[Picture], count: int, size: Shape) -> dict[str, Array]:
+        """Entries of the ring buffer for new frames, on the device. size: shape that every frame must have."""
         for row, item in enumerate(chunk):
             if item.data.shape != size:
                 raise InputError(
-                    f"frame {count + row} of the clip is {item.data.shape[2:]} after resizing, those before it are "
-                    f"{size[2:]} (height, width); run clips of different sizes one by one"
+                    f"frame {count + row} of the clip is {item.data.shape[2:]} after resizing, but earlier frames are "
+                    f"{size[2:]} (height, width); process clips of different sizes separately"
                 )
         data = np.concatenate([item.data for item in chunk])
         networks = {"feat_cache": self._features, **({"image_cache": self._image} if self._flow else {})}
         return {name: next(iter(network(data=data).values())) for name, network in networks.items()}
 
-    def _ring(self, size: Shape, kept: Mapping[str, Array]) -> dict[str, Buffer]:
-        """The caches that the networks read, to be written slot by slot."""
-        caches = {name: (self._slots, *values.shape[1:]) for name, values in kept.items()}
+    def _ring(self, size: Shape, entries: Mapping[str, Array]) -> dict[str, Buffer]:
+        """Input buffers of the networks, written slot by slot."""
+        caches = {name: (self._slots, *values.shape[1:]) for name, values in entries.items()}
         frames, stride = network.window_frames(self._cfg), self._cfg.network.RCNN_FEAT_STRIDE
         cells = [-(-side // stride) for side in size[2:]]
         ring = dict(
@@ -117,14 +117,14 @@ class VideoDetector(Detector):
             )
         )
         pairs, *_ = ring["flow"].shape
-        ring["flow"].write(range(pairs), np.zeros(ring["flow"].shape, np.float32))  # as it stays without a flow network
+        ring["flow"].write(range(pairs), np.zeros(ring["flow"].shape, np.float32))  # stays zero without a flow network
         if self._flow:
             step = (pairs_at_once(pairs),)
             ring.update(self._flow.buffers(image_cache=caches["image_cache"], current=step, other=step))
         return ring
 
     def _detect(self, ring: Mapping[str, Buffer], indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
-        """Detections of the frames `indices`; a short batch at the end of a clip is filled up with its last frame."""
+        """Detections of the frames `indices`. A short batch at the end of a clip is padded with its last frame."""
         centres = np.array([*indices, *[indices[-1]] * (self._batch - len(indices))])
         offsets = np.arange(-self._before, self._after + 1)
         windows = np.clip(np.add.outer(centres, offsets), 0, count - 1)
@@ -142,7 +142,7 @@ class VideoDetector(Detector):
 
 
 def _flow_into(field: Buffer, network: Network, current: np.ndarray, other: np.ndarray) -> None:
-    """Flow (P, 2, h, w) between slots (P,) of the ring, some pairs at a time so that little memory is enough."""
+    """Writes the flow (P, 2, h, w) between ring slots (P,) to `field`, a few pairs at a time to save memory."""
     step = pairs_at_once(len(other))
     for start in range(0, len(other), step):
         # The last step looks back at pairs that are done, to be as long as the others.
@@ -153,5 +153,5 @@ def _flow_into(field: Buffer, network: Network, current: np.ndarray, other: np.n
 
 
 def pairs_at_once(pairs: int) -> int:
-    """Of up to 8 pairs that go through the flow network together, the number that has the fewest done twice."""
+    """Number of pairs, at most 8, to process at a time, chosen so that the fewest are computed twice."""
     return pairs if pairs <= 8 else min(range(8, 3, -1), key=lambda step: -pairs % step)

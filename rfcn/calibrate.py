@@ -1,4 +1,4 @@
-"""Measure the ranges that TEST.PRECISION int8 needs, and write them beside the weights."""
+"""Measure the value ranges that TEST.PRECISION int8 needs, and write them next to the weights."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from rfcn.settings import SCHEMA
 
 
 class FrameDetector(Detector):
-    """Detects objects in each frame by itself, `batch` frames of one size at a time.
+    """Detects objects in each frame independently, in batches of up to `batch` consecutive frames of the same size.
 
-    Calling it with frames (BGR uint8) gives an iterator of Detections, one for each frame, in order. It has nothing to
-    `watch`.
+    Call it with the frames (BGR uint8). It returns an iterator that yields one Detections per frame, in order. `watch`
+    is never called.
     """
 
     schema = SCHEMA

@@ -10,7 +10,7 @@ from lib.nets.detection import detection_maps, detections, training_losses
 from lib.nets.part import Part
 from lib.nets.resnet import feature_map
 
-EPS = 1e-5  # of BatchNorm; FGFA has another
+EPS = 1e-5  # of BatchNorm; that of FGFA differs
 
 
 def backbone(F: Functions, data, cfg: EasyDict):
@@ -19,27 +19,27 @@ def backbone(F: Functions, data, cfg: EasyDict):
 
 
 def losses(F: Functions, cfg: EasyDict) -> dict:
-    """Inputs data (1, 3, H, W) and those of `training_losses`; outputs the losses of RPN and head."""
+    """Inputs: data (1, 3, H, W) and those of `training_losses`. Outputs: the losses of RPN and head."""
     return training_losses(F, backbone(F, F.Variable("data"), cfg), cfg)
 
 
 def features(F: Functions, cfg: EasyDict) -> dict:
-    """Input data (N, 3, H, W); output features (N, FEAT_DIM, h, w)."""
+    """Input: data (N, 3, H, W). Output: features (N, FEAT_DIM, h, w)."""
     return {"features": F.identity(backbone(F, F.Variable("data"), cfg), name="features")}
 
 
 def heads(F: Functions, cfg: EasyDict) -> dict:
-    """Inputs features (N, FEAT_DIM, h, w), im_info (N, 3); outputs those of `detections`."""
+    """Inputs: features (N, FEAT_DIM, h, w), im_info (N, 3). Outputs: those of `detections`."""
     return detections(F, F.Variable("features"), cfg)
 
 
 def test(F: Functions, cfg: EasyDict) -> dict:
-    """Both in one, the published test network: inputs data (N, 3, H, W), im_info (N, 3)."""
+    """Both in one, as in the published test network. Inputs: data (N, 3, H, W), im_info (N, 3)."""
     return detections(F, backbone(F, F.Variable("data"), cfg), cfg)
 
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
-    """All of R-FCN but proposals and pooling."""
+    """All of R-FCN except proposals and pooling."""
     net = cfg.network
     return {
         "features": Part(lambda F: features(F, cfg), {"data": 3}, 1, "R-FCN: images, RGB minus mean -> features"),

@@ -1,11 +1,11 @@
-"""The settings of the frame baseline, which has none of its own."""
+"""Settings of the frame baseline, which adds none to the common ones."""
 
 from __future__ import annotations
 
 from lib.config import COMMON
 from lib.defaults import Tree, unused
 
-# One YAML file may serve the baseline and the methods that look at several frames.
+# Accepted and ignored, so that a YAML file can serve both the baseline and methods that use several frames.
 TREE: Tree = {
     "network": {
         "pretrained_flow": unused(""),

@@ -67,7 +67,7 @@ def test_bundled_ranges_make_int8_about_as_good(rfcn, tmp_path):
 
 
 def test_bundled_ranges_of_fgfa_belong_to_its_weights():
-    assert set(Int8.beside(ROOT / "model/minivid/fgfa-0000.params", Compiled()).ranges) == {"features", "flow"}
+    assert set(Int8.load(ROOT / "model/minivid/fgfa-0000.params", Compiled()).ranges) == {"features", "flow"}
 
 
 def test_tracks_stay_with_their_objects(fgfa):

@@ -1,8 +1,8 @@
 """The boundary between this project and the engine that executes its networks.
 
 A network is a function of `F` (`lib.backends.functions`): it calls operators under MXNet's names and returns its
-outputs by name. Everything above this package sees only these protocols. A second engine is a package beside `mxnet`
-that implements `Backend`, and one line in `lib.backends.choice`.
+outputs by name. Code above this package uses only these protocols. To add an engine, add a package next to `mxnet` that
+implements `Backend`, and a line in `lib.backends.choice`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lib.backends.functions import Functions
 
 Shape = tuple[int, ...]
 Arrays = Mapping[str, np.ndarray]
-Device = Any  # a backend's own handle, given out by `Backend.devices`
+Device = Any  # a backend's own handle, returned by `Backend.devices`
 
 
-# A network: its outputs by name, in order.
+# A network: returns its outputs by name, in order.
 Build = Callable[[Functions], Mapping[str, Any]]
 
 
@@ -38,36 +38,37 @@ class Buffer(Array, Protocol):
     """An input of a network that stays on the device between calls."""
 
     def write(self, rows: Sequence[int], values: Array | np.ndarray) -> None:
-        """Puts values[i] into row rows[i] of the first dimension; the network reads them at its next call."""
+        """Writes values[i] to row rows[i] of the first dimension. The network reads them at its next call."""
 
 
 class Network(Protocol):
     """A network with its parameters, ready to run on one device."""
 
     def __call__(self, **inputs: np.ndarray | Array) -> Mapping[str, Array]:
-        """Outputs by name, valid until the next call. Inputs that are buffers keep what was written to them."""
+        """Returns the outputs by name, valid until the next call. Buffers that are not passed keep their values."""
 
     def buffers(self, **shapes: Shape) -> Mapping[str, Buffer]:
-        """Makes these inputs buffers of these shapes."""
+        """Turns inputs into buffers with these shapes."""
 
 
 class Trainer(Protocol):
-    """A network that learns, on one or more devices."""
+    """A network in training, on one or more devices."""
 
     def step(self, batches: Sequence[Arrays], lr: float) -> list[dict[str, np.ndarray]]:
         """One step with a batch for each device; gradients are summed over devices, not averaged.
 
-        -> for each device the outputs by name, from before the step. ValueError: not one batch for each device.
+        Returns the outputs of each device by name, from before the update. Raises ValueError unless there is one batch
+        for each device.
         """
 
     def params(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """(args, auxs): parameters and auxiliary states as they are now."""
+        """(args, auxs): the current parameters and auxiliary states."""
 
     def gradients(self) -> dict[str, np.ndarray]:
         """Gradients of the last step, summed over devices."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """The optimizer's state, from which `load_state` continues exactly."""
+        """The optimizer's state. After `load_state`, training continues exactly."""
 
     def load_state(self, state: Arrays) -> None: ...
 
@@ -80,8 +81,8 @@ def _same_rate(name: str) -> float:
 class Sgd:
     """Stochastic gradient descent with momentum.
 
-    wd: weight decay, on parameters named `_weight` and `_gamma` only. lr_factor: multiplies the learning rate of a
-    parameter, by name. clip_norm: limit on the L2 norm of all gradients together; 0 for none.
+    wd: weight decay, only on parameters named `_weight` and `_gamma`. lr_factor: maps the name of a parameter to a
+    factor of its learning rate. clip_norm: limit on the L2 norm of all gradients together; 0 for none.
     """
 
     momentum: float = 0.9
@@ -92,7 +93,7 @@ class Sgd:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma and Ba, ICLR 2015) with its bias correction; wd, lr_factor and clip_norm as in `Sgd`."""
+    """Adam (Kingma and Ba, ICLR 2015) with bias correction; wd, lr_factor and clip_norm as in `Sgd`."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -105,19 +106,19 @@ class Precision(Protocol):
     """The number format that a detector's convolutional networks run in."""
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
-        """The detector's network `name` ("features", "flow"): convolutions, one output, float32 in and out."""
+        """The detector's network `name` ("features" or "flow"): convolutions, one output, float32 in and out."""
 
 
 def ranges_path(weights: str | Path) -> Path:
-    """Where the ranges that int8 needs are kept: fgfa-0000.params -> fgfa-0000.int8.json."""
+    """The file of the ranges that int8 needs: fgfa-0000.params -> fgfa-0000.int8.json."""
     return Path(weights).with_suffix(".int8.json")
 
 
 class Calibration(Precision, Protocol):
-    """Float32 networks that record the ranges which int8 needs."""
+    """Float32 networks that record the ranges that int8 needs."""
 
     def save(self, weights: str | Path) -> Path:
-        """Writes the ranges seen beside the weights and returns the file."""
+        """Writes the recorded ranges next to the weights and returns the path."""
 
 
 class Backend(Protocol):
@@ -126,13 +127,13 @@ class Backend(Protocol):
     name: str
 
     def devices(self, gpus: str) -> list[Device]:
-        """Devices for the `gpus` setting: "0,1" two GPUs, "" the CPU. Raises InputError for a GPU that is missing."""
+        """Devices for the `gpus` setting: "0,1" two GPUs, "" the CPU. Raises InputError if a GPU is missing."""
 
     def shapes(self, build: Build, **inputs: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
-        """Shapes of a network's parameters (args, auxs) for these inputs; inputs it does not have are ignored."""
+        """Shapes of a network's parameters (args, auxs) for these inputs; unknown inputs are ignored."""
 
     def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
-        """A network for inference in float32; parameters that it does not use are ignored."""
+        """A network for inference in float32; unknown parameters are ignored."""
 
     def trainer(
         self,
@@ -143,9 +144,9 @@ class Backend(Protocol):
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
     ) -> Trainer:
-        """A network to train; parameters not in `trainable` stay as they are."""
+        """A network to train; parameters not in `trainable` do not change."""
 
     def precision(self, kind: str, weights: str | Path) -> Precision:
-        """What `TEST.PRECISION` asks for. Raises InputError where it is not available here or for these weights."""
+        """The precision of a `TEST.PRECISION`. Raises InputError if it is not available here or for these weights."""
 
     def calibration(self) -> Calibration: ...

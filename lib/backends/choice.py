@@ -1,4 +1,4 @@
-"""Which backend the settings ask for."""
+"""Selects the backend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from lib.backends.mxnet.loader import select
 
 
 def backend_of(cfg: EasyDict) -> Backend:
-    """The backend of the settings. Raises InputError where MXNET_VERSION names one that is not there."""
+    """The backend of the settings. Raises InputError if the MXNet of MXNET_VERSION does not exist."""
     select(cfg.MXNET_VERSION)
     return MXNet(cfg.network.OPERATORS)

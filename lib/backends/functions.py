@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 
 class Functions(Protocol):
-    """`F`: the operators that networks are written in. Arrays are NCHW; arguments are those of MXNet's operators.
+    """`F`: the operators that networks consist of. Arrays are NCHW; arguments are those of MXNet's operators.
 
-    `name` names an operator's parameters (`conv1` has `conv1_weight` and `conv1_bias`), and the operator itself.
+    `name` is the name of an operator and the prefix of its parameters: `conv1` has `conv1_weight` and `conv1_bias`.
     Arrays also support `+`, `-`, `*` and `/` with each other and with numbers.
     """
 
-    fused: bool  # whether `aggregate` exists; otherwise `lib.nets.aggregation` composes it of other operators
+    fused: bool  # whether `aggregate` exists; otherwise `lib.nets.aggregation` composes it from other operators
 
     def Variable(self, name: str) -> Any:
         """An input of the network, or a parameter that no operator creates."""
@@ -65,7 +65,7 @@ class Functions(Protocol):
         global_pool: bool = ...,
         name: str = ...,
     ) -> Any:
-        """`pooling_convention="full"` rounds sizes up; windows at the border then average the cells that exist."""
+        """`pooling_convention="full"` rounds sizes up; windows at the border then average only existing cells."""
 
     def Crop(self, data: Any, like: Any, *, offset: tuple[int, int]) -> Any:
         """`data` from `offset` (row, column), cut to the height and width of `like`."""
@@ -126,7 +126,7 @@ class Functions(Protocol):
         """Softmax whose gradient is that of the cross-entropy with `label`."""
 
     def MakeLoss(self, data: Any, *, name: str, grad_scale: float = ...) -> Any:
-        """`data`, whose gradient is `grad_scale` whatever follows."""
+        """Returns `data`. Its gradient is `grad_scale`, regardless of what follows."""
 
     def warp(self, data: Any, flow: Any) -> Any:
         """Samples a map along a flow: out(y, x) = data(y + flow_y, x + flow_x), bilinear, zero outside the map.
@@ -148,11 +148,11 @@ class Functions(Protocol):
     ) -> Any:
         """Flow-guided aggregation of a window of frames for its current frame, in one operator; no gradient (zeros).
 
-        ring (S, H, W, C + E): S frames in any order, channels last, first the C = `feature_channels` of the feature,
-        then the E of its embedding. flow (F, 2, H, W) in cells, from the current frame to the frame at each position of
-        the window; order (F,) the slot of the frame at each position, which may repeat; `current` the position of the
-        current frame. -> a sequence: aggregated (1, C, H, W) and, `with_weights`, weights (F, 1, H, W) whose sum over
-        the frames is 1. FGFA paper, section 3.1, equations 2 and 3 (every frame is warped, the current one too).
+        ring (S, H, W, C + E): S frames in any order, channels last: first the C = `feature_channels` of the features,
+        then the E of the embedding. flow (F, 2, H, W) in cells, from the current frame to the frame at each position of
+        the window; order (F,): the slot of the frame at each position, may repeat; current: the position of the current
+        frame. -> a sequence: aggregated (1, C, H, W) and, if `with_weights`, weights (F, 1, H, W), which sum to 1 over
+        the frames. FGFA paper, section 3.1, equations 2 and 3 (all frames are warped, including the current one).
         """
 
     def multi_proposal(
@@ -175,9 +175,8 @@ class Functions(Protocol):
         cls_prob (B, 2A, h, w), object scores in the second half; bbox_pred (B, 4A, h, w) deltas, already multiplied by
         their standard deviations; im_info (B, 3) height, width, scale; A = len(scales) * len(ratios)
         -> rois (B * post, 5): image of the batch, x1 y1 x2 y2, inclusive pixels.
-        A box narrower or lower than min_size * scale, and an anchor in the padding of the batch, gets score -1 but
-        stays in the list. `pre_nms_top_n` 0 keeps all. Fewer survivors than `post_nms_top_n` are repeated from the
-        first.
+        Boxes narrower or lower than min_size * scale and anchors in the padding of the batch get score -1, but stay in
+        the list. `pre_nms_top_n` 0 keeps all. If fewer than `post_nms_top_n` survive, they are repeated from the first.
         """
 
     def psroi_mean(
@@ -190,11 +189,11 @@ class Functions(Protocol):
         spatial_scale: float,
         name: str | None = None,
     ) -> Any:
-        """Position-sensitive pooling of regions and the mean over its group_size ^ 2 bins; gradient to `data` only.
+        """Position-sensitive pooling of regions, averaged over the group_size ^ 2 bins; gradient to `data` only.
 
         data (B, group_size ^ 2 * output_dim, h, w), channel (c * group_size + row) * group_size + column;
         rois (R, 5) image of the batch, x1 y1 x2 y2, inclusive pixels -> (R, output_dim).
-        R-FCN paper, section 3, equation 1, and the average vote.
+        R-FCN paper, section 3, equation 1, with average voting.
         """
 
     def proposal_target(
@@ -215,7 +214,7 @@ class Functions(Protocol):
         bbox_weights: Sequence[float],
         name: str,
     ) -> Sequence[Any]:
-        """(rois, label, bbox_target, bbox_weight) of one image by `lib.ops.proposal_target`; no gradient."""
+        """`lib.ops.proposal_target`: (rois, label, bbox_target, bbox_weight) of one image; no gradient."""
 
     def ohem(
         self,
@@ -228,4 +227,4 @@ class Functions(Protocol):
         rois_per_image: int,
         name: str,
     ) -> Sequence[Any]:
-        """(label, bbox_weight) of the hardest rois by `lib.ops.ohem`; no gradient."""
+        """`lib.ops.ohem`: (label, bbox_weight), kept for the hardest rois only; no gradient."""

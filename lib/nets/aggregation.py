@@ -9,7 +9,7 @@ from lib.nets.resnet import relu
 
 
 def embedding(F: Functions, features, channels: Sequence[int] = (512, 512, 2048)):
-    """What frames are compared by: features (N, C, h, w) -> (N, channels[-1], h, w)."""
+    """The embedding that frames are compared with: features (N, C, h, w) -> (N, channels[-1], h, w)."""
     first, second, third = channels
     x = relu(F, F.Convolution(features, name="em_conv1", num_filter=first, kernel=(1, 1)))
     x = relu(F, F.Convolution(x, name="em_conv2", num_filter=second, kernel=(3, 3), pad=(1, 1)))
@@ -17,30 +17,30 @@ def embedding(F: Functions, features, channels: Sequence[int] = (512, 512, 2048)
 
 
 def cosine(F: Functions, embeddings, reference):
-    """Cosine at each cell: embeddings (F, E, h, w), reference (1, E, h, w) -> (F, 1, h, w); 0 for a zero vector."""
+    """Cosine per cell: embeddings (F, E, h, w), reference (1, E, h, w) -> (F, 1, h, w); 0 for zero vectors."""
     a = F.L2Normalization(embeddings, mode="channel", eps=1e-10)
     b = F.L2Normalization(reference, mode="channel", eps=1e-10)
     return F.sum(F.broadcast_mul(a, b), axis=1, keepdims=True)
 
 
 def weigh(F: Functions, features, cosines, name: str | None = None):
-    """Softmax of the cosines (F, 1, h, w) over frames, weighted sum of features (F, C, h, w) -> (1, C, h, w)."""
+    """Sum of features (F, C, h, w), weighted by the softmax over frames of cosines (F, 1, h, w) -> (1, C, h, w)."""
     weights = F.softmax(cosines, axis=0)
     return F.sum(F.broadcast_mul(features, weights), axis=0, keepdims=True, name=name)
 
 
 def to_ring(F: Functions, features):
-    """The layout that `aggregate` reads cached features in: (N, C, h, w), or (N, h, w, C) for the fused operator."""
+    """Features in the layout that `aggregate` reads: (N, C, h, w), or (N, h, w, C) for the fused operator."""
     return F.transpose(features, axes=(0, 2, 3, 1)) if F.fused else features
 
 
 def aggregate(
     F: Functions, ring, flow, order, *, feature_channels: int, current: int, name: str, with_weights: bool = False
 ) -> Sequence:
-    """Aggregated features of a window of frames: [aggregated (1, C, h, w)], and `with_weights` weights (F, 1, h, w).
+    """Features aggregated over a window: [aggregated (1, C, h, w)], if `with_weights` also weights (F, 1, h, w).
 
-    The arguments are those of `Functions.aggregate`, `ring` in the layout of `to_ring`. Without the fused operator it
-    is composed of others.
+    The arguments are those of `Functions.aggregate`, with `ring` in the layout of `to_ring`. Without the fused
+    operator, it is composed from others.
     """
     if F.fused:
         return F.aggregate(

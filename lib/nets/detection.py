@@ -1,4 +1,4 @@
-"""From features to losses or detections: the part that every R-FCN method ends with."""
+"""From features to losses or detections: the final part of all methods based on R-FCN."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOX_CLASSES = 2  # class-agnostic: background and foreground
 
 
 def _halves(F: Functions, features, cfg: EasyDict) -> tuple[Any, Any]:
-    """Channels for the RPN, channels for the R-FCN head."""
+    """(channels for the RPN, channels for the R-FCN head)."""
     half = cfg.network.FEAT_DIM // 2
     return F.slice_axis(features, 1, 0, half), F.slice_axis(features, 1, half, 2 * half)
 
@@ -27,9 +27,9 @@ def _head(F: Functions, features, rois, cfg: EasyDict) -> tuple[Any, Any]:
 
 def training_losses(F: Functions, features, cfg: EasyDict) -> dict:
     """features (1, C, h, w) -> the training outputs rpn_cls_prob, rpn_bbox_loss, cls_prob_reshape, bbox_loss_reshape,
-    blockgrad0 (the head's labels). No gradient passes through the proposals.
+    blockgrad0 (the head's labels). No gradient flows through the proposals.
 
-    Inputs im_info (1, 3), gt_boxes (1, G, 5), label, bbox_target, bbox_weight.
+    Inputs: im_info (1, 3), gt_boxes (1, G, 5), label, bbox_target, bbox_weight.
     """
     train = cfg.TRAIN
     for_rpn, for_head = _halves(F, features, cfg)
@@ -65,7 +65,7 @@ def training_losses(F: Functions, features, cfg: EasyDict) -> dict:
 def detections(F: Functions, features, cfg: EasyDict) -> dict:
     """features (N, C, h, w) -> rois (N R, 5), cls_prob_reshape (N, R, classes), bbox_pred_reshape (N, R, 8).
 
-    Input im_info (N, 3).
+    Input: im_info (N, 3).
     """
     for_rpn, for_head = _halves(F, features, cfg)
     scores, boxes = rpn(F, for_rpn, cfg.network.NUM_ANCHORS)
@@ -74,10 +74,10 @@ def detections(F: Functions, features, cfg: EasyDict) -> dict:
 
 
 def detection_maps(F: Functions, features, cfg: EasyDict) -> dict:
-    """Only the convolutions of `detections`, which come before proposals and pooling.
+    """Only the convolutions of `detections`, before proposals and pooling.
 
-    features (N, C, h, w) -> rpn_prob (N, 2A, h, w), background first; rpn_deltas (N, 4A, h, w); rfcn_cls and rfcn_bbox
-    of `head_maps`.
+    features (N, C, h, w) -> rpn_prob (N, 2A, h, w), background first; rpn_deltas (N, 4A, h, w); rfcn_cls and rfcn_bbox,
+    see `head_maps`.
     """
     for_rpn, for_head = _halves(F, features, cfg)
     prob, deltas = proposal_inputs(F, *rpn(F, for_rpn, cfg.network.NUM_ANCHORS), proposals(cfg, cfg.TEST))

@@ -15,11 +15,11 @@ _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsa
 
 @dataclass(frozen=True)
 class FlowNet:
-    """Sizes of a FlowNet-S; the defaults are the published ones: flow in cells of stride 16.
+    """Sizes of a FlowNet-S. The defaults are the published ones, with flow at stride 16.
 
     encoder: channels of conv1, conv2, ...; decoder: channels of the deconvolutions, coarse to fine, down to conv2.
-    pool_input, pool_output: average-pool the images before, the finest level after; each doubles the stride of the
-    flow, which is 4 without them. scale: what the last layer is multiplied by.
+    pool_input, pool_output: average-pool the input images or the finest level; each doubles the stride of the flow,
+    which is 4 without them. scale: factor of the last layer's output.
     """
 
     encoder: Sequence[int] = (64, 128, 256, 512, 512, 1024)
@@ -30,7 +30,7 @@ class FlowNet:
 
 
 def is_flow_layer(name: str) -> bool:
-    """Whether a parameter is one of the flow network's."""
+    """Whether a parameter belongs to the flow network."""
     return name.startswith(_LAYERS)
 
 
@@ -52,15 +52,15 @@ def _double(F: Functions, x, like, name: str, filters: int):
 
 
 def double_by_convolution(F: Functions, x, like, name: str, filters: int):
-    """`_double` by a convolution 2x2 to four times the channels, whose output is spread out, for int8, which has no
-    deconvolution; in float32 it is as fast. The weights come from `for_convolutions`.
+    """`_double` as a 2x2 convolution to four times the channels, which are then rearranged in space. Int8 needs this,
+    since it has no deconvolution; in float32 both are equally fast. The weights come from `for_convolutions`.
     """
     x = F.Convolution(x, name=name, num_filter=4 * filters, kernel=(2, 2), pad=(1, 1))
     return F.Crop(F.depth_to_space(x, block_size=2), like, offset=(1, 1))
 
 
 def for_convolutions(args: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Parameters of a flow network for `double_by_convolution`: deconv<i>_weight (C, F, 4, 4) -> (4F, C, 2, 2).
+    """Converts a flow network's parameters for `double_by_convolution`: deconv<i>_weight (C, F, 4, 4) -> (4F, C, 2, 2).
 
     Row 2 y + s of the output is the sum over k of row y - k of the input times row 2 k + s of the kernel, k = 0, 1.
     """
@@ -69,7 +69,8 @@ def for_convolutions(args: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         value = args[name]
         if name.endswith("_weight"):
             channels, filters = value.shape[:2]
-            taps = value.reshape(channels, filters, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]  # C, F, k, s of rows, of columns
+            # C, F, k and s of rows, k and s of columns
+            taps = value.reshape(channels, filters, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]
             changed[name] = taps.transpose(3, 5, 1, 0, 2, 4).reshape(4 * filters, channels, 2, 2)
         else:
             changed[name] = np.tile(value, 4)
@@ -77,18 +78,18 @@ def for_convolutions(args: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _halve(F: Functions, x):
-    """2x2 average, sizes rounded up: windows at the border divide by the cells that exist."""
+    """2x2 average pooling with sizes rounded up; windows at the border average only existing cells."""
     return F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg", pooling_convention="full")
 
 
 def prepare(F: Functions, images, net: FlowNet):
-    """images (N, 3, H, W), RGB minus mean -> as `flow_of_prepared` takes them, half the size if net.pool_input."""
+    """images (N, 3, H, W), RGB minus mean -> the input of `flow_of_prepared`, half the size if net.pool_input."""
     images = images / 255.0
     return _halve(F, images) if net.pool_input else images
 
 
 def encode(F: Functions, x, net: FlowNet) -> list:
-    """-> feature maps of levels 1, 2, ..., each half the size of the one before."""
+    """The feature maps of levels 1, 2, ..., each half the size of the previous one."""
     levels = []
     for level, filters in enumerate(net.encoder, start=1):
         name = "flow_conv1" if level == 1 else f"conv{level}"
@@ -102,17 +103,17 @@ def encode(F: Functions, x, net: FlowNet) -> list:
 def flow(F: Functions, current, other, net: FlowNet, every_scale: bool = False):
     """Flow from the current frames to the others.
 
-    current, other (F, 3, H, W): RGB minus mean. -> (F, 2, h, w) in feature cells; channel 0 is x, 1 is y: the point
+    current, other (F, 3, H, W): RGB minus mean -> (F, 2, h, w) in feature cells. Channel 0 is x, 1 is y: the point
     (x, y) of the current frame is at (x + flow[0], y + flow[1]) in the other.
-    every_scale: -> list of flows from the finest to the coarsest, for pre-training; all but the first are the raw
-    predictions of the decoder's levels.
+    every_scale: return a list of flows from the finest to the coarsest, for pre-training; all but the first are the
+    raw predictions of the decoder's levels.
     """
     return flow_of_prepared(F, prepare(F, current, net), prepare(F, other, net), net, every_scale)
 
 
 def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bool = False, double=_double):
-    """As `flow`, for images that are through `prepare`; double: `_double`, or `double_by_convolution` of parameters
-    that are through `for_convolutions`.
+    """Like `flow`, for images from `prepare`. double: `_double`, or `double_by_convolution` with parameters from
+    `for_convolutions`.
     """
     levels = encode(F, F.concat(current, other, dim=1), net)
     x = levels[-1]
@@ -131,10 +132,10 @@ def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bo
 
 
 def pretraining_losses(F: Functions, net: FlowNet, weights: Sequence[float]) -> dict:
-    """Training on true flow: end-point error at every scale (as FlowNet-S was trained).
+    """Losses for training on ground-truth flow: the end-point error at every scale, as FlowNet-S was trained.
 
-    Inputs: current, other (N, 3, H, W); for scale i from the finest: flow<i> (N, 2, h_i, w_i) in finest cells and
-    weight<i> (N, 1, h_i, w_i). Outputs: a loss a scale, times weights[i], then the finest flow.
+    Inputs: current, other (N, 3, H, W); for scale i, counted from the finest, flow<i> (N, 2, h_i, w_i) in finest cells
+    and weight<i> (N, 1, h_i, w_i). Outputs: one loss per scale, times weights[i], and the finest flow.
     """
     current, other = F.Variable("current"), F.Variable("other")
     finest, *coarser = flow(F, current, other, net, every_scale=True)

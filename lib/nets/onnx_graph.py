@@ -1,4 +1,4 @@
-"""`F` that writes ONNX: a network of convolutions as a graph for input of any size."""
+"""An `F` that builds ONNX graphs of convolutional networks, for inputs of any size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from lib.errors import InputError
 from lib.nets.part import Part
 
-OPSET, IR_VERSION = 13, 8  # of 2021: every runtime of today reads them
+OPSET, IR_VERSION = 13, 8  # from 2021, so all current runtimes can read them
 INSTALL = "pip install -c constraints.txt onnx onnxruntime"
 TO_THE_END = np.iinfo(np.int64).max
 
 
 def require(package: str):
-    """onnx or onnxruntime, which only this needs. Raises InputError where it is not installed."""
+    """Imports onnx or onnxruntime, which only the export needs. Raises InputError if it is not installed."""
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -28,7 +28,7 @@ def require(package: str):
 def to_onnx(
     part: Part, args: Mapping[str, np.ndarray], auxs: Mapping[str, np.ndarray], channels: Mapping[str, int]
 ) -> Any:
-    """-> onnx.ModelProto with these parameters, batch, height and width left open.
+    """An onnx.ModelProto with these parameters and free batch size, height and width.
 
     channels: of each output, all of which are (N, C, h, w). Raises InputError if onnx is not installed, AttributeError
     for an operator that has no ONNX form here, and TypeError or NotImplementedError for such a use of one.
@@ -81,7 +81,7 @@ class Value:
 
 
 class OnnxFunctions:
-    """Those of `Functions` that a `Part` calls. An argument that a method does not list has no ONNX form here, and
+    """The operators of `lib.backends.base.Functions` that a `Part` uses. Attributes that a method does not list have no
     Python refuses it.
     """
 
@@ -96,7 +96,7 @@ class OnnxFunctions:
         raise AttributeError(f"no ONNX form of the operator {name}")
 
     def add(self, op: str, sources: Sequence[Value], name: str | None = None, **attributes: Any) -> Value:
-        """Adds a node whose output has its name."""
+        """Adds a node, whose output gets the same name."""
         name = name or f"{op}_{len(self.nodes)}"
         read = [source.name for source in sources]
         self.nodes.append(self._onnx.helper.make_node(op, read, [name], name=name, **attributes))
@@ -155,11 +155,11 @@ class OnnxFunctions:
         if pool_type == "max":
             return self.add("MaxPool", [data], name, **common)
         _unless(pool_type == "avg", f"{pool_type} pooling")
-        # MXNet divides by what of a window lies within the padded map: cells past its end do not count, padding does.
+        # MXNet divides by the number of cells within the padded map: padding counts, cells beyond it do not.
         return self.add("AveragePool", [data], name, count_include_pad=int(any(pad)), **common)
 
     def BatchNorm(self, data, *, name, use_global_stats, fix_gamma, eps, momentum=0.9) -> Value:
-        _unless(use_global_stats, "BatchNorm by the statistics of the batch")
+        _unless(use_global_stats, "BatchNorm with the statistics of the batch")
         gamma, *rest = self._parameters(name, "gamma", "beta", "moving_mean", "moving_var")
         if fix_gamma:
             gamma = self.constant(np.ones_like(self._values[gamma.name]), np.float32)
@@ -183,7 +183,7 @@ class OnnxFunctions:
         return self.add("Slice", [data, *(self.constant([number]) for number in limits)])
 
     def reshape(self, data, shape, *, name=None) -> Value:
-        """0 keeps the size at its own place, -1 takes the rest: the same in MXNet and ONNX."""
+        """0 keeps the size at its position, -1 is inferred, in MXNet and ONNX alike."""
         _unless(min(shape) >= -1, f"reshape to {shape}")
         return self.add("Reshape", [data, self.constant(shape)], name)
 

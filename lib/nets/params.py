@@ -1,10 +1,10 @@
-"""Parameter files: reading, checking against a network, and starting values for new layers.
+"""Parameter files: reading, writing, checking against a network, and initial values for new layers.
 
-A file is in MXNet's own format, keys `arg:NAME` and `aux:NAME`. Beside `X` it may hold `X_test`, with the box
-targets' normalisation folded in; testing takes that in its place.
+Files are in MXNet's own format, with keys `arg:NAME` and `aux:NAME`. In addition to `X`, a file may contain `X_test`,
+with the normalisation of the box targets folded in, which testing uses instead.
 
-    python -m lib.nets.params inspect FILE          what is in it, and which network it fits
-    python -m lib.nets.params convert FILE OUT      from torchvision, PyTorch FlowNetS or Caffe
+    python -m lib.nets.params inspect FILE          show what it contains and which network it fits
+    python -m lib.nets.params convert FILE OUT      convert from torchvision, PyTorch FlowNetS or Caffe
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ TEST_SUFFIX = "_test"
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(args, auxs) by name. Raises InputError: no such file (with where to get it), or not parameters."""
+    """Reads (args, auxs) by name. Raises InputError if the file is missing (saying where to get it) or invalid."""
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"{path}: no such weights; train them first, or see model/README.md for where published weights come from"
+            f"{path}: no such weights; train them first, or see model/README.md for where to get published ones"
         )
     parts: dict[str, dict[str, np.ndarray]] = {"arg": {}, "aux": {}}
     for key, value in params_file.read(path).items():
@@ -38,7 +38,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 
 def save(path: str | Path, args: Mapping[str, np.ndarray], auxs: Mapping[str, np.ndarray]) -> None:
-    """Writes weights in MXNet's format, as float32: keys `arg:NAME` and `aux:NAME`."""
+    """Writes weights in MXNet's format, as float32, with keys `arg:NAME` and `aux:NAME`."""
     parts = (("arg", args), ("aux", auxs))
     params_file.write(
         path,
@@ -47,17 +47,17 @@ def save(path: str | Path, args: Mapping[str, np.ndarray], auxs: Mapping[str, np
 
 
 def for_test(args: Mapping) -> dict:
-    """Parameters to test with: every `X_test` in place of `X`."""
+    """Parameters for testing: each `X_test` replaces `X`."""
     return {name: args.get(name + TEST_SUFFIX, value) for name, value in for_training(args).items()}
 
 
 def for_training(args: Mapping) -> dict:
-    """Parameters without those made for testing."""
+    """Parameters without those for testing."""
     return {name: value for name, value in args.items() if not name.endswith(TEST_SUFFIX)}
 
 
 def check(given: Mapping, wanted: Mapping[str, tuple], source: str) -> None:
-    """Raises InputError unless `given` have exactly the names and shapes `wanted`; names the first of each fault."""
+    """Raises InputError unless `given` has exactly the names and shapes `wanted`; names a fault of each kind."""
     faults = []
     missing = sorted(set(wanted) - set(given))
     extra = sorted(set(given) - set(wanted))
@@ -69,34 +69,35 @@ def check(given: Mapping, wanted: Mapping[str, tuple], source: str) -> None:
     if misshapen:
         name = misshapen[0]
         faults.append(
-            f"{len(misshapen)} misshapen, first {name}: {tuple(given[name].shape)} instead of {tuple(wanted[name])}"
+            f"{len(misshapen)} of wrong shape, first {name}: {tuple(given[name].shape)} instead of "
+            f"{tuple(wanted[name])}"
         )
     if faults:
         raise InputError(
-            f"{source}: weights of another network ({'; '.join(faults)}); give --cfg and --weights that belong together"
+            f"{source}: weights of another network ({'; '.join(faults)}); use --cfg and --weights that belong together"
         )
 
 
-# How a parameter starts: (shape, a generator of its own) -> values.
+# (shape, a random generator for this parameter only) -> initial values.
 Initializer = Callable[[tuple, np.random.Generator], np.ndarray]
 
 
 def normal(shape: tuple, rng: np.random.Generator) -> np.ndarray:
-    """Normal with standard deviation 0.01, as published for the detection layers."""
+    """Normal distribution with standard deviation 0.01, as published for the detection layers."""
     return rng.standard_normal(shape) * 0.01
 
 
 def he_normal(shape: tuple, rng: np.random.Generator) -> np.ndarray:
-    """He's normal for a convolution (out, in, height, width)."""
+    """He's normal distribution for a convolution (out, in, height, width)."""
     return rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))
 
 
 def he_normal_deconvolution(shape: tuple, rng: np.random.Generator) -> np.ndarray:
-    """He's normal for a deconvolution (in, out, 4, 4) at stride 2: an output sees 2 x 2 of the kernel."""
+    """He's normal distribution for a deconvolution (in, out, 4, 4) of stride 2, where 2 x 2 taps reach each output."""
     return rng.standard_normal(shape) * np.sqrt(2.0 / (shape[0] * 4))
 
 
-# Layers that no pretrained backbone holds, by the start of their names.
+# Layers that no pretrained backbone contains, by prefix of their names.
 DETECTION_LAYERS: dict[str, Initializer] = dict.fromkeys(("feat_conv_3x3", "rpn_", "rfcn_"), normal)
 _FROM_SCRATCH: dict[str, Initializer] = {
     **DETECTION_LAYERS,
@@ -107,10 +108,10 @@ _FROM_SCRATCH: dict[str, Initializer] = {
 
 
 def initial(name: str, shape: tuple, seed: int, layers: Mapping[str, Initializer] = _FROM_SCRATCH) -> np.ndarray:
-    """Starting value of a new parameter, from a random stream of its own, so that it does not depend on the others.
+    """Initial value of a new parameter. Each has its own random stream, so it does not depend on other parameters.
 
-    By the first of `layers` whose key is its name or starts it; biases, betas and means that are not listed by their
-    full name are zeros, gammas and variances ones.
+    The initializer is the first of `layers` whose key is the name or a prefix of it. Without a key for the full name,
+    biases, betas and means are zeros, gammas and variances ones.
     """
     if name not in layers and name.endswith(("_bias", "_beta", "_moving_mean")):
         return np.zeros(shape, np.float32)
@@ -124,11 +125,10 @@ def initial(name: str, shape: tuple, seed: int, layers: Mapping[str, Initializer
 def start(
     wanted: Mapping[str, tuple], pretrained: Mapping[str, np.ndarray], seed: int, new: Mapping[str, Initializer]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Values to start training from: the pretrained ones where name and shape fit, else `initial` for layers that may
-    be new; and the names of those.
+    """Values to start training from, and the names of the parameters that start from scratch.
 
-    wanted: shapes by name; new: how layers that may be new start, by the start of their names. Raises InputError where
-    the pretrained weights lack any other.
+    wanted: shapes by name. Pretrained values are used if name and shape match; layers in `new`, initializers by prefix
+    of their names, may start from scratch instead. Raises InputError if the pretrained weights lack another parameter.
     """
     values, fresh = {}, []
     for name, shape in wanted.items():

@@ -94,13 +94,13 @@ class _Reader:
         if self.left < 24 or self.numbers("2Q") != (MAGIC, 0):
             raise self.malformed("its header is missing")
         (count,) = self.numbers("Q")
-        # Grows as the arrays are read: `count` is not to be trusted.
+        # `count` cannot be trusted, so the list grows as the arrays are read.
         arrays: list[np.ndarray] = []
         while len(arrays) < count:
             arrays.append(self.array(f"array {len(arrays) + 1} of {count}"))
         (named,) = self.numbers("Q")
         if count and not named:
-            raise InputError(f"{self.path}: holds arrays without names; expected names like arg:conv1_weight")
+            raise InputError(f"{self.path}: contains arrays without names; expected names like arg:conv1_weight")
         if named != count:
             raise self.malformed(f"{count} arrays but {named} names")
         stored = {}
@@ -124,7 +124,7 @@ class _Reader:
             size = "q"
         else:
             ndim, size = version, "I"
-        # Without numpy's shape semantics ndim 0 means a shape that is not known, and MXNet does not load it.
+        # Without numpy's shape semantics ndim 0 means a unknown shape, which MXNet does not load.
         if not (0 if version == V3 else 1) <= ndim <= MAX_NDIM:
             raise self.malformed(f"{which} has {ndim} dimensions")
         shape = self.numbers(f"{ndim}{size}")
@@ -134,7 +134,7 @@ class _Reader:
         if code not in TYPES:
             raise self.malformed(f"{which} has the unknown type code {code}")
         dtype = TYPES[code]
-        # numpy refuses such a shape even if another dimension is 0 and the array holds nothing.
+        # numpy rejects such a shape even if another dimension is 0 and the array is empty.
         if min(shape, default=0) < 0 or math.prod(max(each, 1) for each in shape) * dtype.itemsize > sys.maxsize:
             raise self.malformed(f"{which} has the impossible shape {shape}")
         self.take(math.prod(shape) * dtype.itemsize)
@@ -174,4 +174,4 @@ class _Reader:
         return InputError(f"{self.path}: not an MXNet parameter file ({why}); download or write it again")
 
     def unsupported(self, which: str, what: str) -> InputError:
-        return InputError(f"{self.path}: {which} is {what}, which is not supported; save it dense and as float32")
+        return InputError(f"{self.path}: {which} is {what}, which is not supported; save it as dense float32")

@@ -1,4 +1,4 @@
-"""A network that can be run, inspected and exported without the others."""
+"""A network that can be run, inspected and exported on its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lib.backends.base import Backend, Build, Shape
 
 @dataclass(frozen=True)
 class Part:
-    """One of the networks that a detector consists of; made of convolutions only, so that it exports to ONNX.
+    """One of the networks of a detector. It consists of convolutions only, so that it can be exported to ONNX.
 
-    inputs: channels of each input, all of one size (N, C, H, W). stride: pixels of the resized image in a cell of the
-    inputs. about: what it computes. needed: whether the settings make use of it; weights may hold it all the same.
+    inputs: channels of each input; all inputs (N, C, H, W) have the same size. stride: pixels of the resized image per
+    cell of the inputs. about: what it computes. needed: whether the settings use it; weights may contain it anyway.
     """
 
     build: Build
@@ -23,7 +23,7 @@ class Part:
     needed: bool = True
 
     def input_shapes(self, height: int, width: int, batch: int = 1) -> dict[str, Shape]:
-        """Shapes of the inputs for a resized image of that many pixels."""
+        """Shapes of the inputs for a resized image of this size."""
         cells = (-(-height // self.stride), -(-width // self.stride))
         return {name: (batch, channels, *cells) for name, channels in self.inputs.items()}
 

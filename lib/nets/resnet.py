@@ -1,6 +1,6 @@
-"""ResNet v1 (He et al., CVPR 2016), made for detection.
+"""ResNet v1 (He et al., CVPR 2016) for detection.
 
-The stride of a stage is on its first 1x1 convolution, as published, or on the 3x3 after it, as torchvision has it.
+The stride of a stage is on its first 1x1 convolution, as published, or on the 3x3 one after it, as in torchvision.
 Parameter names are those of the published ImageNet weights: conv1, bn_conv1, res2a_branch1, bn2a_branch1, ...
 """
 
@@ -15,11 +15,11 @@ from lib.backends.functions import Functions
 
 @dataclass(frozen=True)
 class Backbone:
-    """Sizes of a ResNet; the defaults are ResNet-v1-101 at stride 16.
+    """Sizes of a ResNet. The defaults are ResNet-v1-101 at stride 16.
 
-    units, widths, strides, dilations: one entry for each of stages 2 to 5; a stage of width w gives 4 w channels.
-    batch_statistics: normalise by the batch (training a backbone from nothing) instead of by the moving statistics.
-    stride_in_3x3: where a stage's stride is.
+    units, widths, strides, dilations: one entry for each of stages 2 to 5; a stage of width w has 4 w output channels.
+    batch_statistics: normalise with the statistics of the batch (to train a backbone from scratch) instead of the
+    moving statistics. stride_in_3x3: whether a stage's stride is on its 3x3 convolution.
     """
 
     units: Sequence[int] = (3, 4, 23, 3)
@@ -33,7 +33,7 @@ class Backbone:
 
 
 def is_backbone_layer(name: str) -> bool:
-    """Whether a parameter is one of the ResNet's."""
+    """Whether a parameter belongs to the ResNet."""
     return name.startswith(("conv1_", "bn_conv1_", "res", "bn"))
 
 
@@ -71,7 +71,7 @@ def bottleneck(F: Functions, x, name: str, width: int, stride: int, dilate: int,
 
 
 def unit_names(stage: int, units: int) -> list[str]:
-    """Stages 2 and 5 are lettered (2a, 2b, 2c); stages 3 and 4 are a, b1, b2, ..."""
+    """Names of a stage's units: 2a, 2b, 2c in stages 2 and 5; 3a, 3b1, 3b2, ... in stages 3 and 4."""
     if stage in (2, 5):
         return [f"{stage}{letter}" for letter in ascii_lowercase[:units]]
     return [f"{stage}a"] + [f"{stage}b{i}" for i in range(1, units)]
@@ -89,7 +89,7 @@ def resnet(F: Functions, data, net: Backbone):
 
 
 def feature_map(F: Functions, data, net: Backbone, channels: int = 1024, dilate: int = 6):
-    """The map that detection works on: ResNet, then a dilated 3x3 convolution and ReLU -> (N, channels, h, w)."""
+    """The features for detection: ResNet, a dilated 3x3 convolution and ReLU -> (N, channels, h, w)."""
     x = F.Convolution(
         resnet(F, data, net),
         name="feat_conv_3x3",
@@ -102,9 +102,9 @@ def feature_map(F: Functions, data, net: Backbone, channels: int = 1024, dilate:
 
 
 def classifier(F: Functions, net: Backbone, classes: int) -> dict:
-    """Image classification on the same backbone, to train one from scratch.
+    """Image classification with this backbone, to train it from scratch.
 
-    Inputs data (N, 3, H, W), label (N,); output softmax (N, classes).
+    Inputs: data (N, 3, H, W), label (N,). Output: softmax (N, classes).
     """
     x = F.Pooling(resnet(F, F.Variable("data"), net), global_pool=True, kernel=(1, 1), pool_type="avg", name="pool5")
     x = F.FullyConnected(F.Flatten(x), num_hidden=classes, name="fc_classes")

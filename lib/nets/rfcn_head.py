@@ -10,7 +10,7 @@ MAPS = ("rfcn_cls", "rfcn_bbox")
 
 
 def head_maps(F: Functions, features, classes: int, box_classes: int, group: int) -> tuple[Any, Any]:
-    """What is pooled: features (N, C, h, w) -> rfcn_cls (N, group^2 * classes, h, w) and
+    """The maps to be pooled: features (N, C, h, w) -> rfcn_cls (N, group^2 * classes, h, w) and
     rfcn_bbox (N, group^2 * 4 * box_classes, h, w).
     """
     scores, boxes = (
@@ -21,7 +21,7 @@ def head_maps(F: Functions, features, classes: int, box_classes: int, group: int
 
 
 def rfcn_head(F: Functions, features, rois, classes: int, box_classes: int, group: int, stride: int) -> tuple[Any, Any]:
-    """Scores and boxes of every roi by position-sensitive pooling, averaged over the bins.
+    """Scores and boxes of each roi, by position-sensitive pooling averaged over the bins.
 
     features (N, C, h, w); rois (R, 5) -> cls_score (R, classes), background first; bbox_pred (R, 4 * box_classes),
     normalised by BBOX_STDS.
@@ -40,8 +40,8 @@ def head_losses(
 ) -> dict:
     """Training outputs cls_prob_reshape (N, R, C), bbox_loss_reshape (N, R, 4 * box_classes), labels (N, R).
 
-    label (R,), -1 ignored: the class loss is the mean over the others; the box loss is divided by the constant
-    `batch_size`.
+    label (R,): rois with -1 are ignored. The class loss is the mean over the others; the box loss is divided by the
+    constant `batch_size`.
     """
     cls_prob = F.SoftmaxOutput(
         cls_score, label, normalization="valid", use_ignore=True, ignore_label=-1, name="cls_prob"

@@ -1,4 +1,4 @@
-"""Region proposal network straight on the features (Ren et al., NeurIPS 2015; as in R-FCN, NeurIPS 2016)."""
+"""Region proposal network (Ren et al., NeurIPS 2015), directly on the features as in R-FCN (NeurIPS 2016)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.backends.functions import Functions
 
 @dataclass(frozen=True)
 class Proposals:
-    """Anchors and how proposals are made of them; anchor_stds turn raw outputs into box deltas."""
+    """Anchors, and how to make proposals from them. anchor_stds: factors that turn raw outputs into box deltas."""
 
     stride: int = 16
     scales: Sequence[float] = (8, 16, 32)
@@ -37,7 +37,7 @@ def rpn(F: Functions, features, anchors: int) -> tuple[Any, Any]:
 def rpn_losses(F: Functions, scores, boxes, batch_size: int, sigma: float = 1.0) -> dict:
     """Training outputs rpn_cls_prob (N, 2, A h, w) and rpn_bbox_loss (N, 4A, h, w).
 
-    Class loss is the mean over labels other than -1; the box loss is divided by the constant `batch_size`.
+    The class loss is the mean over labels other than -1; the box loss is divided by the constant `batch_size`.
     """
     label, target, weight = (F.Variable(name) for name in ("label", "bbox_target", "bbox_weight"))
     cls_prob = F.SoftmaxOutput(
@@ -55,7 +55,7 @@ def rpn_losses(F: Functions, scores, boxes, batch_size: int, sigma: float = 1.0)
 
 
 def proposal_inputs(F: Functions, scores, boxes, net: Proposals) -> tuple[Any, Any]:
-    """What proposals are made of: probabilities (N, 2A, h, w), background first; box deltas (N, 4A, h, w)."""
+    """Inputs of the proposals: probabilities (N, 2A, h, w), background first; box deltas (N, 4A, h, w)."""
     prob = F.softmax(F.reshape(scores, (0, 2, -1, 0)), axis=1)
     stds = list(net.anchor_stds) * net.anchors
     deltas = F.broadcast_mul(boxes, F.reshape(_constant(F, stds), (1, -1, 1, 1)))
@@ -63,7 +63,7 @@ def proposal_inputs(F: Functions, scores, boxes, net: Proposals) -> tuple[Any, A
 
 
 def propose(F: Functions, scores, boxes, im_info, net: Proposals):
-    """Boxes worth a second look: -> rois (N post_nms, 5): image index, x1 y1 x2 y2 in pixels of the resized image."""
+    """Region proposals: rois (N post_nms, 5): image index, x1 y1 x2 y2 in pixels of the resized image."""
     return F.multi_proposal(
         *proposal_inputs(F, scores, boxes, net),
         im_info,
@@ -79,6 +79,6 @@ def propose(F: Functions, scores, boxes, im_info, net: Proposals):
 
 
 def _constant(F: Functions, values: Sequence[float]):
-    """An array of fixed numbers, without a parameter in the checkpoint."""
+    """A constant array that is not a parameter in the checkpoint."""
     parts = [F.full(shape=(1,), val=float(value)) for value in values]
     return F.concat(*parts, dim=0)

@@ -1,4 +1,4 @@
-"""From settings to the sizes that the networks take."""
+"""Converts settings to sizes of the networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def proposals(cfg: EasyDict, section: EasyDict) -> Proposals:
 
 
 def flow_rules(cfg: EasyDict) -> list[Rule]:
-    """What the settings of a flow network must fulfil."""
+    """Conditions that the settings of a flow network must meet."""
     net = cfg.network
     stride = 4 << net.FLOW_POOL_INPUT << net.FLOW_POOL_OUTPUT
     return [

@@ -147,7 +147,7 @@ def starting_point(
         args.update(params.for_training(more_args))
         auxs.update(more_auxs)
     values, new = params.start(wanted, args, cfg.TRAIN.SEED, method.new_layers)
-    new = [f"{name} {wanted[name]} instead of {args[name].shape}" if name in args else name for name in new]
+    new = [f"{name} {wanted[name]} in place of {args[name].shape}" if name in args else name for name in new]
     return values, params.start(wanted_auxs, auxs, cfg.TRAIN.SEED, {})[0], new
 
 

@@ -1,4 +1,4 @@
-"""Which network a parameter file fits, and what is said where it fits none."""
+"""Which network a parameter file fits, and what is reported if it fits none."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_classifiers_weights_fit_the_backbone_and_the_rest_is_left_aside(known
     args["fc1_weight"] = np.zeros((5, 32), np.float32)
     text, fits = inspection.report(written(tmp_path, args, auxs), known, listing=False)
     assert fits
-    assert "fits the backbone of rfcn (rfcn.yaml, twin.yaml); leaves aside 1 (fc1_weight)" in text
+    assert "fits the backbone of rfcn (rfcn.yaml, twin.yaml); ignores 1 (fc1_weight)" in text
     assert "detector" not in text
 
 
@@ -82,10 +82,10 @@ def test_every_fault_is_named_for_the_nearest_network(known, tmp_path):
     args["rfcn_cls_bias"] = np.zeros(7, np.float32)
     text, fits = inspection.report(written(tmp_path, args, auxs), known, listing=False)
     assert not fits
-    assert "fits none; nearest is the detector of fgfa_rfcn (fgfa_rfcn.yaml):" in text
+    assert "fits none; the nearest is the detector of fgfa_rfcn (fgfa_rfcn.yaml):" in text
     assert "  missing: 3 (conv1_weight, conv2_weight, em_conv1_weight)" in text
     assert "  extra: 1 (surplus_weight)" in text
-    assert f"  misshapen: rfcn_cls_bias (7,) instead of ({9 * tiny.CLASSES},)" in text
+    assert f"  wrong shape: rfcn_cls_bias (7,) instead of ({9 * tiny.CLASSES},)" in text
 
 
 def test_values_that_are_no_numbers_are_told(known, tmp_path):

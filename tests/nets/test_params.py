@@ -80,8 +80,9 @@ def test_weights_that_fit():
 @pytest.mark.parametrize("change, message", [
     ({"a": None, "c": None}, "2 missing, first a"),
     ({"z": (1,), "y": (1,)}, "2 extra, first y"),
-    ({"b": (2,)}, "1 misshapen, first b: (2,) instead of (3,)"),
-    ({"a": (2, 1), "b": None, "d": (1,)}, "1 missing, first b; 1 extra, first d; 1 misshapen, first a: (2, 1) instead"),
+    ({"b": (2,)}, "1 of wrong shape, first b: (2,) instead of (3,)"),
+    ({"a": (2, 1), "b": None, "d": (1,)},
+     "1 missing, first b; 1 extra, first d; 1 of wrong shape, first a: (2, 1) instead"),
 ])  # fmt: skip
 def test_weights_of_another_network(change, message):
     shapes = {name: shape for name, shape in {**WANTED, **change}.items() if shape is not None}

@@ -183,7 +183,7 @@ def test_weights_of_another_network(trained, tmp_path, capsys):
     argv = ("--cfg", trained / "rfcn.yaml", "--output", tmp_path / "o", "--weights")
     line = refused(capsys, TEST, *argv, tmp_path / "other.params")
     assert "1 missing, first conv1_weight; 2 extra, first flow_conv1_weight" in line
-    assert "1 misshapen, first rfcn_cls_bias: (9,) instead of (81,)" in line
+    assert "1 of wrong shape, first rfcn_cls_bias: (9,) instead of (81,)" in line
     (tmp_path / "broken.params").write_bytes((tmp_path / "other.params").read_bytes()[:-100])
     assert "cut short" in refused(capsys, TEST, *argv, tmp_path / "broken.params")
     assert "no such weights" in refused(capsys, TEST, *argv, tmp_path / "none.params")

@@ -12,7 +12,7 @@ from lib.backends.mxnet.functions import OPERATORS
 
 
 class MXNet:
-    """operators: "compiled" for ours, "builtin" for compositions of MXNet's own."""
+    """operators: "compiled" for those of `lib.ops`, "builtin" for compositions of MXNet's own."""
 
     name = "mxnet"
 

@@ -1,4 +1,4 @@
-"""Training operators in Python: numpy functions of `lib.ops` as custom operators of MXNet, without gradient."""
+"""Training operators in Python: numpy functions of `lib.ops` as custom operators of MXNet, without gradients."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def proposal_target(
     bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     name: str = "proposal_target",
 ) -> tuple:
-    """Symbols (rois, label, bbox_target, bbox_weight) by `lib.ops.proposal_target`.
+    """`lib.ops.proposal_target` as symbols (rois, label, bbox_target, bbox_weight).
 
-    num_classes: box classes, background included (2 for class-agnostic boxes). Raises ValueError for more than one
-    image.
+    num_classes: number of box classes, including background (2 for class-agnostic boxes). Raises ValueError if
+    `batch_images` is not 1.
     """
     if batch_images != 1:
-        raise ValueError(f"training takes one image a device, not {batch_images}")
+        raise ValueError(f"training takes one image per device, not {batch_images}")
     options = {
         "num_reg_classes": int(num_classes),
         "class_agnostic": bool(class_agnostic),
@@ -88,7 +88,7 @@ def proposal_target(
 def ohem(
     cls_score, bbox_pred, labels, bbox_targets, bbox_weights, *, rois_per_image: int = 128, name: str = "ohem"
 ) -> tuple:
-    """Symbols (labels_ohem (R,), bbox_weights_ohem (R, 4 * box classes)) by `lib.ops.ohem`."""
+    """`lib.ops.ohem` as symbols (labels_ohem (R,), bbox_weights_ohem (R, 4 * box classes))."""
     inputs = (cls_score, bbox_pred, labels, bbox_targets, bbox_weights)
     return _call("fgfa_ohem", *inputs, rois_per_image=int(rois_per_image), name=name)
 
@@ -100,7 +100,7 @@ def _call(op: str, *inputs: Any, **attributes: Any) -> tuple:
 
 @functools.cache
 def register() -> None:
-    """Registers the operators with MXNet; a symbol that holds one of them cannot be loaded from JSON before."""
+    """Registers the operators with MXNet, which is required before symbols with one of them are loaded from JSON."""
 
     class Adapter(mx.operator.CustomOp):
         def __init__(self, operator: _Operator, options: dict) -> None:

@@ -1,11 +1,11 @@
-"""`F` over MXNet: its own operators, and ours in one of two versions.
+"""`F` over MXNet: its own operators, and those of this project in one of two versions.
 
-`Compiled` has the operators of `lib/ops/src`; `Builtin` composes them of MXNet's own, which is slower, for comparison.
+`Compiled` has the operators of `lib/ops/src`; `Builtin`, for comparison, composes them from MXNet's own and is slower.
 Both work on symbols or, given `mx.nd`, on NDArrays.
 
-Shapes of all inputs must be known when a symbol with a compiled operator is bound: MXNet 1.9.1 corrupts memory where a
-library's operator is asked about an unknown shape. All their arrays are float32. Their gradients always overwrite:
-`grad_req="add"` does not reach these operators.
+The shapes of all inputs must be known when a symbol with a compiled operator is bound: MXNet 1.9.1 corrupts memory if
+a library's operator has to infer an unknown shape. All arrays of compiled operators are float32. Their gradients
+always overwrite: `grad_req="add"` does not reach these operators.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from lib.backends.mxnet.loader import mx
 
 
 class Operators:
-    """MXNet's operators by their own names, and the training operators that are written in Python."""
+    """MXNet's operators under their own names, and the training operators that are written in Python."""
 
     fused = False
     ohem = staticmethod(custom.ohem)
     proposal_target = staticmethod(custom.proposal_target)
 
     def __init__(self, namespace: Any = None):
-        self._namespace = namespace  # mx.sym where None; MXNet is imported when it is first used
+        self._namespace = namespace  # None: mx.sym; MXNet is imported on first use
 
     def __getattr__(self, name: str) -> Any:
         return getattr(mx.sym if self._namespace is None else self._namespace, name)
 
 
 class Compiled(Operators):
-    """Our compiled operators; see `lib.backends.functions.Functions` for what they compute."""
+    """The compiled operators; see `lib.backends.base.Functions` for what they compute."""
 
     fused = True
 
@@ -56,7 +56,7 @@ class Compiled(Operators):
 
 
 class Builtin(Operators):
-    """The same operators, composed of those that come with MXNet."""
+    """The same operators, composed from MXNet's own."""
 
     def warp(self, data, flow, name: str | None = None):
         return self.BilinearSampler(data, self.GridGenerator(flow, transform_type="warp"), name=name)
@@ -85,7 +85,7 @@ OPERATORS: dict[str, type[Operators]] = {"compiled": Compiled, "builtin": Builti
 
 
 def _text(value: object) -> str:
-    """An attribute as MXNet hands it to a library's operator."""
+    """An attribute in the form that MXNet passes to a library's operator."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "(" + ", ".join(repr(float(v)) for v in value) + ")"
     return str(int(value)) if isinstance(value, bool) else repr(value)

@@ -1,4 +1,4 @@
-"""What MXNet says of itself here."""
+"""Information about the installed MXNet, and a test that it works, for `lib.doctor`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from lib.backends.mxnet.loader import mx
 
-_TELLING = ("CUDA", "CUDNN", "NCCL", "MKLDNN", "OPENMP", "BLAS_OPEN", "BLAS_MKL")
+_FEATURES = ("CUDA", "CUDNN", "NCCL", "MKLDNN", "OPENMP", "BLAS_OPEN", "BLAS_MKL")
 
 
 class Engine(NamedTuple):
-    """version; file: where it lies; features: what it was built with; gpus: how many it sees."""
+    """file: path of the package. features: those it was built with. gpus: number of GPUs it sees."""
 
     version: str
     file: str
@@ -19,14 +19,14 @@ class Engine(NamedTuple):
 
 
 def engine() -> Engine:
-    """Imports MXNet. InputError: it cannot be loaded."""
+    """Imports MXNet. Raises InputError if it cannot be loaded."""
     features = mx.runtime.Features()
     gpus = mx.context.num_gpus() if features.is_enabled("CUDA") else 0
-    return Engine(mx.__version__, mx.__file__, [name for name in _TELLING if features.is_enabled(name)], gpus)
+    return Engine(mx.__version__, mx.__file__, [name for name in _FEATURES if features.is_enabled(name)], gpus)
 
 
 def adds_up() -> bool:
-    """Whether a small convolution on the first device gives what it must."""
+    """Whether a small convolution on the first device gives the right result."""
     context = mx.gpu(0) if engine().gpus else mx.cpu()
     ones = mx.nd.ones((1, 1, 4, 4), ctx=context)
     out = mx.nd.Convolution(ones, mx.nd.ones((1, 1, 3, 3), ctx=context), kernel=(3, 3), num_filter=1, no_bias=True)

@@ -1,4 +1,4 @@
-"""Loading the library of the compiled operators into MXNet, once."""
+"""Loads the library of the compiled operators into MXNet, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.ops.library import checked
 def load() -> None:
     """Registers the operators with MXNet (`mx.sym.fgfa_*`, `mx.nd.fgfa_*`); later calls do nothing.
 
-    A symbol's JSON that holds one of them can be read only after this. Raises InputError where the library was not
-    built, or was built from other sources.
+    Symbols that contain one of them can only be loaded from JSON after this. Raises InputError if the library is not
+    built or was built from other sources.
     """
     mx.library.load(str(checked().resolve()), verbose=False)

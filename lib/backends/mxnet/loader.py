@@ -1,7 +1,7 @@
 """The one place that prepares and imports MXNet: `from lib.backends.mxnet.loader import mx`.
 
 `mx` is a proxy that imports MXNet when an attribute is first used, so that evaluation and dataset tools, which
-share modules with the networks, run without it, and so that a script can `select` another build before.
+share modules with the networks, run without it, and so that scripts can `select` another build first.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from lib import cuda
 from lib.errors import InputError
 from lib.machine import cores
 
-# Names that numpy 1.24 dropped and MXNet 1.9.1 still uses when it is imported.
+# Names that numpy 1.24 removed and MXNet 1.9.1 still uses when it is imported.
 _DROPPED_BY_NUMPY = {"bool": bool, "int": int, "float": float, "object": object, "complex": complex, "str": str}
 
-# Each must be set before the import. The first keeps a gradient right that sums 8 or more custom operators;
-# the second silences a log line for every bind.
+# Each must be set before the import. Without the first, gradients that are summed over 8 or more custom operators are
+# wrong; the second silences a log line for every bind.
 _ENVIRONMENT = {"MXNET_EXEC_INPLACE_GRAD_SUM_CAP": "1000", "MXNET_SUBGRAPH_VERBOSE": "0"}
 
 
 @contextlib.contextmanager
 def _prepared(package: Path | None) -> Iterator[None]:
-    """While MXNet is imported: its environment, its libraries, and numpy as it was when MXNet was written.
+    """For the import of MXNet: sets its environment, loads its libraries, and restores the names removed from numpy.
 
-    The names are gone from numpy afterwards: only functions of mx.np, which nothing here uses, look for them later.
+    The names are removed again afterwards: only functions of mx.np use them later, and nothing here calls those.
     """
-    # Left alone, MXNet takes half the cores.
+    # By default, MXNet uses half of the cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -52,10 +52,10 @@ def _prepared(package: Path | None) -> Iterator[None]:
 
 
 def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
-    """Makes `mx` the package `<root>/<version>/mxnet`; an empty `version` means the installed one, and so does `mxnet`,
-    which published YAML files say, where there is no such folder.
+    """Makes `mx` the package `<root>/<version>/mxnet`. An empty `version` selects the installed one, and so does
+    `mxnet`, the value in published YAML files, if there is no such folder.
 
-    Raises InputError where there is no such package, or another MXNet is imported already.
+    Raises InputError if there is no such package or another MXNet has been imported already.
     """
     if not version:
         return
@@ -67,7 +67,9 @@ def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
     loaded = sys.modules.get("mxnet")
     if loaded is not None:
         if loaded.__file__ != str(package / "__init__.py"):
-            raise InputError(f"MXNET_VERSION {version!r}: {loaded.__file__} is imported already; start a new process")
+            raise InputError(
+                f"MXNET_VERSION {version!r}: {loaded.__file__} has been imported already; start a new process"
+            )
         return
     spec = importlib.util.spec_from_file_location(
         "mxnet", package / "__init__.py", submodule_search_locations=[str(package)]
@@ -84,7 +86,7 @@ def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
 
 
 class _Lazy:
-    """Imports MXNet at the first use of an attribute."""
+    """Imports MXNet on the first use of an attribute."""
 
     def __getattr__(self, name: str):
         if "mxnet" not in sys.modules:
@@ -98,7 +100,9 @@ def _first_import() -> None:
         with _prepared(package):
             importlib.import_module("mxnet")
     except OSError as error:
-        raise InputError(f"{package}: MXNet does not load ({error}); python -m lib.cuda says what is missing") from None
+        raise InputError(
+            f"{package}: MXNet cannot be loaded ({error}); python -m lib.cuda shows what is missing"
+        ) from None
 
 
 mx: Any = _Lazy()

@@ -1,4 +1,4 @@
-"""Optimizers whose state is named arrays, so that a checkpoint holds data and nothing else."""
+"""Optimizers whose state consists of named arrays, so that checkpoints contain only data."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from lib.backends.mxnet.loader import mx
 
 
 class Optimizer:
-    """Weight decay on `_weight` and `_gamma` only, a learning-rate factor for each parameter, and a limit on the L2
-    norm of all gradients together (0: none).
-    """
+    """Weight decay, learning-rate factors and gradient clipping, according to the rules (see `Sgd`)."""
 
     def __init__(self, rules: Any):
         self.rules = rules
         self._memory: dict[str, Any] = {}
 
     def update(self, weights: Mapping, grads: Mapping, lr: float) -> None:
-        """Changes `weights` in place; grads under the same names."""
+        """Updates `weights` in place. grads: gradients under the same names."""
         scale = self._clip(list(grads.values()))
         self._count()
         for name, weight in weights.items():
@@ -37,7 +35,7 @@ class Optimizer:
         return min(1.0, self.rules.clip_norm / norm) if norm else 1.0
 
     def _count(self) -> None:
-        """Called once a step."""
+        """Called once per step."""
 
     def _step(self, name: str, weight, grad, *, lr: float, **options) -> None:
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""Networks of convolutions in less precision, for testing on a CPU: bfloat16, or int8 with calibrated ranges.
+"""Convolutional networks in lower precision, for testing on a CPU: bfloat16, or int8 with calibrated ranges.
 
-MXNet's own passes over oneDNN do the work. They know nothing of the compiled operators, so that a detector's feature
-and flow networks are symbols of their own, which a `Precision` turns into something to run; the rest stays in float32.
+MXNet's own graph passes for oneDNN do the work. They do not support the compiled operators, so a detector's feature
+and flow networks are separate symbols, which a `Precision` makes executable; everything else stays in float32.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from lib.errors import InputError
 from lib.files import replacing, sha256
 
 _AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
-_ADVICE = "run calibrate.py of the method with the same --cfg, --set and --weights"
-_SPLIT = 2**16 + 1  # a factor of Veltkamp's splitting, which rounds float32's 24 bits to the 8 of bfloat16
-_FUSED = "MKLDNN_QUANTIZE"  # oneDNN's grouping of a convolution with what follows it
+_ADVICE = "run the method's calibrate.py with the same --cfg, --set and --weights"
+_SPLIT = 2**16 + 1  # factor of Veltkamp's splitting, which rounds float32's 24 bits to the 8 of bfloat16
+_FUSED = "MKLDNN_QUANTIZE"  # fuses convolutions with the operators that follow them
 
-Ranges = Sequence[Sequence[float]]  # [low, high] of every layer that int8 must know, in the order of the graph
+Ranges = Sequence[Sequence[float]]  # [low, high] of every layer that needs one in int8, in the order of the graph
 
 
 class Precision:
-    """Float32; a `lib.backends.base.Precision`. Networks hold only MXNet's own operators."""
+    """Float32; a `lib.backends.base.Precision`. Its networks contain only MXNet's own operators."""
 
     def __init__(self, functions: Operators):
         self._functions = functions
@@ -44,18 +44,18 @@ class Precision:
         return network
 
     def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
-        """The network `name` of a symbol and of NDArrays by name."""
+        """The network `name` from a symbol and NDArrays by name."""
         return Forward(symbol, context, args, auxs)
 
 
 class Bfloat16(Precision):
-    """Convolutions, and what lies between them, in bfloat16, sums in float32. InputError: this processor cannot."""
+    """Convolutions and the operators between them in bfloat16, sums in float32. Raises InputError without AVX-512."""
 
     def __init__(self, functions: Operators):
         super().__init__(functions)
         if not _AVX512 <= _processor_flags():
             raise InputError(
-                "TEST.PRECISION: bfloat16 needs a processor with AVX-512, which this one has not; take int8 or float32"
+                "TEST.PRECISION: bfloat16 needs a processor with AVX-512, which this one lacks; use int8 or float32"
             )
 
     def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
@@ -64,8 +64,8 @@ class Bfloat16(Precision):
 
 
 class EmulatedBfloat16(Precision):
-    """Nearly what `Bfloat16` computes, slowly, on any processor: operators compute in float32, and what they give is
-    rounded where it would be bfloat16. oneDNN does several operators in one go, and rounds once where this does twice.
+    """Approximates `Bfloat16`, slowly, on any processor: operators compute in float32, and their outputs are rounded if
+    they would be bfloat16. oneDNN fuses operators, so it sometimes rounds once where this class rounds twice.
     """
 
     def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
@@ -75,15 +75,15 @@ class EmulatedBfloat16(Precision):
 
 
 class Int8(Precision):
-    """Convolutions of 8-bit numbers. ranges: what calibration saw, by the network's name."""
+    """Convolutions of 8-bit numbers. ranges: those measured by calibration, by name of the network."""
 
     def __init__(self, functions: Operators, ranges: Mapping[str, Ranges]):
         super().__init__(functions)
         self.ranges = ranges
 
     @classmethod
-    def beside(cls, weights: str | Path, functions: Operators) -> Int8:
-        """With the ranges saved beside a weights file. InputError: there are none, or they are of other weights."""
+    def load(cls, weights: str | Path, functions: Operators) -> Int8:
+        """With the ranges next to a weights file. Raises InputError if they are missing or belong to other weights."""
         path = ranges_path(weights)
         if not path.is_file():
             raise InputError(f"{path}: TEST.PRECISION int8 needs this file; {_ADVICE}")
@@ -91,9 +91,9 @@ class Int8(Precision):
             stored = json.loads(path.read_text())
             made_for, ranges = stored["weights_sha256"], stored["ranges"]
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: not a file of ranges, or cut short; {_ADVICE}") from None
+            raise InputError(f"{path}: not a file of ranges, or truncated; {_ADVICE}") from None
         if made_for != sha256(weights):
-            raise InputError(f"{path}: of other weights than those in {weights}; {_ADVICE}")
+            raise InputError(f"{path}: not measured with the weights in {weights}; {_ADVICE}")
         return cls(functions, ranges)
 
     def bind(self, name: str, symbol, context, args: Mapping, auxs: Mapping) -> Forward:
@@ -108,7 +108,7 @@ class Int8(Precision):
 
 
 class Calibration(Precision):
-    """Float32, watching the ranges of all layers that int8 must know."""
+    """Float32; records the ranges of all layers that need one in int8."""
 
     def __init__(self, functions: Operators):
         super().__init__(functions)
@@ -119,11 +119,11 @@ class Calibration(Precision):
         return Forward(quantized.fused, context, args, auxs, watch=quantized.collector.collect)
 
     def ranges(self) -> dict[str, Ranges]:
-        """What was seen, by the network's name."""
+        """The recorded ranges, by name of the network."""
         return {name: quantized.ranges() for name, quantized in self._seen.items()}
 
     def save(self, weights: str | Path) -> Path:
-        """Writes the ranges beside the weights -> the file."""
+        """Writes the ranges next to the weights and returns the path."""
         path = ranges_path(weights)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps({"weights_sha256": sha256(weights), "ranges": self.ranges()}) + "\n")
@@ -131,12 +131,12 @@ class Calibration(Precision):
 
 
 def precision_of(kind: str, weights: str | Path, functions: Operators) -> Precision:
-    """What `TEST.PRECISION` says, for these weights. InputError: see `Bfloat16` and `Int8.beside`."""
+    """The precision `kind`, a `TEST.PRECISION`. Raises InputError as `Bfloat16` and `Int8.load` do."""
     kinds: dict[str, Callable[[], Precision]] = {
         "float32": lambda: Precision(functions),
         "bfloat16": lambda: Bfloat16(functions),
         "bfloat16_emulated": lambda: EmulatedBfloat16(functions),
-        "int8": lambda: Int8.beside(weights, functions),
+        "int8": lambda: Int8.load(weights, functions),
     }
     return kinds[kind]()
 
@@ -148,7 +148,7 @@ def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
         symbol,
         *_batch_norms_folded(symbol, args, auxs),
         target_dtype="bfloat16",
-        # Deconvolutions are in float32, and Concat takes inputs of one type only.
+        # Deconvolutions are in float32, and all inputs of Concat must have the same type.
         fp32_ops=[*amp.lists.symbol_bf16.FP32_FUNCS, "Concat"],
         cast_optional_params=True,
     )
@@ -157,69 +157,69 @@ def in_bfloat16(symbol, args: Mapping, auxs: Mapping) -> tuple:
 
 
 def _batch_norms_folded(symbol, args: Mapping, auxs: Mapping) -> tuple[dict, dict]:
-    """(args, auxs) of the same network, in which each BatchNorm, as `lib.nets.resnet.conv_bn` has it, only adds.
+    """(args, auxs) of the same network, with the factor of each BatchNorm of `lib.nets.resnet.conv_bn` in the weights.
 
-    MXNet folds a BatchNorm's factor into weights that are bfloat16 already, and cuts off the bits that do not fit then:
-    each layer's weights shrink by about 0.3 %. Folded here, in float32, they are rounded once; what MXNet has left to
-    multiply with is 1 and a little, so that cutting off gives the same number.
+    MXNet folds a BatchNorm's factor into weights that are already bfloat16 and truncates the result, which shrinks the
+    weights of each layer by about 0.3 %. Folded here, in float32, they are rounded only once. The factor that remains
+    for MXNet is slightly above 1, so that truncation gives the same number again.
     """
     args, auxs = dict(args), dict(auxs)
     nodes = json.loads(symbol.tojson())["nodes"]
     for node in nodes:
         if node["op"] != "BatchNorm":
             continue
-        convolution, *parameters = (nodes[place] for place, *_ in node["inputs"])
+        convolution, *parameters = (nodes[index] for index, *_ in node["inputs"])
         gamma, beta, mean, variance = (parameter["name"] for parameter in parameters)
         weight, eps = nodes[convolution["inputs"][1][0]]["name"], float(node["attrs"]["eps"])
         factor = args[gamma] / (auxs[variance] + eps).sqrt()
         args[weight] = args[weight] * factor.reshape((-1, 1, 1, 1))
         shift = args[beta] - auxs[mean] * factor
-        args[beta] = shift * _SPLIT - (shift * _SPLIT - shift)  # rounded, so that nothing is cut off it either
+        args[beta] = shift * _SPLIT - (shift * _SPLIT - shift)  # rounded, so that truncation changes nothing here
         args[gamma], auxs[mean] = mx.nd.ones_like(factor), mx.nd.zeros_like(factor)
         auxs[variance] = mx.nd.full(factor.shape, 1 - eps - 1e-6)
     return args, auxs
 
 
 def _rounded_between_operators(symbol):
-    """A symbol of `in_bfloat16`, of operators with one output, all in float32 but rounded wherever it was bfloat16."""
+    """A symbol of `in_bfloat16` in float32, rounded wherever it was bfloat16. All operators must have one output."""
     graph = json.loads(symbol.tojson(remove_amp_cast=False))
     nodes: list[dict] = []
-    moved: dict[int, int] = {}  # from a node's place in the graph to that of what stands for it now
-    narrow: set[int] = set()  # places in the graph whose outputs are bfloat16
+    replaced: dict[int, int] = {}  # from the index of a node in the graph to that of its replacement
+    narrow: set[int] = set()  # indices in the graph of nodes with bfloat16 output
 
     def add(op: str, name: str, inputs: list, attrs: Mapping) -> int:
         nodes.append({"op": op, "name": name, "attrs": attrs, "inputs": inputs})
         return len(nodes) - 1
 
     def rounded(source: int) -> int:
-        """By Veltkamp's splitting: with y = x * _SPLIT, y - (y - x)."""
+        """Rounds by Veltkamp's splitting: y - (y - x) with y = x * _SPLIT."""
         name, x = nodes[source]["name"], [source, 0, 0]
         y = [add("_mul_scalar", f"{name}_scaled", [x], {"scalar": str(_SPLIT)}), 0, 0]
         rest = [add("elemwise_sub", f"{name}_rest", [y, x], {}), 0, 0]
         return add("elemwise_sub", f"{name}_rounded", [y, rest], {})
 
-    for place, node in enumerate(graph["nodes"]):
+    for index, node in enumerate(graph["nodes"]):
         attrs = {key: value for key, value in node.get("attrs", {}).items() if key != "__dtype__"}
         if node["op"] == "amp_cast":
-            moved[place] = moved[node["inputs"][0][0]]
-            now_narrow = attrs["dtype"] == "bfloat16"
+            replaced[index] = replaced[node["inputs"][0][0]]
+            is_narrow = attrs["dtype"] == "bfloat16"
         else:
-            inputs = [[moved[source], *which] for source, *which in node["inputs"]]
-            moved[place] = add(node["op"], node["name"], inputs, attrs)
-            now_narrow = any(source in narrow for source, *_ in node["inputs"])
-        if now_narrow:
-            narrow.add(place)
-            moved[place] = rounded(moved[place])
-    graph["heads"] = [[moved[source], *which] for source, *which in graph["heads"]]
-    graph["arg_nodes"] = [place for place, node in enumerate(nodes) if node["op"] == "null"]
+            inputs = [[replaced[source], *which] for source, *which in node["inputs"]]
+            replaced[index] = add(node["op"], node["name"], inputs, attrs)
+            is_narrow = any(source in narrow for source, *_ in node["inputs"])
+        if is_narrow:
+            narrow.add(index)
+            replaced[index] = rounded(replaced[index])
+    graph["heads"] = [[replaced[source], *which] for source, *which in graph["heads"]]
+    graph["arg_nodes"] = [index for index, node in enumerate(nodes) if node["op"] == "null"]
     return mx.sym.load_json(json.dumps({**graph, "nodes": nodes, "node_row_ptr": list(range(len(nodes) + 1))}))
 
 
 class _Quantized:
-    """A network on its way to int8.
+    """A network to be quantized to int8.
 
-    fused: the float32 network with oneDNN's groups of operators, as the quantized one will have them; collector: to
-    be called with the arrays inside it.
+    fused: the float32 network with operators fused as in the quantized one. collector: its `collect` must be called
+    with the arrays inside the network.
     """
 
     def __init__(self, symbol, args: Mapping, auxs: Mapping):
@@ -230,11 +230,11 @@ class _Quantized:
         )
 
     def ranges(self) -> Ranges:
-        """[low, high] of every layer that the collector was asked for."""
+        """[low, high] of every layer, as seen by the collector."""
         return [[float(end) for end in self.collector.min_max_dict[layer]] for layer in self.collector.include_layer]
 
     def with_ranges(self, ranges: Ranges) -> tuple:
-        """(symbol, args, auxs) in int8. By place, for names are counted from wherever the process has got to."""
+        """(symbol, args, auxs) in int8. Ranges are matched by position, since MXNet generates new names each time."""
         self.collector.min_max_dict = dict(zip(self.collector.include_layer, ranges))
         symbol, args, auxs = mx.contrib.quantization.calib_graph(
             self._symbol, self._args, self._auxs, self.collector, calib_mode="naive", logger=None

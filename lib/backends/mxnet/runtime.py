@@ -1,4 +1,4 @@
-"""Symbols that run and learn: the MXNet side of `lib.backends.base`. Nothing else in the project binds a symbol."""
+"""Inference and training with MXNet symbols. Only this module binds symbols."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lib.errors import InputError
 
 
 def devices(gpus: str) -> list:
-    """MXNet contexts for the `gpus` setting: '0,1' -> two GPUs; '' -> the CPU. Raises InputError for a missing one."""
+    """MXNet contexts for the `gpus` setting: '0,1' -> two GPUs; '' -> the CPU. Raises InputError if one is missing."""
     if not gpus:
         return [mx.cpu()]
     numbers = [int(number) for number in gpus.split(",")]
@@ -23,7 +23,7 @@ def devices(gpus: str) -> list:
     for number in numbers:
         if number >= present:
             raise InputError(
-                f"gpus: this MXNet has no GPU {number}, it sees {present}; use gpus: '' (--set gpus=) for the CPU"
+                f"gpus: there is no GPU {number}, MXNet sees {present}; use gpus: '' (--set gpus=) for the CPU"
             )
     return [mx.gpu(number) for number in numbers]
 
@@ -35,7 +35,7 @@ def symbol_of(build: Build, functions: Operators) -> Any:
 
 
 def shapes_of(symbol: Any, **inputs: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Shapes of a symbol's parameters (args, auxs) for these shapes of its inputs; others of `inputs` are ignored."""
+    """Shapes of a symbol's parameters (args, auxs) for these shapes of its inputs; unknown inputs are ignored."""
     names = symbol.list_arguments()
     arg_shapes, _, aux_shapes = symbol.infer_shape(**{name: inputs[name] for name in names if name in inputs})
     args = {name: shape for name, shape in zip(names, arg_shapes) if name not in inputs}
@@ -43,7 +43,7 @@ def shapes_of(symbol: Any, **inputs: Shape) -> tuple[dict[str, Shape], dict[str,
 
 
 def output_names(symbol: Any) -> list[str]:
-    """Names of the operators that give a symbol's outputs: MXNet appends `_output`."""
+    """Names of a symbol's outputs, without the suffix `_output` that MXNet appends."""
     return [name.removesuffix("_output") for name in symbol.list_outputs()]
 
 
@@ -75,7 +75,7 @@ class DeviceArray:
 
 
 class _Bound:
-    """A symbol bound on one device, and again over the same memory when the shapes of its inputs change."""
+    """A symbol bound to a device. It is bound again over the same memory when the shapes of its inputs change."""
 
     def __init__(self, symbol, context, args: Mapping, auxs: Mapping, grad_req: Mapping[str, str] | str):
         self._symbol, self._context, self._grad_req = symbol, context, grad_req
@@ -84,7 +84,7 @@ class _Bound:
         self._shapes: dict[str, tuple] = {}
 
     def executor(self, shapes: Mapping[str, tuple]):
-        """The executor for these shapes of inputs; inputs not named keep the shapes they have."""
+        """The executor for these input shapes; other inputs keep their shapes."""
         shapes = {**self._shapes, **shapes}
         if self._executor is None:
             self._executor = self._symbol.simple_bind(self._context, grad_req=self._grad_req, **shapes)
@@ -96,7 +96,7 @@ class _Bound:
         return self._executor
 
     def fill(self, inputs: Mapping):
-        """The executor with `inputs` copied in."""
+        """The executor, with `inputs` copied into it."""
         executor = self.executor({name: tuple(value.shape) for name, value in inputs.items()})
         for name, value in inputs.items():
             executor.arg_dict[name][:] = value.values if isinstance(value, DeviceArray) else value
@@ -106,8 +106,8 @@ class _Bound:
 class Forward:
     """Inference, a `lib.backends.base.Network`: `Forward(symbol, context, args, auxs)(data=...)`.
 
-    args, auxs: parameters by name; those that the symbol does not use are ignored. watch: called with the name and the
-    handle of every array inside, at each call.
+    args, auxs: parameters by name; unknown ones are ignored. watch: called with the name and the handle of every array
+    inside the network, at each call.
     """
 
     def __init__(self, symbol, context, args: Mapping, auxs: Mapping, watch: Callable | None = None):
@@ -135,7 +135,7 @@ class Forward:
 class TrainStep:
     """Training on one or more devices, a `lib.backends.base.Trainer`.
 
-    Parameters that are not `trainable`, and the auxiliary states unless the symbol updates them, stay as they are.
+    Parameters that are not `trainable` do not change, nor do auxiliary states that the symbol does not update.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def test_ranges_are_kept_beside_the_weights(weights):
     calibration = Calibration(COMPILED)
     run(calibration, "flow")
     assert calibration.save(weights) == ranges_path(weights) == weights.parent / "fgfa-0000.int8.json"
-    assert Int8.beside(weights, COMPILED).ranges == calibration.ranges()
+    assert Int8.load(weights, COMPILED).ranges == calibration.ranges()
 
 
 def test_int8_does_not_depend_on_how_many_networks_the_process_has_made(weights):
@@ -89,17 +89,17 @@ def test_int8_does_not_depend_on_how_many_networks_the_process_has_made(weights)
     calibration = Calibration(COMPILED)
     run(calibration, "features")
     calibration.save(weights)
-    first = run(Int8.beside(weights, COMPILED), "features")
+    first = run(Int8.load(weights, COMPILED), "features")
     mx.sym.Variable("x") + 1
     run(FLOAT32, "flow")
-    np.testing.assert_array_equal(run(Int8.beside(weights, COMPILED), "features"), first)
+    np.testing.assert_array_equal(run(Int8.load(weights, COMPILED), "features"), first)
 
 
 def test_ranges_that_are_too_narrow_are_felt(weights):
     calibration = Calibration(COMPILED)
     run(calibration, "features")
     calibration.save(weights)
-    narrow = {"features": [[low / 20, high / 20] for low, high in Int8.beside(weights, COMPILED).ranges["features"]]}
+    narrow = {"features": [[low / 20, high / 20] for low, high in Int8.load(weights, COMPILED).ranges["features"]]}
     assert distance(run(Int8(COMPILED, narrow), "features"), run(FLOAT32, "features")) > 0.3
 
 
@@ -123,10 +123,10 @@ def test_ranges_of_other_weights_or_broken_are_refused(weights):
     path = calibration.save(weights)
     save(weights, {**ARGS, "em_conv3_bias": ARGS["em_conv3_bias"] + 1}, AUXS)
     with pytest.raises(InputError, match="of other weights than those in"):
-        Int8.beside(weights, COMPILED)
+        Int8.load(weights, COMPILED)
     path.write_text(path.read_text()[:-20])
     with pytest.raises(InputError, match="not a file of ranges, or cut short"):
-        Int8.beside(weights, COMPILED)
+        Int8.load(weights, COMPILED)
 
 
 def test_ranges_of_other_settings_are_refused(weights):
@@ -134,7 +134,7 @@ def test_ranges_of_other_settings_are_refused(weights):
     run(calibration, "features")
     calibration.save(weights)
     with pytest.raises(InputError, match=r"int8: 0 ranges for the \d+ layers of the flow network.*run calibrate.py"):
-        run(Int8.beside(weights, COMPILED), "flow")
+        run(Int8.load(weights, COMPILED), "flow")
     with pytest.raises(InputError, match=r"ranges for the \d+ layers of the features network"):
         run(Int8(COMPILED, {"features": calibration.ranges()["features"][1:]}), "features")
 
@@ -223,5 +223,5 @@ def test_calibrate_command(tmp_path, weights, capsys):
     frames = tiny.ROOT / "data/minivid_val/Data/VID/val/MiniVID_val_0010"
     options = ["--cfg", cfg, "--weights", weights, "--input", frames]
     tiny.run_script("fgfa_rfcn/calibrate.py", *options, "--frames", 2)
-    assert set(Int8.beside(weights, COMPILED).ranges) == {"features", "flow"}
+    assert set(Int8.load(weights, COMPILED).ranges) == {"features", "flow"}
     assert "--frames 0: must be 1 or more" in tiny.refused(capsys, "fgfa_rfcn/calibrate.py", *options, "--frames", 0)

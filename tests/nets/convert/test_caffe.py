@@ -194,7 +194,7 @@ def test_networks_that_are_not_ours_are_refused():
 def test_the_command_writes_the_backbone(tmp_path, capsys):
     (tmp_path / "x.caffemodel").write_bytes(model(CaffeResNet(NET).layers))
     main(["convert", str(tmp_path / "x.caffemodel"), str(tmp_path / "x-0000.params")])
-    assert "left aside: fc1000" in capsys.readouterr().out
+    assert "unused: fc1000" in capsys.readouterr().out
     args, auxs = params.load(tmp_path / "x-0000.params")
     wanted = shapes_of(symbol(our_resnet, *variables("data"), NET), data=(1, 3, 32, 32))
     params.check({**args, **auxs}, {**wanted[0], **wanted[1]}, "converted")

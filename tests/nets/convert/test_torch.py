@@ -214,7 +214,7 @@ def test_the_command_writes_a_file_that_fits_the_settings(tmp_path, cfg_path, ca
     torch.save(ResNet(sizes).state_dict(), tmp_path / "resnet.pth")
     out = tmp_path / "resnet-0000.params"
     main(["convert", str(tmp_path / "resnet.pth"), str(out), "--cfg", str(cfg_path)])
-    assert "left aside: fc.bias, fc.weight" in capsys.readouterr().out
+    assert "unused: fc.bias, fc.weight" in capsys.readouterr().out
     args, auxs = params.load(out)
     assert set(args) == {name for name in tiny.weights(cfg)[0] if is_backbone_layer(name)}
     assert set(auxs) == set(tiny.weights(cfg)[1])
