@@ -1,9 +1,9 @@
-"""How long the evaluation takes: at the scale of ImageNet VID val, and against a reference in plain Python.
+"""Times the evaluation: at the scale of ImageNet VID val, and compared with a reference in plain Python.
 
     python -m bench.eval_speed
 
-Detections and objects are made up from a seed. The clock of the first part runs from opening the text file to the
-average precisions of 16 ranges, in a process of its own whose largest memory is taken.
+Detections and objects are synthetic, generated from a seed. The first part times everything from opening the text file
+to the average precisions of 16 ranges, in a separate process whose peak memory is reported.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from lib.eval.evaluation import evaluate
 from lib.eval.truth import Truth
 
 CLASSES = 30
-FRAMES_A_VIDEO = 317
+FRAMES_PER_VIDEO = 317
 
 
-def made_up_truth(frames: int, seed: int) -> Truth:
-    """Objects as many as in the official set: 1.55 a frame, some frames empty."""
+def synthetic_truth(frames: int, seed: int) -> Truth:
+    """As many objects as in the official set: 1.55 per frame, with some frames empty."""
     rng = np.random.default_rng(seed)
     counts = np.minimum(rng.geometric(0.63, frames) * (rng.random(frames) > 0.023), 12)
     total = int(counts.sum())
     corner = np.stack([rng.integers(0, 1000, total), rng.integers(0, 600, total)], axis=1)
     size = np.exp(rng.uniform(np.log(12), np.log(600), (total, 2))).astype(int)
     index = AnnotationIndex(
-        [f"val/{i // FRAMES_A_VIDEO:08d}/{i % FRAMES_A_VIDEO:06d}" for i in range(frames)],
+        [f"val/{i // FRAMES_PER_VIDEO:08d}/{i % FRAMES_PER_VIDEO:06d}" for i in range(frames)],
         np.full((frames, 2), (1280, 720), np.int32),
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.concatenate([corner, corner + size], axis=1).astype(np.float32),
@@ -49,8 +49,8 @@ def made_up_truth(frames: int, seed: int) -> Truth:
     return Truth.of(index, np.arange(1, frames + 1), np.round(rng.beta(4, 1.2, total), 4))
 
 
-def made_up_detections(truth: Truth, count: int, seed: int) -> DetectionTable:
-    """A tenth around objects, mostly of the right class, the others anywhere; in order of frames."""
+def synthetic_detections(truth: Truth, count: int, seed: int) -> DetectionTable:
+    """A tenth lie near objects, mostly with the right class, the others anywhere; ordered by frame."""
     rng = np.random.default_rng(seed)
     frames = len(truth.frame_ids)
     object_frames = np.repeat(np.arange(frames), np.diff(truth.object_starts))
@@ -72,8 +72,8 @@ def made_up_detections(truth: Truth, count: int, seed: int) -> DetectionTable:
 
 
 def timed(path: Path, frames: int, seed: int) -> dict:
-    """Seconds of reading and of evaluating, and this process's largest memory."""
-    truth = made_up_truth(frames, seed)
+    """Times of reading and evaluating, and the peak memory of this process."""
+    truth = synthetic_truth(frames, seed)
     marks = [(time.perf_counter(), time.process_time())]
     table = read_detections([path], CLASSES)
     marks.append((time.perf_counter(), time.process_time()))
@@ -94,7 +94,7 @@ def row(what: str, start: tuple[float, float], end: tuple[float, float]) -> str:
 def full_scale(frames: int, detections: int, seed: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detections.txt"
-        write_detections(path, made_up_detections(made_up_truth(frames, seed), detections, seed + 1))
+        write_detections(path, synthetic_detections(synthetic_truth(frames, seed), detections, seed + 1))
         size = path.stat().st_size / 2**20
         arguments = [sys.executable, "-m", "bench.eval_speed", "--child", path, "--frames", str(frames)]
         run = subprocess.run([*arguments, "--seed", str(seed)], check=True, capture_output=True, text=True)
@@ -103,13 +103,13 @@ def full_scale(frames: int, detections: int, seed: int) -> list[str]:
     return [
         row(f"{frames:,} frames, {found['detections']:,} detections, 16 ranges: {size:.0f} MiB of text", begin, read),
         row("the same: match, sort, average precision", read, end),
-        row(f"the same: together, {found['peak_mib'] / 1024:.2f} GiB of memory at most", begin, end),
+        row(f"the same: total, peak memory {found['peak_mib'] / 1024:.2f} GiB", begin, end),
     ]
 
 
 def against_reference(frames: int, seed: int) -> list[str]:
-    truth = made_up_truth(frames, seed)
-    table = made_up_detections(truth, 40 * frames, seed + 1)
+    truth = synthetic_truth(frames, seed)
+    table = synthetic_detections(truth, 40 * frames, seed + 1)
     starts = truth.object_starts
     objects = list(zip(truth.classes.tolist(), map(tuple, truth.boxes.tolist()), truth.motion.tolist()))
     plain_frames = [(int(i), objects[a:b]) for i, a, b in zip(truth.frame_ids, starts[:-1], starts[1:])]
@@ -121,21 +121,23 @@ def against_reference(frames: int, seed: int) -> list[str]:
     marks.append((time.perf_counter(), time.process_time()))
     result = evaluate(table, truth, reference.class_list(CLASSES))
     marks.append((time.perf_counter(), time.process_time()))
-    apart = np.abs(result.ap - expected).max()
-    if not apart < 1e-9:
-        raise SystemExit(f"the compiled evaluation differs from the reference by {apart}")
+    difference = np.abs(result.ap - expected).max()
+    if not difference < 1e-9:
+        raise SystemExit(f"the compiled evaluation differs from the reference by {difference}")
     ratio = (marks[1][1] - marks[0][1]) / (marks[2][1] - marks[1][1])
     return [
         row(f"{frames} frames x 40 detections, 16 ranges: plain Python reference", *marks[:2]),
-        row(f"the same, compiled: {ratio:.0f} times faster, APs differ by {apart:.0e} at most", *marks[1:]),
+        row(f"the same, compiled: {ratio:.0f} times as fast, APs differ by at most {difference:.0e}", *marks[1:]),
     ]
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Times the evaluation and prints a Markdown table.")
-    parser.add_argument("--frames", type=int, default=176126, help="frames of the large set (default: VID val's)")
-    parser.add_argument("--detections", type=int, default=7_000_000, help="detections on the large set")
-    parser.add_argument("--seed", type=int, default=0, help="of everything made up")
+    parser = argparse.ArgumentParser(description="Time the evaluation and print a Markdown table.")
+    parser.add_argument("--frames", type=int, default=176126, help="frames of the large set (default: as in VID val)")
+    parser.add_argument(
+        "--detections", type=int, default=7_000_000, help="detections on the large set (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic data (default: %(default)s)")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.child:

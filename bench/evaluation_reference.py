@@ -1,4 +1,4 @@
-"""The evaluation again in plain Python, rule by rule, for its tests and for `bench.eval_speed`."""
+"""A reference evaluation in plain Python, rule by rule, for tests and for `bench.eval_speed`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def frame_counts(found, objects, motion, areas, empty_share):
 
 
 def average_precision(rows, objects):
-    """Area under the interpolated curve of [(class, score, true, false)] in order of score."""
+    """Area under the interpolated precision-recall curve of [(class, score, true, false)], sorted by score."""
     if not objects:
         return -1.0
     recall, precision = [0.0], [0.0]

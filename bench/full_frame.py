@@ -1,175 +1,35 @@
-"""What a frame of FGFA costs at full size: ResNet-101, 562x1000, a window of 19 frames, on the CPU.
+"""Times FGFA per frame at full size on the CPU: ResNet-101, 562x1000, a window of 19 frames.
 
-    python -m bench.full_frame                              # all that can run here, in turns, as ratios
-    python -m bench.full_frame --sweep docs/images/cost.png # by window, image size and threads, with a plot
-    python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory along a clip
+    python -m bench.full_frame                              # compares all contestants, which take turns
+    python -m bench.full_frame --sweep cost.png             # the cost by K, by image size and by threads
+    python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory over a long clip
 
-The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the
-detector at each TEST.PRECISION; `pytorch`, the same networks there (bench/torch_fgfa.py). Weights are made up, which
-times do not see. Steady state: a frame's time is that from one result to the next, in which one new frame goes through
-the feature network and one window through flow, aggregation and heads. `pytorch` leaves out proposals, pooling and NMS.
-Memory is the peak of a process of its own that runs one contestant. What this machine cannot run is left out and named.
+The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the detector
+with each TEST.PRECISION; `pytorch`, the same networks in PyTorch (bench/torch_fgfa.py), without proposals, pooling and
+NMS. Weights are synthetic, which does not affect times. The time per frame is measured in the steady state, from one
+result to the next: one new frame passes through the feature network, and one window through flow, aggregation and
+heads. Memory is the peak of a separate process that runs one contestant. Those that cannot run here are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from bench.weights import made_up
-from fgfa_rfcn import network as fgfa
-from lib.backends.base import Network
-from lib.backends.mxnet.backend import MXNet
-from lib.backends.mxnet.functions import Compiled
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.precision import Bfloat16, Calibration, Int8, Precision
-from lib.config import make_config
+from bench.contestants import CONTESTANTS, Frame, Timed, contestant, detector, precision
 from lib.errors import InputError, command
 from lib.files import replacing
-from lib.inference.detect import batch_detections, picture
 from lib.machine import cores
-from lib.methods import METHODS
 
-METHOD = METHODS["fgfa_rfcn"]
-CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
 REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
-
-Frame = Callable[[], object]  # takes in a frame and gives the result for one
-
-
-def settings(reach: int, short: int):
-    return make_config({"SCALES": [short, 10 * short], "TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
-
-
-def frames(short: int):
-    """A texture that moves on, without end: BGR uint8 (short, 16 / 9 short, 3)."""
-    coarse = np.random.default_rng(0).integers(0, 255, (24, 48, 3), np.uint8)
-    texture = cv2.resize(coarse, (round(short * 1000 / 562), short), interpolation=cv2.INTER_CUBIC)
-    for number in count():
-        yield np.roll(texture, 4 * number, axis=1)
-
-
-class TimedNetwork:
-    """A network that counts its seconds."""
-
-    def __init__(self, network: Network, seconds: list[float]):
-        self._network, self._seconds = network, seconds
-        self.buffers = network.buffers
-
-    def __call__(self, **inputs):
-        mx.nd.waitall()
-        start = time.perf_counter()
-        outputs = self._network(**inputs)
-        mx.nd.waitall()
-        self._seconds.append(time.perf_counter() - start)
-        return outputs
-
-
-class Timed(Precision):
-    """Another precision, with the time of each network in `seconds`."""
-
-    def __init__(self, inner: Precision):
-        self._inner = inner
-        self.seconds: dict[str, list[float]] = {}
-
-    def network(self, name, build, device, args, auxs):
-        network = self._inner.network(name, build, device, args, auxs)
-        return TimedNetwork(network, self.seconds.setdefault(name, []))
-
-
-def precision(name: str, short: int) -> Precision:
-    """For a contestant; int8 with ranges that another process saw, so that its memory does not count."""
-    if name == "bfloat16":
-        return Bfloat16(Compiled())
-    if name != "int8":
-        return Precision(Compiled())
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return Int8(Compiled(), pool.apply(ranges, (short,)))
-
-
-def ranges(short: int) -> dict:
-    """What int8 must know, seen on two frames."""
-    calibration = Calibration(Compiled())
-    detect = made_up_detector(1, short, calibration)
-    for _ in detect(frame for frame, _ in zip(frames(short), range(2))):
-        pass
-    return calibration.ranges()
-
-
-def made_up_detector(reach: int, short: int, precision: Precision):
-    cfg, backend = settings(reach, short), MXNet()
-    args, auxs = made_up(METHOD, cfg, backend)
-    (device,) = backend.devices("")
-    return METHOD.detector(cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=1)
-
-
-def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> Frame:
-    run = made_up_detector(reach, short, timed or precision(name, short))(frames(short))
-    return lambda: next(run)
-
-
-def published(reach: int, short: int) -> Frame:
-    """As published: images are concatenated whole, and the caches put in order anew for each window."""
-    cfg, backend = settings(reach, short), MXNet("builtin")
-    window = fgfa.window_frames(cfg)
-    args, auxs = made_up(METHOD, cfg, backend)
-    (device,) = backend.devices("")
-    features = backend.network(lambda F: fgfa.features(F, cfg), device, args, auxs)
-    detection = backend.network(lambda F: fgfa.test(F, cfg), device, args, auxs)
-    source = frames(short)
-    first = picture(next(source), cfg)
-    (maps,) = features(data=first.data).values()
-    inputs = detection.buffers(
-        data=first.data.shape,
-        im_info=(1, 3),
-        order=(1, window),
-        data_cache=(window, *first.data.shape[1:]),
-        feat_cache=(window, *maps.shape[1:]),
-    )
-    numbers = count()
-
-    def frame():
-        number = next(numbers)
-        item, slot = picture(next(source), cfg), number % window
-        (found,) = features(data=item.data).values()
-        inputs["feat_cache"].write([slot], found)
-        inputs["data_cache"].write([slot], item.data)
-        inputs["data"].write([0], item.data)
-        order = (np.arange(window) + number + 1) % window
-        outputs = detection(order=order[None].astype(np.float32), im_info=item.im_info)
-        return batch_detections(outputs, item.im_info, cfg.TEST)
-
-    return frame
-
-
-def pytorch(reach: int, short: int) -> Frame:
-    import torch
-
-    from bench.torch_fgfa import TorchFgfa
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    cfg, source = settings(reach, short), frames(short)
-    network = TorchFgfa(*made_up(METHOD, cfg, MXNet()), picture(next(source), cfg).data, reach)
-    return lambda: network.frame(picture(next(source), cfg).data)
-
-
-def contestant(name: str, reach: int, short: int) -> Frame:
-    """InputError or ImportError: it cannot run here."""
-    if name in ("published", "pytorch"):
-        return {"published": published, "pytorch": pytorch}[name](reach, short)
-    return detector(name, reach, short)
 
 
 def seconds(frame: Frame) -> float:
@@ -211,7 +71,7 @@ def in_own_process(name: str, reach: int, short: int, runs: int, threads: int) -
 
 
 def in_turns(names: list[str], reach: int, short: int, runs: int) -> dict[str, float]:
-    """Median seconds a frame of each; those that cannot run here are left out and named."""
+    """Median seconds per frame of each. Those that cannot run here are skipped with a message."""
     running: dict[str, Frame] = {}
     for name in names:
         try:
@@ -231,7 +91,7 @@ def compare(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
     rows = []
     taken = in_turns(names, reach, short, runs)
     base = taken.get("published", next(iter(taken.values())))
-    head("", "seconds a frame", "times as fast", "features", "flow", "the rest", "peak memory")
+    head("", "seconds per frame", "speed-up", "features", "flow", "other", "peak memory")
     for name, frame in taken.items():
         own = in_own_process(name, reach, short, 1, int(os.environ["OMP_NUM_THREADS"]))
         rows.append({"name": name, **own, "frame": frame, "ratio": base / frame})
@@ -248,7 +108,7 @@ def sweep(plot: Path, runs: int) -> list[dict]:
     full = {"reach": 9, "short": 562, "threads": cores()}
     changes = [{"reach": reach} for reach in REACHES[:-1]] + [{"short": short} for short in SHORT_SIDES[:-1]]
     changes += [{"threads": threads} for threads in range(1, cores())] + [{}]
-    head("K", "image", "threads", "seconds a frame", "features", "flow", "the rest", "peak memory")
+    head("K", "image", "threads", "seconds per frame", "features", "flow", "other", "peak memory")
     rows = []
     for change in changes:
         case = {**full, **change}
@@ -279,11 +139,11 @@ def draw(rows: list[dict], full: dict, path: Path) -> None:
             top = bottom + [row[part] for row in line]
             panel.fill_between(x, bottom, top, alpha=0.5, label=part)
             bottom = top
-        panel.fill_between(x, bottom, [row["frame"] for row in line], alpha=0.5, label="the rest")
+        panel.fill_between(x, bottom, [row["frame"] for row in line], alpha=0.5, label="other")
         panel.plot(x, [row["frame"] for row in line], "k.-")
         panel.set_xlabel(label)
         panel.set_xticks(x)
-    panels[0].set_ylabel("seconds a frame")
+    panels[0].set_ylabel("seconds per frame")
     panels[0].legend(loc="upper left", frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -1,9 +1,9 @@
-"""How long the annotation index takes: from nothing, and from its cache.
+"""Times building the annotation index, from scratch and from its cache.
 
     python bench/index_speed.py [--files 100000]
 
-Makes XML files as ImageNet VID's (500 frames a clip, 0 to 4 objects a frame, seeded) in a temporary folder, then builds
-the index twice and compares the two results.
+Generates XML files like those of ImageNet VID (500 frames per clip, 0 to 4 objects per frame, from a fixed seed) in a
+temporary folder, builds the index twice and compares the results.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ CLIP = 500  # frames
 
 
 def generate(folder: Path, count: int, classes: ClassList) -> list[str]:
-    """Writes `count` annotation files below `folder`; their image ids."""
+    """Writes `count` annotation files to `folder` and returns their image ids."""
     rng = np.random.default_rng(0)
     image_ids = []
-    for number in tqdm(range(count), desc="making files", unit=" files", disable=None):
+    for number in tqdm(range(count), desc="writing files", unit=" files", disable=None):
         clip, frame = divmod(number, CLIP)
         video = f"train/ILSVRC2015_train_{clip:08d}"
         if frame == 0:
@@ -72,14 +72,14 @@ def generate(folder: Path, count: int, classes: ClassList) -> list[str]:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and its ended children: unlike the wall clock, hardly moved by other load."""
+    """Processor time of this process and its finished children, which other load hardly affects."""
     return sum(os.times()[:4])
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=100_000, help="how many annotations (default: 100000)")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: one a core)")
+    parser.add_argument("--files", type=int, default=100_000, help="number of annotation files (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     args = parser.parse_args(argv)
     classes = ClassList.builtin("ImageNetVID")
     with tempfile.TemporaryDirectory() as name:
@@ -93,12 +93,12 @@ def main(argv=None):
         (file,) = cache.iterdir()
         size = file.stat().st_size
     if not all(np.array_equal(getattr(results[0], name), getattr(results[1], name)) for name in ARRAYS):
-        sys.exit("the cache gave another index")
+        sys.exit("the cached index differs from the one built from scratch")
     print(
         f"{args.files} files, {len(results[0].boxes)} objects; {process_count(args.workers)} processes, "
         f"Python {platform.python_version()}"
     )
-    for what, (taken, cpu) in zip(("from nothing", "from the cache"), figures):
+    for what, (taken, cpu) in zip(("from scratch", "from the cache"), figures):
         print(f"{what:15} {taken:7.2f} s {args.files / taken:10.0f} files/s {cpu:8.2f} s of CPU")
     print(f"cache           {size / 1e6:7.2f} MB")
 

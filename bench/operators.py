@@ -1,11 +1,11 @@
-"""How much faster the compiled operators are than the same thing composed of MXNet's own.
+"""Times the compiled operators and the same operators composed from MXNet's own.
 
     python -m bench.operators
 
-Sizes are those of a 562x1000 picture and a window of 19 frames. Inputs are made up: a flow that changes smoothly, as
-a flow network's does. Each pair runs in turns, so that a busy machine slows both alike, and the medians are compared.
-On a machine that others use too, `OMP_NUM_THREADS=1 python -m bench.operators --clock processor` counts the time that
-this process computes instead of the time that passes.
+Sizes are those of a 562x1000 image and a window of 19 frames. Inputs are synthetic; flow changes smoothly, as that of a
+flow network does. The two versions take turns, so that other load affects both equally, and their medians are compared.
+On a shared machine, `OMP_NUM_THREADS=1 python -m bench.operators --clock processor` measures processor time instead of
+wall-clock time.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ PROPOSALS = {**ANCHORS, "pre_nms_top_n": 6000, "post_nms_top_n": 300}
 
 
 def runner(build: Callable, arrays: dict, gradient: bool) -> Callable[[], None]:
-    """Binds build(*variables) to the arrays; a call runs it forward, and backward if `gradient`."""
+    """Binds build(*variables) to the arrays. The function returned runs it forward, and backward if `gradient`."""
     symbol = build(*(mx.sym.Variable(name) for name in arrays))
     shapes = {name: array.shape for name, array in arrays.items()}
     executor = symbol.simple_bind(mx.cpu(), grad_req="write" if gradient else "null", **shapes)
     for name, array in arrays.items():
         executor.arg_dict[name][:] = array
-    above = [mx.nd.ones(out.shape) for out in executor.outputs] if gradient else []
+    output_gradients = [mx.nd.ones(out.shape) for out in executor.outputs] if gradient else []
 
     def run() -> None:
         executor.forward(is_train=gradient)
         if gradient:
-            executor.backward(above)
+            executor.backward(output_gradients)
         mx.nd.waitall()
 
     return run
 
 
 def medians(runs: int, clock: Callable[[], float], *contestants: Callable[[], None]) -> list[float]:
-    """Median seconds of each on the clock, after one run that does not count."""
+    """Median seconds of each, after one warm-up run."""
     taken: list[list[float]] = [[] for _ in contestants]
     for number in range(runs + 1):
         for contestant, times in zip(contestants, taken):
@@ -63,7 +63,7 @@ def medians(runs: int, clock: Callable[[], float], *contestants: Callable[[], No
 
 
 def cases(frames: int, height: int, width: int, channels: int, embedding: int) -> dict[str, Callable]:
-    """Name -> function that makes (ours, theirs)."""
+    """Name -> function that returns runners of the (compiled, composed) versions."""
     rng = np.random.RandomState(0)
     flow = smooth_flow(frames, height, width)
     normal = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
@@ -114,23 +114,25 @@ def cases(frames: int, height: int, width: int, channels: int, embedding: int) -
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=19, help="frames of the window (default: 19)")
+    parser.add_argument("--frames", type=int, default=19, help="frames in the window (default: 19)")
     parser.add_argument("--height", type=int, default=36, help="rows of the feature map (default: 36)")
     parser.add_argument("--width", type=int, default=63, help="columns of the feature map (default: 63)")
     parser.add_argument("--channels", type=int, default=1024, help="channels of the feature (default: 1024)")
     parser.add_argument("--embedding", type=int, default=2048, help="channels of the embedding (default: 2048)")
-    parser.add_argument("--runs", type=int, default=7, help="runs of each, the median counts (default: 7)")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is counted (default: wall)")
-    parser.add_argument("--only", default="", help="only cases whose name holds this")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument(
+        "--runs", type=int, default=7, help="runs of each; the median is reported (default: %(default)s)"
+    )
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="clock to measure with (default: %(default)s)")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     args = parser.parse_args(argv)
     rows = []
     for name, make in cases(args.frames, args.height, args.width, args.channels, args.embedding).items():
         if args.only not in name:
             continue
-        ours, theirs = medians(args.runs, CLOCKS[args.clock], *make())
-        rows.append({"operator": name, "compiled_s": ours, "mxnet_s": theirs, "ratio": theirs / ours})
-    sys.stdout.write("| operator | compiled | MXNet's own | times faster |\n|---|---|---|---|\n")
+        compiled, composed = medians(args.runs, CLOCKS[args.clock], *make())
+        rows.append({"operator": name, "compiled_s": compiled, "mxnet_s": composed, "ratio": composed / compiled})
+    sys.stdout.write("| operator | compiled | MXNet's own | speed-up |\n|---|---|---|---|\n")
     for row in rows:
         times = f"{1e3 * row['compiled_s']:.1f} ms | {1e3 * row['mxnet_s']:.1f} ms"
         sys.stdout.write(f"| {row['operator']} | {times} | {row['ratio']:.1f} |\n")

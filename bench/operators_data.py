@@ -1,4 +1,4 @@
-"""Made-up inputs that the operators' benchmarks share."""
+"""Synthetic inputs that the operators' benchmarks share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def smooth_flow(frames: int, height: int, width: int) -> np.ndarray:
-    """(frames, 2, height, width): grows with the distance from the middle frame, waves a little over the picture."""
+    """(frames, 2, height, width): grows with the distance from the middle frame, and varies slightly over the image."""
     y, x = np.mgrid[:height, :width]
     away = np.arange(frames).reshape(-1, 1, 1) - frames // 2
     horizontal = 0.3 * away + 0.5 * np.sin(0.2 * y + away)

@@ -1,6 +1,6 @@
-"""The compiled operators again in plain numpy, written to be read, for their tests and for `bench.cuda_operators`.
+"""Readable references of the compiled operators in numpy, for tests and for `bench.cuda_operators`.
 
-They compute in float64, except where the rule itself is in float32 (edges of pooling bins, boxes).
+They compute in float64, except where the operators are defined in float32 (edges of pooling bins, boxes).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def aggregate(ring, flow, order, channels: int, current: int) -> tuple[np.ndarra
 
 
 def anchors(scales, ratios, stride: float = 16) -> np.ndarray:
-    """(len(ratios) * len(scales), 4), ratios outermost, about the window 0, 0, stride - 1, stride - 1."""
+    """(len(ratios) * len(scales), 4), ratios outermost, centred on the window 0, 0, stride - 1, stride - 1."""
     rows, centre = [], (stride - 1) / 2
     for ratio in ratios:
         width = np.round(np.sqrt(stride * stride / ratio))
@@ -118,7 +118,7 @@ def psroi_mean(data, rois, outputs: int, group: int, scale: float) -> np.ndarray
 
 
 def warp_gradients(data: np.ndarray, flow: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of (warp(data, flow) * above).sum() by data and by flow, the latter towards larger coordinates."""
+    """Gradients of (warp(data, flow) * above).sum() by data and flow; at cell edges, from the right."""
     height, width = data.shape[2:]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     by_data, by_flow = np.zeros(data.shape), np.zeros(flow.shape)
@@ -154,7 +154,7 @@ def psroi_gradient(shape: tuple, rois: np.ndarray, above: np.ndarray, group: int
 
 
 def structure(fields: tuple) -> tuple[ctypes.Structure, tuple]:
-    """A C structure of int64_t (int), float, or pointers (arrays), and what must live as long as it does."""
+    """A C structure of int64_t (int), float, or pointers (arrays), and the objects that must outlive it."""
     kinds = {int: ctypes.c_int64, float: ctypes.c_float, np.ndarray: ctypes.c_void_p}
     layout = [(f"field{k}", kinds[type(value)]) for k, value in enumerate(fields)]
     made = type("Shape", (ctypes.Structure,), {"_fields_": layout})

@@ -1,9 +1,9 @@
-"""How long Seq-NMS takes: the published size, and how it grows with the frames.
+"""Times Seq-NMS at the published size, and for a growing number of frames.
 
     python -m bench.seq_nms_speed
 
-Boxes are made up from a seed: objects that drift through the picture with several boxes around each, so that there
-are links, suppressed boxes and broken paths in number.
+Boxes are synthetic, generated from a seed: objects drift through the image with several boxes around each, which gives
+many links, suppressed boxes and broken paths.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from lib.nms.seq_nms import seq_nms
 
 
-def made_up(classes: int, frames: int, boxes: int, seed: int, life: int = 250) -> list[list[np.ndarray]]:
+def synthetic(classes: int, frames: int, boxes: int, seed: int, life: int = 250) -> list[list[np.ndarray]]:
     """dets[class][frame] (boxes, 5): three boxes around each of boxes / 3 drifting objects.
 
-    All objects are new every `life` frames, so that a long video is like many short ones and only its length differs.
+    All objects are replaced every `life` frames, so long videos differ from short ones only in length.
     """
     rng = np.random.default_rng(seed)
     objects = max(boxes // 3, 1)
@@ -48,16 +48,22 @@ def seconds(dets: list[list[np.ndarray]], runs: int) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Times Seq-NMS and prints a Markdown table.")
-    parser.add_argument("--frames", type=int, nargs="+", default=[500, 1000, 2000, 5000], help="lengths to try")
-    parser.add_argument("--boxes", type=int, default=28, help="boxes a frame (default: 28)")
-    parser.add_argument("--life", type=int, default=250, help="frames until objects are replaced (default: 250)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each, the fastest counts (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, help="of the boxes")
+    parser = argparse.ArgumentParser(description="Time Seq-NMS and print a Markdown table.")
+    parser.add_argument(
+        "--frames", type=int, nargs="+", default=[500, 1000, 2000, 5000], help="lengths to try (default: %(default)s)"
+    )
+    parser.add_argument("--boxes", type=int, default=28, help="boxes per frame (default: %(default)s)")
+    parser.add_argument(
+        "--life", type=int, default=250, help="frames until objects are replaced (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="runs of each; the fastest is reported (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the boxes (default: %(default)s)")
     args = parser.parse_args(argv)
     lines = ["| classes x frames x boxes | processor time | per frame and class |", "|---|---|---|"]
     for classes, frames in [(30, 100), *((1, count) for count in args.frames)]:
-        taken = seconds(made_up(classes, frames, args.boxes, args.seed, args.life), args.runs)
+        taken = seconds(synthetic(classes, frames, args.boxes, args.seed, args.life), args.runs)
         each = 1e6 * taken / (classes * frames)
         lines.append(f"| {classes} x {frames:,} x {args.boxes} | {taken:.3f} s | {each:.1f} µs |")
     sys.stdout.write("\n".join(lines) + "\n")

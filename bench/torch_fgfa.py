@@ -1,8 +1,8 @@
-"""FGFA at test time in PyTorch, to compare with: the networks of fgfa_rfcn.network at their published sizes.
+"""FGFA inference in PyTorch, for comparison: the networks of fgfa_rfcn.network at their published sizes.
 
-Batch norms are folded into the convolutions before them, maps are channels-last, and the traced networks are frozen:
-of what was tried this is PyTorch's fastest float32 on a CPU. Proposals, pooling and NMS are left out, which PyTorch
-alone does not have.
+Batch norms are folded into the preceding convolutions, maps are channels-last, and the traced networks are frozen: of
+the variants tried, this is PyTorch's fastest float32 on a CPU. Proposals, pooling and NMS, which PyTorch itself lacks,
+are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LAST = torch.channels_last
 
 
 class Layers:
-    """Convolutions by the parameters' published names."""
+    """Convolutions with parameters by their published names."""
 
     def __init__(self, args: Mapping[str, np.ndarray], auxs: Mapping[str, np.ndarray]):
         self._args, self._auxs = args, auxs
@@ -100,8 +100,8 @@ class Flow(torch.nn.Module):
 
 
 class Aggregation(torch.nn.Module):
-    """features (F, 3072, h, w), flow (F, 2, h, w), current (1,) the number of the current frame -> its aggregated map
-    and the heads' convolutions of it.
+    """features (F, 3072, h, w), flow (F, 2, h, w), current (1,), the index of the current frame -> its aggregated map
+    and the outputs of the heads' convolutions.
     """
 
     def __init__(self, layers: Layers):
@@ -124,7 +124,7 @@ class Aggregation(torch.nn.Module):
 
 
 class TorchFgfa:
-    """A sliding window in its steady state: `frame(image)` takes a frame in and gives the aggregated map of the one in
+    """A sliding window in its steady state: `frame(image)` adds a frame and returns the aggregated map of the frame in
     the middle of the window.
     """
 
@@ -149,7 +149,7 @@ class TorchFgfa:
     @staticmethod
     def _frozen(module: torch.nn.Module, *inputs):
         frozen = torch.jit.freeze(torch.jit.trace(module.eval(), inputs, check_trace=False))
-        for _ in range(2):  # the first runs specialise
+        for _ in range(2):  # the first runs optimise the graph
             frozen(*inputs)
         return frozen
 
@@ -163,5 +163,5 @@ class TorchFgfa:
         self._taken += 1
         current = (slot - frames // 2) % frames
         motion = self._flow(self._images[current : current + 1], self._images)
-        # The order of the others does not matter to the sum, so that the ring needs no copy.
+        # The order of the frames does not affect the sum, so the ring buffer is not reordered.
         return self._aggregation(self._ring, motion, torch.tensor([current]))[0]

@@ -1,8 +1,8 @@
-"""A training step of FGFA on MiniVID with the compiled operators against one with MXNet's own.
+"""Times a training step of FGFA on MiniVID with the compiled operators and with MXNet's own.
 
     python -m bench.training_step
 
-Weights and pictures are made up, sizes those of the MiniVID YAML file. Steps are taken in turns; medians.
+Weights and images are synthetic, with the sizes of the MiniVID YAML file. The two take turns; medians are reported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import numpy as np
 from easydict import EasyDict
 
-from bench.weights import made_up
+from bench.weights import synthetic
 from lib.backends.mxnet.backend import MXNet
 from lib.config import load_config
 from lib.methods import METHODS
@@ -25,7 +25,7 @@ METHOD = METHODS["fgfa_rfcn"]
 
 
 def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
-    """Noise with two boxes; labels drawn at random."""
+    """Noise with two boxes and random labels."""
     rng = np.random.default_rng(0)
     height, width = cfg.SCALES
     cells = [-(-side // cfg.network.RPN_FEAT_STRIDE) for side in (height, width)]
@@ -42,13 +42,15 @@ def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=20, help="steps of each, the median counts (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="steps of each; the median is reported (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     times: dict[str, list[float]] = {"compiled": [], "builtin": []}
     trainers = {}
     for operators in times:
         cfg, backend = load_config(METHOD.bundled.cfg, [], METHOD.schema), MXNet(operators)
-        weights, auxs = made_up(METHOD, cfg, backend)
+        weights, auxs = synthetic(METHOD, cfg, backend)
         names = trainable(weights, cfg.network.FIXED_PARAMS)
         trainer = backend.trainer(
             lambda F, cfg=cfg: METHOD.losses(F, cfg), backend.devices(""), weights, auxs, names, optimizer(cfg)
@@ -60,8 +62,10 @@ def main(argv: list[str] | None = None) -> None:
             trainer.step([inputs], 1e-6)
             if number >= 2:
                 times[operators].append(time.perf_counter() - start)
-    ours, theirs = (1e3 * statistics.median(times[operators]) for operators in times)
-    sys.stdout.write(f"compiled {ours:.0f} ms, MXNet's own {theirs:.0f} ms, {theirs / ours:.2f} times as fast\n")
+    compiled, builtin = (1e3 * statistics.median(times[operators]) for operators in times)
+    sys.stdout.write(
+        f"compiled {compiled:.0f} ms, MXNet's own {builtin:.0f} ms, {builtin / compiled:.2f} times as fast\n"
+    )
 
 
 if __name__ == "__main__":

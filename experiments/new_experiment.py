@@ -1,9 +1,9 @@
-"""Writes the YAML files that train each method on your own dataset, and says the commands to run.
+"""Writes YAML files for training each method on your own dataset, and prints the commands to run.
 
     python experiments/new_experiment.py --name mine --root data/mine
 
-Classes, image size, anchors and the number of epochs come from the dataset; all else is that of the bundled small
-network (or, with --network resnet101, of the published one).
+Classes, image size, anchors and the number of epochs depend on the dataset. Everything else is taken from the bundled
+small network (or, with --network resnet101, from the published one).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 
 TRAIN_SET, TEST_SET = "VID_train_15frames", "VID_val_videos"
 MOTION = "motion.json"
-LEAST = 24  # pixels that all but the smallest tenth of the objects get in the small network's input
-SMALLEST, LARGEST = 192, 480  # short side of that input
-ROUND = 32  # sides are a multiple of this
+MIN_OBJECT = 24  # pixels of all but the smallest tenth of the objects in the small network's input
+MIN_SHORT, MAX_SHORT = 192, 480  # short side of that input
+MULTIPLE = 32  # sides are a multiple of this
 
 
 @dataclass(frozen=True)
 class Network:
-    """A size of network: which files of a method are the template, what training starts from (the method's own weights
-    where empty), GPUs, least number of steps, and whether sizes are fitted to the dataset."""
+    """A network size: the template files of a method, the weights that training starts from (empty: the method's own),
+    GPUs, the minimum number of steps, and whether sizes are fitted to the dataset."""
 
     files: Callable[[Method], Files]
     weights: str
@@ -66,8 +66,8 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What the settings depend on: classes; training images that have an object; their sizes (N, 2) width, height; side
-    sqrt(width * height) of every object (M,), pixels."""
+    """What the settings depend on: the number of classes; the number of training images with objects, and their sizes
+    (N, 2), width and height; the side sqrt(width * height) of each object (M,), in pixels."""
 
     classes: int
     images: int
@@ -76,14 +76,14 @@ class Facts:
 
 
 def facts_of(root: Path, cache: Path) -> Facts:
-    """Reads the dataset. InputError: no lists, broken annotations, no object."""
+    """Reads the dataset. Raises InputError if lists are missing, annotations are invalid, or there are no objects."""
     classes = ClassList.of_dataset(root)
     index = training_index(root, train_entries(root, TRAIN_SET), classes, cache=cache)
     used = np.flatnonzero(np.diff(index.offsets) > 0)
     if not len(used):
-        raise InputError(f"{list_path(root, TRAIN_SET)}: none of its images has an object; there is nothing to learn")
+        raise InputError(f"{list_path(root, TRAIN_SET)}: none of its images has an object; check the annotations")
     if not list_path(root, TEST_SET).is_file():
-        raise InputError(f"{list_path(root, TEST_SET)}: no videos to test on; import with some held out (--val-share)")
+        raise InputError(f"{list_path(root, TEST_SET)}: no videos to test on; import with --val-share to hold some out")
     video_entries(root, TEST_SET)
     boxes = np.concatenate([training_boxes(index, int(image))[0] for image in used]).astype(np.float64)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1))
@@ -91,19 +91,19 @@ def facts_of(root: Path, cache: Path) -> Facts:
 
 
 def fitted_scales(facts: Facts) -> list[int]:
-    """[short, long] side of the network's input: small objects get LEAST pixels, within SMALLEST..LARGEST and without
-    enlarging pictures beyond need; the long side holds the longest pictures whole."""
+    """[short, long] side of the network's input. Small objects get MIN_OBJECT pixels, as far as the short side stays
+    between MIN_SHORT and MAX_SHORT and images are not enlarged needlessly. The long side fits the longest images."""
     short, long = np.sort(facts.sizes, axis=1).T
     middle = float(np.median(short))
-    wanted = middle * LEAST / float(np.quantile(facts.sides, 0.1))
-    side = min(max(wanted, SMALLEST), max(min(middle, LARGEST), SMALLEST))
-    side = ROUND * round(side / ROUND)
-    return [side, ROUND * math.ceil(side * float((long / short).max()) / ROUND - 1e-9)]
+    wanted = middle * MIN_OBJECT / float(np.quantile(facts.sides, 0.1))
+    side = min(max(wanted, MIN_SHORT), max(min(middle, MAX_SHORT), MIN_SHORT))
+    side = MULTIPLE * round(side / MULTIPLE)
+    return [side, MULTIPLE * math.ceil(side * float((long / short).max()) / MULTIPLE - 1e-9)]
 
 
 def fitted_anchors(facts: Facts, short: int, stride: int, usual: Sequence[float]) -> list[float]:
-    """Anchor scales in units of `stride` pixels: the usual ones where they span nine tenths of the objects in the
-    network's input, else as many, evenly spread on a logarithmic scale over those objects."""
+    """Anchor scales in units of `stride` pixels: the usual ones if they span nine tenths of the objects in the input,
+    otherwise the same number, spread evenly over these objects on a logarithmic scale."""
     scale = short / float(np.median(facts.sizes.min(axis=1)))
     low, high = (float(side) * scale / stride for side in np.quantile(facts.sides, (0.05, 0.95)))
     if min(usual) / math.sqrt(2) <= low and high <= max(usual) * math.sqrt(2):
@@ -114,7 +114,7 @@ def fitted_anchors(facts: Facts, short: int, stride: int, usual: Sequence[float]
 def settings(
     template: dict, method: Method, name: str, root: Path, facts: Facts, network: Network, args: argparse.Namespace
 ) -> dict:
-    """The YAML's content, from that of another dataset."""
+    """The content of the YAML file, made from that of another dataset."""
     cfg = {**template, "gpus": args.gpus if args.gpus is not None else network.gpus}
     net, train, test = (dict(template[section]) for section in ("network", "TRAIN", "TEST"))
     net["pretrained"], epoch = prefix_of(args.weights or network.weights or method.bundled.weights)
@@ -146,20 +146,22 @@ def settings(
     if (root / MOTION).is_file():
         data["motion_iou_path"] = (root / MOTION).as_posix()
     cfg.update(network=net, dataset=data, TRAIN=train, TEST=test)
-    return {key: value for key, value in cfg.items() if key not in ("FLOW", "BACKBONE")}  # those pretrain on MiniVID
+    return {key: value for key, value in cfg.items() if key not in ("FLOW", "BACKBONE")}  # for pre-training on MiniVID
 
 
 def prefix_of(path: str) -> tuple[str, int]:
-    """("x/y", 3) of x/y-0003.params. InputError: another form."""
+    """x/y-0003.params -> ("x/y", 3). Raises InputError if the name has another form."""
     match = re.fullmatch(r"(.+)-(\d{4})\.params", path)
     if match is None:
-        raise InputError(f"{path}: weights must be called <prefix>-<4 digits>.params, say mine-0000.params; rename it")
+        raise InputError(
+            f"{path}: weights must be named <prefix>-<4 digits>.params, such as mine-0000.params; rename it"
+        )
     return match.group(1), int(match.group(2))
 
 
-def write(path: Path, content: dict, told: Sequence[str]) -> None:
-    """Writes a YAML file with comment lines on top."""
-    lines = [f"# {line}" for line in told]
+def write(path: Path, content: dict, comments: Sequence[str]) -> None:
+    """Writes a YAML file with comments at the top."""
+    lines = [f"# {line}" for line in comments]
     for key, value in content.items():
         if isinstance(value, dict):
             lines += [f"{key}:", *(f"  {_line(name, each)}" for name, each in value.items())]
@@ -170,7 +172,7 @@ def write(path: Path, content: dict, told: Sequence[str]) -> None:
 
 
 def _line(key: str, value: object) -> str:
-    """`key: value`, lists in brackets."""
+    """`key: value`, with lists in brackets."""
     return f"{key}: {yaml.safe_dump([value], default_flow_style=True, width=1000).strip()[1:-1]}"
 
 
@@ -180,20 +182,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--name", required=True, help="name of the experiment, in file names and output folders")
-    add("--root", type=Path, required=True, help="the dataset's folder, say data/mine")
-    add("--method", choices=(*METHODS, "all"), default="all", help="which to write (default: %(default)s)")
+    add("--root", type=Path, required=True, help="folder of the dataset, such as data/mine")
+    add("--method", choices=(*METHODS, "all"), default="all", help="methods to write files for (default: %(default)s)")
     add("--network", choices=tuple(NETWORKS), default="small", help="small: trains on a CPU (default); resnet101: GPUs")
     add("--weights", metavar="FILE", help="weights that training starts from (default: the bundled ones)")
-    add("--flow-weights", metavar="FILE", help="weights of the flow network to start from")
-    add("--steps", type=int, help="least number of training steps (default: 6000 small, 20000 resnet101)")
+    add("--flow-weights", metavar="FILE", help="weights that the flow network starts from")
+    add("--steps", type=int, help="minimum number of training steps (default: 6000 small, 20000 resnet101)")
     add("--gpus", help="GPU numbers separated by commas, '' for the CPU")
     add("--out", type=Path, help="folder for the files (default: experiments/<method>/cfgs)")
     args = parser.parse_args(argv)
     start_logging()
     if not re.fullmatch(r"\w[\w.-]*", args.name, re.ASCII):
-        raise InputError(f"--name {args.name!r}: give letters, digits, _ . and - only")
+        raise InputError(f"--name {args.name!r}: use only letters, digits, _ . and -")
     if args.steps is not None and args.steps < 1:
-        raise InputError(f"--steps {args.steps}: give a number from 1 on")
+        raise InputError(f"--steps {args.steps}: must be 1 or more")
     network = NETWORKS[args.network]
     methods = list(METHODS.values()) if args.method == "all" else [METHODS[args.method]]
     paths = {
@@ -202,32 +204,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for path in paths.values():
         if path.exists():
-            raise InputError(f"{path}: is there already and is not overwritten; remove it or choose another --name")
+            raise InputError(f"{path}: exists already and is not overwritten; remove it or choose another --name")
     facts = facts_of(args.root, Path("output/cache"))
     contents = {}
     for method in methods:
         template = Path(__file__).resolve().parents[1] / network.files(method).cfg
         given = yaml.safe_load(template.read_text(encoding="utf-8"))
         contents[method.name] = settings(given, method, args.name, args.root, facts, network, args)
-        make_config(contents[method.name], method.schema)  # raises where an option makes no sense
+        make_config(contents[method.name], method.schema)  # raises if an option is invalid
     for method in methods:
         path = paths[method.name]
-        told = [
-            f"{args.name}: made by experiments/new_experiment.py from {network.files(method).cfg}.",
+        comments = [
+            f"{args.name}: written by experiments/new_experiment.py, based on {network.files(method).cfg}.",
             f"{facts.classes} classes, {facts.images} training images with {len(facts.sides)} objects in {args.root}.",
         ]
-        write(path, contents[method.name], told)
-        _tell(method, path)
+        write(path, contents[method.name], comments)
+        _log_commands(method, path)
 
 
-def _tell(method: Method, path: Path) -> None:
-    """Logs what was chosen, and the commands."""
+def _log_commands(method: Method, path: Path) -> None:
+    """Logs the chosen values and the commands."""
     cfg = load_config(path, schema=method.schema)
     epochs, scales = cfg.TRAIN.end_epoch, cfg.SCALES
     log.info("%s: input %d x %d, anchors %s, %d epochs", path, *scales, cfg.network.ANCHOR_SCALES, epochs)
     start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not start.is_file():
-        log.warning("%s: not there yet; training starts from it (model/README.md)", start)
+        log.warning("%s: missing, but training starts from it (see model/README.md)", start)
     weights = output_folder(cfg, path, method.name, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
     log.info(
         "  train and test:  python experiments/%s/%s_end2end_train_test.py --cfg %s\n"

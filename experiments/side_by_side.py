@@ -1,4 +1,4 @@
-"""Joins the pictures of two demo runs over the same clip into one animated picture."""
+"""Shows the images of two demo runs on the same clip side by side in an animation."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from lib.video.pictures import animate, write_picture
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs=2, type=Path, help="output folders of two demo runs")
-    parser.add_argument("--titles", nargs=2, default=("R-FCN", "FGFA"), help="what stands above (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="the picture to write, .gif or .webp")
-    parser.add_argument("--fps", type=float, default=6, help="frames a second (default: %(default)s)")
+    parser.add_argument("--titles", nargs=2, default=("R-FCN", "FGFA"), help="titles above them (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="animation to write, .gif or .webp")
+    parser.add_argument("--fps", type=float, default=6, help="frames per second (default: %(default)s)")
     args = parser.parse_args(argv)
     frames = [frame.name for frame in open_clip(str(args.folders[0] / "*.JPEG"))]
     with tempfile.TemporaryDirectory() as folder:
         joined = []
         for name in frames:
             if not (args.folders[1] / name).is_file():
-                raise InputError(f"{args.folders[1] / name}: missing; run both demos over the same clip")
-            pictures: list[np.ndarray] = [read(each / name) for each in args.folders]
+                raise InputError(f"{args.folders[1] / name}: missing; run both demos on the same clip")
+            images: list[np.ndarray] = [read(each / name) for each in args.folders]
             joined.append(Path(folder) / f"{name}.png")
-            write_picture(joined[-1], side_by_side(pictures, args.titles))
+            write_picture(joined[-1], side_by_side(images, args.titles))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         animate(joined, args.out, args.fps, max_size=1200)
 

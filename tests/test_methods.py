@@ -33,9 +33,9 @@ def test_a_method_has_its_files(name):
 
 
 def test_a_method_that_does_not_exist(tmp_path):
-    with pytest.raises(InputError, match="--method os: no method of this project; choose from rfcn, fgfa_rfcn"):
+    with pytest.raises(InputError, match="--method os: unknown method; choose from rfcn, fgfa_rfcn"):
         method_named("os", "--method")
-    with pytest.raises(InputError, match=r"not in experiments/<method>/cfgs; name its method with --method"):
+    with pytest.raises(InputError, match=r"not in experiments/<method>/cfgs; specify its method with --method"):
         method_of(tmp_path / "a.yaml")
 
 

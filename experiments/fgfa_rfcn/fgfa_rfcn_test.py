@@ -1,4 +1,4 @@
-"""Test on the videos of the test list: detections, and mean average precision."""
+"""Test on the videos of the test list: write detections and compute mean average precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures a flow network on MiniVID's validation clips: end-point error on moving objects, against zero flow's."""
+"""Measures the end-point error of a flow network on moving objects in MiniVID's validation clips, and of zero flow."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_settings(parser)
     parser.add_argument("--weights", type=Path, help="parameter file (default: network.pretrained_flow)")
-    parser.add_argument("--sharp", action="store_true", help="on frames without blur, noise and low contrast")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--sharp", action="store_true", help="use frames without blur, noise and low contrast")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")

@@ -1,6 +1,6 @@
-"""Trains what detection on MiniVID starts from: a backbone (classifying rendered objects) and a flow network.
+"""Pre-trains a network for detection on MiniVID: the backbone, by classifying rendered objects, or the flow network.
 
-Writes <network.pretrained>-0000.params and <network.pretrained_flow>-0000.params, and what is there already is kept.
+Writes <network.pretrained>-0000.params or <network.pretrained_flow>-0000.params. Existing weights are kept.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=("backbone", "flow"), help="what to train")
     add_settings(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint (TRAIN.RESUME: true)")
-    parser.add_argument("--again", action="store_true", help="train anew even if the weights are there")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
+    )
+    parser.add_argument("--again", action="store_true", help="train again even if the weights exist")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     prefix = Path(cfg.network.pretrained if args.stage == "backbone" else cfg.network.pretrained_flow)
     path = prefix.with_name(f"{prefix.name}-0000.params")
     if path.exists() and not args.again:
-        log.info("%s is there already; --again trains it anew", path)
+        log.info("%s exists already; use --again to train it again", path)
         return
     train = train_backbone if args.stage == "backbone" else train_flow
     with log_file(prefix.parent / "training" / "train.log"), stop_requested() as stopped:

@@ -1,8 +1,8 @@
 """Reproduces every MiniVID figure of the README: data, backbone, flow network, both methods, tables and plots.
 
-Runs the commands that a user would, one after another, and prints each. A step whose result is there is left out, so
-that an interrupted run goes on. Tests are made again where their settings or weights have changed, trainings are not:
-remove output/ and data/MiniVID after an update, or to begin anew.
+Runs the commands that a user would run, one after another, and prints each. Steps whose results exist are skipped, so
+an interrupted run can be continued. Tests are repeated if their settings or weights have changed, but trainings are
+not: remove output/ and data/MiniVID after an update, or to start from scratch.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
 RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
 RESULTS = Path("output/minivid/results")
-WINDOWS = (5, 2, 1, 0)  # K to test with beside 9, which training ends with
+WINDOWS = (5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
 
 
 class Test(NamedTuple):
-    """What results of a test come from: a method, settings over its YAML file, weights."""
+    """What the results of a test depend on: a method, overrides of its YAML file, weights."""
 
     method: str
     settings: list[str]
@@ -39,28 +39,28 @@ class Test(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A command, and the file that it leaves when it ends well.
+    """A command, and the file that it writes if it succeeds.
 
-    made_from: a file that it must not be older than; test: if results of a test, what they must come from.
+    made_from: a file that must not be newer. test: for results of a test, what they depend on.
     """
 
     name: str
     arguments: list[str]
-    leaves: Path
+    output: Path
     made_from: Path | None = None
     test: Test | None = None
 
     def done(self) -> bool:
-        """Whether the file is there, and up to date."""
-        if not self.leaves.is_file():
+        """Whether the file exists and is up to date."""
+        if not self.output.is_file():
             return False
         if self.made_from and self.made_from.is_file():
-            return self.leaves.stat().st_mtime >= self.made_from.stat().st_mtime
+            return self.output.stat().st_mtime >= self.made_from.stat().st_mtime
         if self.test is None:
             return True
         method = METHODS[self.test.method]
         cfg = load_config(method.bundled.cfg, self.test.settings, method.schema)
-        return already_done(self.leaves.parent, cfg, self.test.weights)
+        return already_done(self.output.parent, cfg, self.test.weights)
 
 
 def _weights(method: str, name: str) -> Path:
@@ -68,7 +68,7 @@ def _weights(method: str, name: str) -> Path:
 
 
 def _short(method: str) -> str:
-    """How the weights and results of a method are called."""
+    """The short name of a method in names of weights and results."""
     return Path(METHODS[method].bundled.weights).name.removesuffix("-0000.params")
 
 
@@ -152,23 +152,23 @@ def _seq_nms(name: str) -> Step:
 @command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="print the commands and run none")
+    parser.add_argument("--list", action="store_true", help="print the commands without running them")
     args = parser.parse_args(argv)
     start_logging()
     started = time.monotonic()
     for step in steps():
-        shown = f"python {' '.join(step.arguments)}"
+        command_line = f"python {' '.join(step.arguments)}"
         if args.list:
-            log.info(shown)
+            log.info(command_line)
         elif step.done():
-            log.info("%s: done before (%s)", step.name, step.leaves)
+            log.info("%s: already done (%s)", step.name, step.output)
         else:
-            begun = time.monotonic()
-            log.info("%s: %s", step.name, shown)
+            step_started = time.monotonic()
+            log.info("%s: %s", step.name, command_line)
             status = subprocess.run([sys.executable, *step.arguments], check=False).returncode
             if status:
-                raise InputError(f"step {step.name} ended with status {status}; run the same command to go on from it")
-            log.info("%s: %.1f min, %.1f in all", step.name, *(_minutes(since) for since in (begun, started)))
+                raise InputError(f"step {step.name} ended with status {status}; run the same command again to continue")
+            log.info("%s: %.1f min, %.1f in total", step.name, *(_minutes(since) for since in (step_started, started)))
 
 
 def _minutes(since: float) -> float:

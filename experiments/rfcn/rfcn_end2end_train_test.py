@@ -1,4 +1,4 @@
-"""Train end to end by a YAML file, then test on the videos of the test list."""
+"""Train end to end with the settings of a YAML file, then test on the videos of the test list."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_a_run_that_finds_nothing_says_so_and_what_the_weights_know(folder, tmp_
     with caplog.at_level(logging.INFO):
         run("--input", folder, "--output", tmp_path / "a.mp4", "--threshold", "0.95")
     assert "12 frames, 0 boxes" in caplog.text
-    assert "no box of at least 0.95: lower --threshold" in caplog.text and "these know cat, dog" in caplog.text
+    assert "at least 0.95; lower --threshold" in caplog.text and "these detect cat, dog" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO):
         run("--input", folder, "--output", tmp_path / "b.mp4", "--threshold", "0.2")
@@ -131,7 +131,7 @@ def test_tracks_begin_anew_in_each_clip_and_are_told_everywhere(folder, tmp_path
         assert told == [[1, 2]] * frames
         assert [row.split(",")[-1] for row in table.read_text().splitlines()] == ["track"] + ["1", "2"] * frames
         assert [row["track_id"] for row in json.loads(coco.read_text())] == [1, 2] * frames
-    with pytest.raises(InputError, match="track was True, now it is False"):
+    with pytest.raises(InputError, match="track was True and is now False"):
         run("--input", folder, other, "--output", tmp_path / "o", "--threshold", "0.2", "--resume")
 
 
@@ -168,7 +168,7 @@ def test_resume_needs_the_same_settings(folder, tmp_path):
         run(*options)
     assert not (tmp_path / "o" / "animation.gif").exists()
     (folder / "000007.JPEG").write_bytes(broken)
-    with pytest.raises(InputError, match=r"threshold was 0\.5, now it is 0\.4"):
+    with pytest.raises(InputError, match=r"threshold was 0\.5 and is now 0\.4"):
         run(*options, "--resume", "--threshold", "0.4")
     (summary,) = run(*options, "--resume")
     assert (summary.finished, summary.worked) == (12, 5)
@@ -189,14 +189,14 @@ def test_no_labels(folder, tmp_path):
 @pytest.mark.parametrize("options, message", [
     (["--input", "NOWHERE"], "no such file"),
     (["--threshold", "1.5"], "--threshold"),
-    (["--classes", "dgo"], "nearest is dog"),
+    (["--classes", "dgo"], "did you mean dog"),
     (["--frames", "5:2"], "--frames"),
     (["--frames", "99:"], "has only 12 frames"),
     (["--max-size", "1"], "--max-size"),
     (["--zoom", "0"], "--zoom"),
     (["--fps", "0"], "--fps"),
-    (["--output", "a.avi"], "ends in .mp4"),
-    (["--output", "a", "b"], "one folder is enough"),
+    (["--output", "a.avi"], "ending in .mp4"),
+    (["--output", "a", "b"], "only one folder is allowed"),
 ])  # fmt: skip
 def test_bad_options_are_told_before_a_network_is_made(folder, tmp_path, monkeypatch, options, message):
     def never():

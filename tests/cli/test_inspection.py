@@ -114,5 +114,5 @@ def test_settings_elsewhere_need_the_method_named(tmp_path):
         inspection.networks([path])
     assert {network.method for network in inspection.networks([path], "rfcn")} == {"rfcn"}
     for name in ("no_such_method", "json", "lib"):
-        with pytest.raises(InputError, match="no method of this project"):
+        with pytest.raises(InputError, match="unknown method; choose from"):
             inspection.networks([path], name)

@@ -127,7 +127,7 @@ def test_bad_input(root, tmp_path, capsys):
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     make(root, tmp_path / "out", "--method", "rfcn")
     before = (tmp_path / "out/mine_rfcn.yaml").read_text()
-    assert "mine_rfcn.yaml: is there already" in refused("--method", "all")
+    assert "mine_rfcn.yaml: exists already" in refused("--method", "all")
     assert (tmp_path / "out/mine_rfcn.yaml").read_text() == before and len(list((tmp_path / "out").iterdir())) == 1
 
 

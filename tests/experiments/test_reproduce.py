@@ -1,4 +1,4 @@
-"""The plan of `make reproduce`: what its report reads is made, and what is there already is told from what is stale."""
+"""The plan of `make reproduce`: it makes all that its report reads, and skips results only if they are up to date."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def reproduce():
 
 def test_the_plan_makes_what_the_report_reads(reproduce):
     report = runpy.run_path(str(ROOT / "experiments/minivid/report.py"))
-    made = {step.leaves.relative_to(reproduce["RESULTS"]).parts[0] for step in reproduce["steps"]()
-            if reproduce["RESULTS"] in step.leaves.parents}  # fmt: skip
+    made = {step.output.relative_to(reproduce["RESULTS"]).parts[0] for step in reproduce["steps"]()
+            if reproduce["RESULTS"] in step.output.parents}  # fmt: skip
     read = {*report["METHODS"].values(), *(name for _, *pair in report["CLAIMS"] for name in pair), "rfcn_seqnms"}
     read |= {f"{variant}_k{reach}" for variant in report["VARIANTS"] for reach in report["WINDOWS"]}
     assert made == read | {f"flow_{when}.json" for when in ("before", "after", "sharp")}
@@ -36,23 +36,23 @@ def test_each_step_is_a_script_that_is_there_and_leaves_its_own_file(reproduce):
         script, *module = step.arguments[:2]
         path = ROOT / (module[0].replace(".", "/") if script == "-m" else script)
         assert path.exists() or path.with_suffix(".py").exists(), step.arguments
-    left = [step.leaves for step in steps]
+    left = [step.output for step in steps]
     assert len(set(left)) == len(left)
 
 
 def test_results_of_other_weights_or_settings_are_not_done(reproduce, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    weights, leaves = tmp_path / "a-0001.params", tmp_path / "results.json"
+    weights, output = tmp_path / "a-0001.params", tmp_path / "results.json"
     params.save(weights, {}, {})
     settings = ["TEST.KEY_FRAME_INTERVAL=5"]
 
     def step(*more):
         test = reproduce["Test"]("fgfa_rfcn", [*settings, *more], weights)
-        return reproduce["Step"]("test", [], leaves, test=test)
+        return reproduce["Step"]("test", [], output, test=test)
 
     assert not step().done()
     config = plain(load_config(reproduce["FGFA"], settings, METHODS["fgfa_rfcn"].schema))
-    leaves.write_text(json.dumps({"manifest": {"config": config, "weights": {"sha256": sha256(weights)}}}))
+    output.write_text(json.dumps({"manifest": {"config": config, "weights": {"sha256": sha256(weights)}}}))
     assert step().done()
     assert not step("TEST.NMS=0.4").done()
     weights.write_bytes(weights.read_bytes() + b"\0")
@@ -60,12 +60,12 @@ def test_results_of_other_weights_or_settings_are_not_done(reproduce, tmp_path, 
 
 
 def test_what_is_older_than_what_it_is_made_from_is_not_done(reproduce, tmp_path):
-    weights, leaves = tmp_path / "a-0001.params", tmp_path / "a-0001.int8.json"
-    step = reproduce["Step"]("calibrate", [], leaves, made_from=weights)
+    weights, output = tmp_path / "a-0001.params", tmp_path / "a-0001.int8.json"
+    step = reproduce["Step"]("calibrate", [], output, made_from=weights)
     assert not step.done()
-    for path in (weights, leaves):
+    for path in (weights, output):
         path.write_text("")
     os.utime(weights, (1000, 1000))
     assert step.done()
-    os.utime(leaves, (999, 999))
+    os.utime(output, (999, 999))
     assert not step.done()

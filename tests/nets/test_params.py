@@ -56,7 +56,7 @@ def test_a_file_cut_short(tmp_path, share):
 
 
 def test_arrays_without_the_names_of_parameters(tmp_path):
-    with pytest.raises(InputError, match=r"holds arrays without names"):
+    with pytest.raises(InputError, match=r"contains arrays without names"):
         load(saved(tmp_path / "a.params", [mx.nd.ones(2)]))
     for name in ("w", "foo:w"):
         with pytest.raises(InputError, match=rf"array '{name}' is not named arg:NAME or aux:NAME"):

@@ -139,7 +139,7 @@ def test_no_settings(capsys):
 @pytest.mark.parametrize("settings, message", [
     ("TRAIN.lrr=1", "rfcn.yaml: unknown key TRAIN.lrr; did you mean TRAIN.lr?"),
     ("TRAIN.lr=fast", "TRAIN.lr must be a number, not 'fast'"),
-    ("gpus=0", "gpus: this MXNet has no GPU 0"),
+    ("gpus=0", "gpus: there is no GPU 0, MXNet sees 0"),
     ("MXNET_VERSION=other", "MXNET_VERSION 'other': no package"),
     ("dataset.NUM_CLASSES=31", "dataset.NUM_CLASSES is 31, but the class list has 8 classes"),
     ("dataset.dataset_path=nowhere", "nowhere/ImageSets"),
@@ -205,7 +205,7 @@ def test_going_on_with_a_checkpoint_of_another_network(trained, tmp_path, capsys
 def test_output_that_is_a_file(trained, tmp_path, capsys, script):
     (tmp_path / "file").write_text("")
     argv = ("--cfg", trained / "rfcn.yaml", "--output", tmp_path / "file" / "o", "--set", f"output_path={tmp_path}")
-    assert f"{tmp_path / 'file'} is a file; name another folder" in refused(capsys, script, *argv)
+    assert f"{tmp_path / 'file'} is a file; choose another output folder" in refused(capsys, script, *argv)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -107,7 +107,7 @@ def test_a_detector_in_int8_finds_what_it_finds_in_float32(weights):
     frames = tiny.clip(4)
     calibration = Calibration(COMPILED)
     expected = list(VideoDetector.load(CFG, weights, precision=calibration)(frames))
-    with pytest.raises(InputError, match=r"fgfa-0000.int8.json: TEST.PRECISION int8 needs this file; run calibrate.py"):
+    with pytest.raises(InputError, match=r"fgfa-0000.int8.json: TEST.PRECISION int8 needs this file; run the method's"):
         precision_of("int8", weights, COMPILED)
     calibration.save(weights)
     cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 1, "PRECISION": "int8"})
@@ -122,10 +122,10 @@ def test_ranges_of_other_weights_or_broken_are_refused(weights):
     run(calibration, "features")
     path = calibration.save(weights)
     save(weights, {**ARGS, "em_conv3_bias": ARGS["em_conv3_bias"] + 1}, AUXS)
-    with pytest.raises(InputError, match="of other weights than those in"):
+    with pytest.raises(InputError, match="not measured with the weights in"):
         Int8.load(weights, COMPILED)
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(InputError, match="not a file of ranges, or cut short"):
+    with pytest.raises(InputError, match="not a file of ranges, or truncated"):
         Int8.load(weights, COMPILED)
 
 
@@ -133,7 +133,7 @@ def test_ranges_of_other_settings_are_refused(weights):
     calibration = Calibration(COMPILED)
     run(calibration, "features")
     calibration.save(weights)
-    with pytest.raises(InputError, match=r"int8: 0 ranges for the \d+ layers of the flow network.*run calibrate.py"):
+    with pytest.raises(InputError, match=r"int8: 0 ranges for the \d+ layers of the flow network.*run the method's"):
         run(Int8.load(weights, COMPILED), "flow")
     with pytest.raises(InputError, match=r"ranges for the \d+ layers of the features network"):
         run(Int8(COMPILED, {"features": calibration.ranges()["features"][1:]}), "features")

@@ -61,7 +61,7 @@ def test_no_gpus_is_the_cpu():
 @pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this MXNet has GPUs")
 @pytest.mark.parametrize("gpus, missing", [("0", 0), ("1,0", 1)])
 def test_a_gpu_that_is_not_there(gpus, missing):
-    with pytest.raises(InputError, match=rf"gpus: this MXNet has no GPU {missing}, .*CPU"):
+    with pytest.raises(InputError, match=rf"gpus: there is no GPU {missing}, .*CPU"):
         devices(gpus)
 
 

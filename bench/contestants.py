@@ -1,0 +1,150 @@
+"""The full-size detectors that bench.full_frame compares; each takes in a frame and gives the result for one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from itertools import count
+
+import cv2
+import numpy as np
+
+from bench.weights import synthetic
+from fgfa_rfcn import network as fgfa
+from lib.backends.base import Network
+from lib.backends.mxnet.backend import MXNet
+from lib.backends.mxnet.functions import Compiled
+from lib.backends.mxnet.loader import mx
+from lib.backends.mxnet.precision import Bfloat16, Calibration, Int8, Precision
+from lib.config import make_config
+from lib.inference.detect import batch_detections, picture
+from lib.methods import METHODS
+
+METHOD = METHODS["fgfa_rfcn"]
+CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
+Frame = Callable[[], object]  # takes in a frame and gives the result for one
+
+
+def settings(reach: int, short: int):
+    return make_config({"SCALES": [short, 10 * short], "TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
+
+
+def frames(short: int):
+    """A texture that moves on, without end: BGR uint8 (short, 16 / 9 short, 3)."""
+    coarse = np.random.default_rng(0).integers(0, 255, (24, 48, 3), np.uint8)
+    texture = cv2.resize(coarse, (round(short * 1000 / 562), short), interpolation=cv2.INTER_CUBIC)
+    for number in count():
+        yield np.roll(texture, 4 * number, axis=1)
+
+
+class TimedNetwork:
+    """A network that counts its seconds."""
+
+    def __init__(self, network: Network, seconds: list[float]):
+        self._network, self._seconds = network, seconds
+        self.buffers = network.buffers
+
+    def __call__(self, **inputs):
+        mx.nd.waitall()
+        start = time.perf_counter()
+        outputs = self._network(**inputs)
+        mx.nd.waitall()
+        self._seconds.append(time.perf_counter() - start)
+        return outputs
+
+
+class Timed(Precision):
+    """Another precision, with the time of each network in `seconds`."""
+
+    def __init__(self, inner: Precision):
+        self._inner = inner
+        self.seconds: dict[str, list[float]] = {}
+
+    def network(self, name, build, device, args, auxs):
+        network = self._inner.network(name, build, device, args, auxs)
+        return TimedNetwork(network, self.seconds.setdefault(name, []))
+
+
+def precision(name: str, short: int) -> Precision:
+    """For a contestant; int8 with ranges that another process saw, so that its memory does not count."""
+    if name == "bfloat16":
+        return Bfloat16(Compiled())
+    if name != "int8":
+        return Precision(Compiled())
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return Int8(Compiled(), pool.apply(ranges, (short,)))
+
+
+def ranges(short: int) -> dict:
+    """What int8 must know, seen on two frames."""
+    calibration = Calibration(Compiled())
+    detect = made_up_detector(1, short, calibration)
+    for _ in detect(frame for frame, _ in zip(frames(short), range(2))):
+        pass
+    return calibration.ranges()
+
+
+def made_up_detector(reach: int, short: int, precision: Precision):
+    cfg, backend = settings(reach, short), MXNet()
+    args, auxs = synthetic(METHOD, cfg, backend)
+    (device,) = backend.devices("")
+    return METHOD.detector(cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=1)
+
+
+def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> Frame:
+    run = made_up_detector(reach, short, timed or precision(name, short))(frames(short))
+    return lambda: next(run)
+
+
+def published(reach: int, short: int) -> Frame:
+    """As published: images are concatenated whole, and the caches put in order anew for each window."""
+    cfg, backend = settings(reach, short), MXNet("builtin")
+    window = fgfa.window_frames(cfg)
+    args, auxs = synthetic(METHOD, cfg, backend)
+    (device,) = backend.devices("")
+    features = backend.network(lambda F: fgfa.features(F, cfg), device, args, auxs)
+    detection = backend.network(lambda F: fgfa.test(F, cfg), device, args, auxs)
+    source = frames(short)
+    first = picture(next(source), cfg)
+    (maps,) = features(data=first.data).values()
+    inputs = detection.buffers(
+        data=first.data.shape,
+        im_info=(1, 3),
+        order=(1, window),
+        data_cache=(window, *first.data.shape[1:]),
+        feat_cache=(window, *maps.shape[1:]),
+    )
+    numbers = count()
+
+    def frame():
+        number = next(numbers)
+        item, slot = picture(next(source), cfg), number % window
+        (found,) = features(data=item.data).values()
+        inputs["feat_cache"].write([slot], found)
+        inputs["data_cache"].write([slot], item.data)
+        inputs["data"].write([0], item.data)
+        order = (np.arange(window) + number + 1) % window
+        outputs = detection(order=order[None].astype(np.float32), im_info=item.im_info)
+        return batch_detections(outputs, item.im_info, cfg.TEST)
+
+    return frame
+
+
+def pytorch(reach: int, short: int) -> Frame:
+    import torch
+
+    from bench.torch_fgfa import TorchFgfa
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    cfg, source = settings(reach, short), frames(short)
+    network = TorchFgfa(*synthetic(METHOD, cfg, MXNet()), picture(next(source), cfg).data, reach)
+    return lambda: network.frame(picture(next(source), cfg).data)
+
+
+def contestant(name: str, reach: int, short: int) -> Frame:
+    """InputError or ImportError: it cannot run here."""
+    if name in ("published", "pytorch"):
+        return {"published": published, "pytorch": pytorch}[name](reach, short)
+    return detector(name, reach, short)
