@@ -1,14 +1,14 @@
 """Times FGFA per frame at full size on the CPU: ResNet-101, 562x1000, a window of 19 frames.
 
     python -m bench.full_frame                              # compares all contestants, which take turns
-    python -m bench.full_frame --sweep cost.png             # the cost by K, by image size and by threads
+    python -m bench.full_frame --sweep docs/images/cost.png # the cost by K, by image size and by threads
     python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory over a long clip
 
-The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the detector
-with each TEST.PRECISION; `pytorch`, the same networks in PyTorch (bench/torch_fgfa.py), without proposals, pooling and
-NMS. Weights are synthetic, which does not affect times. The time per frame is measured in the steady state, from one
-result to the next: one new frame passes through the feature network, and one window through flow, aggregation and
-heads. Memory is the peak of a separate process that runs one contestant. Those that cannot run here are skipped.
+The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the
+detector with each TEST.PRECISION; `pytorch`, the same networks in PyTorch (bench/torch_fgfa.py), without proposals,
+pooling and NMS. Weights are synthetic, which does not affect times. The time per frame is measured in the steady state,
+from one result to the next: one new frame passes through the feature network, and one window through flow, aggregation
+and heads. Memory is the peak of a separate process that runs one contestant. Those that cannot run here are skipped.
 """
 
 from __future__ import annotations

@@ -118,9 +118,9 @@ def test_bad_input(root, tmp_path, capsys):
         given = ("--name", name, "--root", folder, "--out", tmp_path / "out", *arguments)
         return failure(new_experiment.main, capsys, *given)
 
-    assert "--name 'a b': give letters" in refused(name="a b")
+    assert "--name 'a b': use only letters" in refused(name="a b")
     assert "--steps 0" in refused("--steps", 0)
-    assert "weights.params: weights must be called <prefix>-<4 digits>.params" in refused("--weights", "weights.params")
+    assert "weights.params: weights must be named <prefix>-<4 digits>.params" in refused("--weights", "weights.params")
     assert "must end in -0000.params" in refused("--flow-weights", "f-0003.params")
     assert "VID_train_15frames.txt: list file cannot be read" in refused(folder=tmp_path)
     assert "gpus must be numbers" in refused("--gpus", "x")
@@ -139,7 +139,7 @@ def test_nothing_to_test_on(root, tmp_path, capsys):
     (copy / "ImageSets").mkdir()
     (copy / "ImageSets/VID_train_15frames.txt").write_text((root / "ImageSets/VID_train_15frames.txt").read_text())
     line = failure(new_experiment.main, capsys, "--name", "x", "--root", copy, "--out", tmp_path / "out")
-    assert "VID_val_videos.txt: no videos to test on; import with some held out" in line
+    assert "VID_val_videos.txt: no videos to test on; import with --val-share" in line
 
 
 @pytest.mark.parametrize("method", ["rfcn", "fgfa_rfcn"])
