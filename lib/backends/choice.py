@@ -1,15 +1,62 @@
-"""Selects the backend."""
+"""Which backend the settings ask for."""
 
 from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
 
 from easydict import EasyDict
 
 from lib.backends.base import Backend
-from lib.backends.mxnet.backend import MXNet
-from lib.backends.mxnet.loader import select
+from lib.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = {
+    "mxnet": "MXNet is not installed in this Python; run sh init.sh",
+    "torch": "PyTorch is not installed in this Python; run pip install torch",
+}
 
 
 def backend_of(cfg: EasyDict) -> Backend:
-    """The backend of the settings. Raises InputError if the MXNet of MXNET_VERSION does not exist."""
+    """The backend of the settings; `backend: auto` takes MXNet where it is installed, else PyTorch.
+
+    Raises InputError where it is not installed, or MXNET_VERSION names a package that is not there.
+    """
+    return make_backend(_chosen(cfg), cfg)
+
+
+def make_backend(name: str, cfg: EasyDict) -> Backend:
+    """The backend "mxnet" or "torch". An engine is imported only here, so that the other need not be installed."""
+    if name == "torch":
+        _check(name)
+        if cfg.network.OPERATORS != "compiled":
+            raise InputError(f"network.OPERATORS: {cfg.network.OPERATORS} needs the MXNet backend; set it to compiled")
+        from lib.backends.torch.backend import Torch
+
+        return Torch()
+    from lib.backends.mxnet.backend import MXNet
+    from lib.backends.mxnet.loader import select
+
     select(cfg.MXNET_VERSION)
+    _check(name)
     return MXNet(cfg.network.OPERATORS)
+
+
+def _chosen(cfg: EasyDict) -> str:
+    if cfg.backend != "auto":
+        return cfg.backend
+    if cfg.MXNET_VERSION not in ("", "mxnet") or _installed("mxnet") or not _installed("torch"):
+        return "mxnet"
+    log.info("backend: PyTorch, as MXNet is not installed")
+    return "torch"
+
+
+def _check(name: str) -> None:
+    if not _installed(name):
+        raise InputError(f"backend: {_PACKAGES[name]}")
+
+
+def _installed(name: str) -> bool:
+    return name in sys.modules and sys.modules[name] is not None or importlib.util.find_spec(name) is not None

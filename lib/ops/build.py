@@ -1,7 +1,8 @@
 """Builds the compiled operators: `python -m lib.ops.build`.
 
-The result is one shared library, `lib/ops/libfgfa_ops.so`, from `lib/ops/src` and the `lib_api.cc` that comes with
-MXNet; MXNet itself is not rebuilt. The build is skipped if neither sources nor settings have changed.
+The result is `lib/ops/libfgfa_kernels.so`, the kernels of `lib/ops/src` with their plain C interface, and, where MXNet is
+installed, `lib/ops/libfgfa_ops.so`, which adds their registration and the `lib_api.cc` that comes with MXNet; MXNet itself
+is not rebuilt. A library is skipped if neither its sources nor its settings have changed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.machine import cores
+from lib.ops.library import KERNELS as KERNELS_LIBRARY
 from lib.ops.library import LIBRARY, SOURCES, build_mark, sources_digest
 
 log = logging.getLogger(__name__)
@@ -83,41 +85,80 @@ def run_compilers(commands: Sequence[Sequence[str]]) -> None:
 
 
 def build(*, force: bool = False) -> bool:
-    """Builds the library for the installed MXNet; returns False if it is already up to date.
+    """Builds the kernels' library, and MXNet's where MXNet is installed; returns False if all are up to date.
+
+    Raises InputError if a compiler is missing, or if compiling fails.
+    """
+    built = build_kernels(force=force)
+    if importlib.util.find_spec("mxnet") is None:
+        log.info("MXNet is not installed: its library is not built")
+        return built
+    return build_mxnet(force=force) or built
+
+
+def build_kernels(*, force: bool = False) -> bool:
+    """Builds the library of the plain C interface, which needs no MXNet; returns False if it is up to date."""
+    mark = _mark()
+    if _up_to_date(KERNELS_LIBRARY, mark, force):
+        return False
+    cxx = compiler()
+    with tempfile.TemporaryDirectory() as folder:
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mark")}
+        run_compilers([_mark_command(cxx, objects, mark), *_kernel_commands(cxx, objects)])
+        with replacing(KERNELS_LIBRARY) as target:
+            run_compilers([[cxx, "-shared", "-fopenmp", *objects.values(), "-o", str(target)]])
+    log.info("built %s", KERNELS_LIBRARY.name)
+    return True
+
+
+def build_mxnet(*, force: bool = False) -> bool:
+    """Builds the library for the installed MXNet; returns False if it is up to date.
 
     Raises InputError if MXNet or a compiler is missing, or if compiling fails.
     """
     mxnet = mxnet_folder()
+    nvcc = shutil.which("nvcc")
     cuda = has_cuda(mxnet)
-    nvcc = shutil.which("nvcc") if cuda else None
-    settings = hashlib.sha256(repr((_COMMON, _CONTRACT, nvcc is not None and _NVCC, os.environ.get("CXX"))).encode())
-    for part in ("include/mxnet/lib_api.h", "src/lib_api.cc"):
-        settings.update((mxnet / part).read_bytes())
-    mark = (sources_digest(), settings.hexdigest()[:16])
-    if not force and LIBRARY.is_file() and build_mark(LIBRARY) == mark:
-        log.info("%s is up to date", LIBRARY.name)
+    with_cuda = cuda and nvcc is not None
+    parts = [(mxnet / part).read_bytes() for part in ("include/mxnet/lib_api.h", "src/lib_api.cc")]
+    mark = _mark(with_cuda and _NVCC, *parts)
+    if _up_to_date(LIBRARY, mark, force):
         return False
 
     cxx = compiler()
     include = ("-isystem", str(mxnet / "include"))
     with tempfile.TemporaryDirectory() as folder:
-        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mxnet_ops", "lib_api")}
-        mxnet_flags = (f'-DFGFA_BUILD_MARK="{mark[0]}-{mark[1]}"', *(("-DFGFA_WITH_CUDA",) if nvcc else ()))
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mark", "mxnet_ops", "lib_api")}
+        flags = ("-DFGFA_WITH_CUDA",) if with_cuda else ()
         commands = [
             [cxx, *_COMMON, *include, "-c", str(mxnet / "src" / "lib_api.cc"), "-o", objects["lib_api"]],
-            [cxx, *_COMMON, *include, *mxnet_flags, "-c", str(SOURCES / "mxnet_ops.cc"), "-o", objects["mxnet_ops"]],
+            [cxx, *_COMMON, *include, *flags, "-c", str(SOURCES / "mxnet_ops.cc"), "-o", objects["mxnet_ops"]],
+            _mark_command(cxx, objects, mark),
             *_kernel_commands(cxx, objects),
         ]
-        if nvcc:
+        if with_cuda:
             commands += _cuda_commands(nvcc, objects, folder)
         run_compilers(commands)
         with replacing(LIBRARY) as target:
-            linker = _NVCC_LINK if nvcc else (cxx, "-shared", "-fopenmp")
+            linker = _NVCC_LINK if with_cuda else (cxx, "-shared", "-fopenmp")
             run_compilers([[*linker, *objects.values(), "-o", str(target)]])
-    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if nvcc else "")
-    if not nvcc:
+    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
+    if not with_cuda:
         reason = "nvcc was not found" if cuda else "the installed MXNet is not a CUDA build"
         log.info("built without CUDA kernels: %s", reason)
+    return True
+
+
+def _mark(*more: object) -> tuple[str, str]:
+    """(digest of the sources, digest of the settings) of a library; `more`: its own settings."""
+    settings = repr((_COMMON, _CONTRACT, os.environ.get("CXX"), *more))
+    return sources_digest(), hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+
+def _up_to_date(library: Path, mark: tuple[str, str], force: bool) -> bool:
+    if force or not library.is_file() or build_mark(library) != mark:
+        return False
+    log.info("%s is up to date", library.name)
     return True
 
 
@@ -168,6 +209,11 @@ def _kernel_commands(cxx: str, objects: dict[str, str], extra: Sequence[str] = (
         for name in KERNELS
         if name in objects
     ]
+
+
+def _mark_command(cxx: str, objects: dict[str, str], mark: tuple[str, str]) -> list[str]:
+    define = f'-DFGFA_BUILD_MARK="{mark[0]}-{mark[1]}"'
+    return [cxx, *_COMMON, define, "-c", str(SOURCES / "mark.cc"), "-o", objects["mark"]]
 
 
 def _cuda_commands(nvcc: str, objects: dict[str, str], folder: str) -> list[list[str]]:

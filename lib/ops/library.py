@@ -1,4 +1,7 @@
-"""The shared library of the compiled operators: where it is, and whether it matches its sources."""
+"""The shared libraries of the compiled operators: where they are, and whether they match their sources.
+
+`KERNELS` has only the plain C interface. `LIBRARY` is MXNet's: the same kernels, and their registration with MXNet.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from lib.errors import InputError
 
 SOURCES = Path(__file__).parent / "src"
 LIBRARY = Path(__file__).parent / "libfgfa_ops.so"
+KERNELS = LIBRARY.with_name("libfgfa_kernels.so")
 BUILD_COMMAND = "python -m lib.ops.build"
 
 _MARK = re.compile(rb"fgfa-build:([0-9a-f]+)-([0-9a-f]+);")
@@ -31,10 +35,19 @@ def build_mark(path: Path) -> tuple[str, str] | None:
 
 
 def checked() -> Path:
-    """The path of the library. Raises InputError if it is not built or was built from other sources."""
-    if not LIBRARY.is_file():
-        raise InputError(f"{LIBRARY}: the compiled operators are not built; run `sh init.sh` or `{BUILD_COMMAND}`")
-    mark = build_mark(LIBRARY)
+    """MXNet's library. Raises InputError where it was not built, or was built from other sources."""
+    return _checked(LIBRARY)
+
+
+def checked_kernels() -> Path:
+    """The library of the plain C interface. Raises InputError as `checked` does."""
+    return _checked(KERNELS)
+
+
+def _checked(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: the compiled operators are not built; run `sh init.sh` or `{BUILD_COMMAND}`")
+    mark = build_mark(path)
     if mark is None or mark[0] != sources_digest():
-        raise InputError(f"{LIBRARY}: built from other sources than {SOURCES}; run `{BUILD_COMMAND}`")
-    return LIBRARY
+        raise InputError(f"{path}: built from other sources than {SOURCES}; run `{BUILD_COMMAND}`")
+    return path

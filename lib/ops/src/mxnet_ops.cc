@@ -259,9 +259,6 @@ FGFA_REGISTER(fgfa_aggregate, aggregate_attributes, aggregate_shapes, aggregate_
 FGFA_REGISTER(fgfa_multi_proposal, proposal_attributes, proposal_shapes, proposal_forward, zero_backward);
 FGFA_REGISTER(fgfa_psroi_mean, psroi_attributes, psroi_shapes, psroi_forward, psroi_backward);
 
-// `lib.ops.build` looks for this mark in the library file, and skips the build if the sources are unchanged.
-extern "C" const char fgfa_build_mark[] = "fgfa-build:" FGFA_BUILD_MARK ";";
-
 mxnet::ext::MXReturnValue initialize(int version) {
   if (version >= 10700) return mxnet::ext::MX_SUCCESS;
   fgfa::tell("the operators need MXNet 1.7 or later");
