@@ -32,6 +32,11 @@ def unused(default: Any) -> Key:
 
 
 TREE: Tree = {
+    "backend": Key(
+        "auto",
+        "Engine that executes the networks: MXNet, PyTorch, or auto, which is MXNet where it is installed, else PyTorch.",
+        ("auto", "mxnet", "torch"),
+    ),
     "MXNET_VERSION": Key("", "Package under external/mxnet to use instead of the installed MXNet."),
     "output_path": Key("./output", "Output folder of training and testing."),
     "symbol": Key("", "Name of the network in the published files. No effect: the script determines the network."),

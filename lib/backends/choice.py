@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import sys
 
 from easydict import EasyDict
 
@@ -47,8 +46,10 @@ def make_backend(name: str, cfg: EasyDict) -> Backend:
 def _chosen(cfg: EasyDict) -> str:
     if cfg.backend != "auto":
         return cfg.backend
-    if cfg.MXNET_VERSION not in ("", "mxnet") or _installed("mxnet") or not _installed("torch"):
+    if cfg.MXNET_VERSION not in ("", "mxnet") or _installed("mxnet"):
         return "mxnet"
+    if not _installed("torch"):
+        raise InputError("backend: neither MXNet nor PyTorch is installed in this Python; run sh init.sh or pip install torch")
     log.info("backend: PyTorch, as MXNet is not installed")
     return "torch"
 
@@ -59,4 +60,4 @@ def _check(name: str) -> None:
 
 
 def _installed(name: str) -> bool:
-    return name in sys.modules and sys.modules[name] is not None or importlib.util.find_spec(name) is not None
+    return importlib.util.find_spec(name) is not None

@@ -271,10 +271,10 @@ class TorchFunctions:
     def proposal_target(
         self, rois: Tensor, gt_boxes: Tensor, *, name: str, num_classes: int, batch_images: int = 1, **rules: Any
     ) -> Sequence[Tensor]:
+        rules = {"num_reg_classes": num_classes, "class_agnostic": True, **rules}
         if batch_images != 1:
             raise ValueError(f"training takes one image a device, not {batch_images}")
-        compute = proposal_target_module.proposal_target
-        return self._in_numpy(compute, rois, gt_boxes, num_reg_classes=num_classes, **rules)
+        return self._in_numpy(proposal_target_module.proposal_target, rois, gt_boxes, **rules)
 
     def ohem(self, *inputs: Tensor, rois_per_image: int, name: str) -> Sequence[Tensor]:
         return self._in_numpy(ohem_module.ohem, *inputs, rois_per_image=rois_per_image)

@@ -61,12 +61,17 @@ def tensor_of(value: Any, device: torch.device) -> Tensor:
 class Forward:
     """Inference, a `lib.backends.base.Network`: `Forward(build, device, args, auxs)(data=...)`.
 
-    args, auxs: parameters by name, not to be changed afterwards.
+    args, auxs: parameters by name, not to be changed afterwards. dtype: of the convolutions.
     """
 
-    def __init__(self, build: Build, device: torch.device, args: Arrays, auxs: Arrays):
+    def __init__(
+        self, build: Build, device: torch.device, args: Arrays, auxs: Arrays, dtype: torch.dtype = torch.float32
+    ):
         self._build, self._device = build, device
         self._values = {name: tensor_of(value, device) for name, value in {**args, **auxs}.items()}
+        for name, value in self._values.items():
+            if name.endswith(("_weight", "_bias")):
+                self._values[name] = value.to(dtype)
         self._buffers: dict[str, TorchArray] = {}
 
     def buffers(self, **shapes: Shape) -> dict[str, TorchArray]:
