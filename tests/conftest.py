@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib.backends.base import Backend
+from lib.backends.choice import make_backend
+from lib.config import make_config
 from lib.minivid.settings import Settings
 from lib.minivid.write import generate
 from tests import recipe
@@ -23,6 +27,20 @@ def fresh_logging():
     yield
     for handler in set(root.handlers) - set(before):
         root.removeHandler(handler)
+
+
+def needs(package: str) -> None:
+    """Skips the test where a package is not installed."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+
+
+@pytest.fixture(scope="session", params=["mxnet", "mxnet-builtin", "torch"])
+def backend(request) -> Backend:
+    """Each backend that is installed, MXNet with both versions of its operators."""
+    name, _, operators = request.param.partition("-")
+    needs(name)
+    return make_backend(name, make_config({"network": {"OPERATORS": operators or "compiled"}}))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from easydict import EasyDict
 
-from lib.backends.mxnet.backend import MXNet
+from lib.backends.choice import backend_of
 from lib.config import make_config
 from lib.methods import METHODS
 from lib.nets import params
@@ -66,7 +66,7 @@ def settings(method: str = "fgfa_rfcn", **changes: dict) -> EasyDict:
 
 def load(cfg: EasyDict, args: dict, auxs: dict, method: str = "fgfa_rfcn", **options):
     """A method's detector on the CPU, by these parameters."""
-    backend = options.pop("backend", None) or MXNet(cfg.network.OPERATORS)
+    backend = options.pop("backend", None) or backend_of(cfg)
     (device,) = backend.devices("")
     precision = options.pop("precision", None) or backend.precision("float32", "")
     return METHODS[method].detector(
@@ -95,7 +95,7 @@ def weights(cfg: EasyDict, method: str = "fgfa_rfcn") -> tuple[dict, dict]:
     """(args, auxs) by the recipe of the golden figures, whose outputs are lively; FGFA's include R-FCN's."""
     frames = ("data", "data_bef", "data_aft") if method == "fgfa_rfcn" else ("data",)
     shapes = {name: value.shape for name, value in inputs(cfg, frames=frames).items()}
-    wanted = MXNet(cfg.network.OPERATORS).shapes(lambda F: METHODS[method].losses(F, cfg), **shapes)
+    wanted = backend_of(cfg).shapes(lambda F: METHODS[method].losses(F, cfg), **shapes)
     return tuple({name: recipe.weights(name, shape) for name, shape in part.items()} for part in wanted)
 
 

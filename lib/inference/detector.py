@@ -100,16 +100,19 @@ class Detector:
         where: str | Path,
         *,
         gpu: int | None = None,
+        backend: str | None = None,
         batch: int | None = None,
         settings: Sequence[str] = (),
         watch: Callable[[Any], None] | None = None,
     ) -> Self:
         """Creates a detector from `<where>.yaml`, `<where>-0000.params` and the classes.txt next to them.
 
-        where: their prefix, or a folder with one such set. gpu: its number, None for the CPU. batch: frames processed
-        at a time; that of the settings if None. settings: overrides of the YAML such as `TEST.NMS=0.5`. watch: see the
-        class. Raises InputError if a file is missing or the files do not fit together.
+        where: their prefix, or a folder with one such set. gpu: its number, None for the CPU. backend: "mxnet", "torch"
+        or "auto"; that of the settings if None. batch: frames processed at a time; that of the settings if None.
+        settings: overrides of the YAML such as `TEST.NMS=0.5`. watch: see the class. Raises InputError if a file is
+        missing, the files do not fit together or the backend is not installed.
         """
+        settings = [*settings, *([f"backend={backend}"] if backend else [])]
         cfg, weights, classes = read_pretrained(where, settings, gpu, cls.schema)
         return cls.load(cfg, weights, batch=batch, watch=watch, class_names=classes.names)
 

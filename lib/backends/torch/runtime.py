@@ -23,7 +23,7 @@ def devices(gpus: str) -> list[torch.device]:
     for number in numbers:
         if number >= present:
             raise InputError(
-                f"gpus: this PyTorch has no GPU {number}, it sees {present}; use gpus: '' (--set gpus=) for the CPU"
+                f"gpus: there is no GPU {number}, PyTorch sees {present}; use gpus: '' (--set gpus=) for the CPU"
             )
     return [torch.device("cuda", number) for number in numbers]
 
