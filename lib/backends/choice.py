@@ -49,7 +49,9 @@ def _chosen(cfg: EasyDict) -> str:
     if cfg.MXNET_VERSION not in ("", "mxnet") or _installed("mxnet"):
         return "mxnet"
     if not _installed("torch"):
-        raise InputError("backend: neither MXNet nor PyTorch is installed in this Python; run sh init.sh or pip install torch")
+        raise InputError(
+            "backend: neither MXNet nor PyTorch is installed in this Python; run sh init.sh or pip install torch"
+        )
     log.info("backend: PyTorch, as MXNet is not installed")
     return "torch"
 

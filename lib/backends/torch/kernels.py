@@ -26,9 +26,7 @@ def _integers(names: str) -> dict[str, Any]:
 
 
 _WarpShape = _structure("WarpShape", **_integers("batch channels height width"))
-_AggregateShape = _structure(
-    "AggregateShape", **_integers("slots frames height width channels embedding current")
-)
+_AggregateShape = _structure("AggregateShape", **_integers("slots frames height width channels embedding current"))
 _PsroiShape = _structure(
     "PsroiShape", **_integers("batch outputs group height width regions"), spatial_scale=ctypes.c_float
 )
@@ -132,9 +130,7 @@ def aggregate(
     _expect("order", order, frames)
     if not 0 < feature_channels < channels or not 0 <= current < frames:
         raise ValueError(f"{feature_channels} of {channels} channels, frame {current} of {frames}")
-    shape = _AggregateShape(
-        slots, frames, height, width, feature_channels, channels - feature_channels, current
-    )
+    shape = _AggregateShape(slots, frames, height, width, feature_channels, channels - feature_channels, current)
     ring, flow, order = _ready(ring), _ready(flow), _ready(order)
     bad = _call("fgfa_aggregate_bad_position", shape, order)
     if bad >= 0:
@@ -179,7 +175,5 @@ def multi_proposal(
         min_size,
     )
     rois = torch.empty((batch * post_nms_top_n, 5))
-    _call(
-        "fgfa_multi_proposal_cpu", shape, _ready(cls_prob), _ready(bbox_pred), _ready(im_info), rois, None
-    )
+    _call("fgfa_multi_proposal_cpu", shape, _ready(cls_prob), _ready(bbox_pred), _ready(im_info), rois, None)
     return rois.to(cls_prob.device)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from lib.backends.base import Arrays, Build, Device
 from lib.backends.torch.loader import torch
 from lib.backends.torch.runtime import Forward
