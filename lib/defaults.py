@@ -34,7 +34,7 @@ def unused(default: Any) -> Key:
 TREE: Tree = {
     "backend": Key(
         "auto",
-        "Engine that executes the networks: MXNet, PyTorch, or auto, which is MXNet where it is installed, else PyTorch.",
+        "Engine that executes the networks; auto: MXNet where it is installed, else PyTorch.",
         ("auto", "mxnet", "torch"),
     ),
     "MXNET_VERSION": Key("", "Package under external/mxnet to use instead of the installed MXNet."),

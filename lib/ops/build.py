@@ -1,8 +1,8 @@
 """Builds the compiled operators: `python -m lib.ops.build`.
 
-The result is `lib/ops/libfgfa_kernels.so`, the kernels of `lib/ops/src` with their plain C interface, and, where MXNet is
-installed, `lib/ops/libfgfa_ops.so`, which adds their registration and the `lib_api.cc` that comes with MXNet; MXNet itself
-is not rebuilt. A library is skipped if neither its sources nor its settings have changed.
+The result is `lib/ops/libfgfa_kernels.so`, the kernels of `lib/ops/src` with their plain C interface, and, where MXNet
+is installed, `lib/ops/libfgfa_ops.so`, which adds their registration and the `lib_api.cc` that comes with MXNet; MXNet
+itself is not rebuilt. A library is skipped if neither its sources nor its settings have changed.
 """
 
 from __future__ import annotations
@@ -117,11 +117,10 @@ def build_mxnet(*, force: bool = False) -> bool:
     Raises InputError if MXNet or a compiler is missing, or if compiling fails.
     """
     mxnet = mxnet_folder()
-    nvcc = shutil.which("nvcc")
     cuda = has_cuda(mxnet)
-    with_cuda = cuda and nvcc is not None
+    nvcc = shutil.which("nvcc") if cuda else None
     parts = [(mxnet / part).read_bytes() for part in ("include/mxnet/lib_api.h", "src/lib_api.cc")]
-    mark = _mark(with_cuda and _NVCC, *parts)
+    mark = _mark(nvcc is not None and _NVCC, *parts)
     if _up_to_date(LIBRARY, mark, force):
         return False
 
@@ -129,21 +128,21 @@ def build_mxnet(*, force: bool = False) -> bool:
     include = ("-isystem", str(mxnet / "include"))
     with tempfile.TemporaryDirectory() as folder:
         objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mark", "mxnet_ops", "lib_api")}
-        flags = ("-DFGFA_WITH_CUDA",) if with_cuda else ()
+        flags = ("-DFGFA_WITH_CUDA",) if nvcc else ()
         commands = [
             [cxx, *_COMMON, *include, "-c", str(mxnet / "src" / "lib_api.cc"), "-o", objects["lib_api"]],
             [cxx, *_COMMON, *include, *flags, "-c", str(SOURCES / "mxnet_ops.cc"), "-o", objects["mxnet_ops"]],
             _mark_command(cxx, objects, mark),
             *_kernel_commands(cxx, objects),
         ]
-        if with_cuda:
+        if nvcc:
             commands += _cuda_commands(nvcc, objects, folder)
         run_compilers(commands)
         with replacing(LIBRARY) as target:
-            linker = _NVCC_LINK if with_cuda else (cxx, "-shared", "-fopenmp")
+            linker = _NVCC_LINK if nvcc else (cxx, "-shared", "-fopenmp")
             run_compilers([[*linker, *objects.values(), "-o", str(target)]])
-    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if with_cuda else "")
-    if not with_cuda:
+    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if nvcc else "")
+    if not nvcc:
         reason = "nvcc was not found" if cuda else "the installed MXNet is not a CUDA build"
         log.info("built without CUDA kernels: %s", reason)
     return True

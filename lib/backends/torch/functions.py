@@ -1,7 +1,7 @@
 """`F` over PyTorch: every operator executes at once, on inputs and parameters that are found by name.
 
-A network is run by calling it: `build(TorchFunctions(values, device))`. Convolutions compute in the type of their weights, so that
-bfloat16 weights make a bfloat16 network; the compiled operators compute in float32.
+A network is run by calling it: `build(TorchFunctions(values, device))`. Convolutions compute in the type of their
+weights, so that bfloat16 weights make a bfloat16 network; the compiled operators compute in float32.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 
 from lib.backends.torch import kernels
-from lib.backends.torch.loader import torch
+from lib.backends.torch.loader import Tensor, torch
 from lib.ops import ohem as ohem_module
 from lib.ops import proposal_target as proposal_target_module
 
 _nn = torch.nn.functional
 
-Tensor = torch.Tensor
-
 
 class TorchFunctions:
-    """One execution of a network; see `lib.backends.base.Functions` for the operators.
+    """One execution of a network; see `lib.backends.functions.Functions` for the operators.
 
     values: inputs, parameters and auxiliary states by name. training: BatchNorm without global statistics normalises by
     the batch, and losses are collected. statistics: it also updates the moving statistics in `values`.

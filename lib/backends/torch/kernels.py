@@ -1,7 +1,7 @@
 """The compiled operators of `lib/ops/src` on tensors, through their plain C interface.
 
-They run on the CPU on contiguous float32 tensors, without a copy where a tensor is one already; other tensors are copied
-there, and results are copied back to the device of the input. Arguments are those of `lib.backends.base.Functions`.
+They run on the CPU on contiguous float32 tensors, without a copy where a tensor is one already; other tensors are
+copied there, and results are copied back to the device of the input. Arguments are those of `Functions`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Importing this checks PyTorch's version and sets its number of threads: OMP_NUM_
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,4 +24,9 @@ if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST:
 _threads = os.environ.get("OMP_NUM_THREADS", "")
 torch.set_num_threads(int(_threads) if _threads.isdigit() and int(_threads) else cores())
 
-__all__ = ["torch"]
+if TYPE_CHECKING:
+    Tensor = Any  # types are checked without PyTorch installed
+else:
+    Tensor = torch.Tensor
+
+__all__ = ["Tensor", "torch"]

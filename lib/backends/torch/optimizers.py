@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.backends.base import Adam, Arrays, Sgd
-from lib.backends.torch.loader import torch
-
-Tensor = torch.Tensor
+from lib.backends.torch.loader import Tensor, torch
 
 _EPSILON = 1e-8  # MXNet's, in Adam
 

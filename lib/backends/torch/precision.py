@@ -24,8 +24,8 @@ class Bfloat16:
         """Raises InputError where the device cannot."""
         if not _computes_bfloat16(device):
             raise InputError(
-                f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, and {device} is "
-                "none; use float32"
+                f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} "
+                "is not; use float32"
             )
         return Forward(build, device, args, auxs, torch.bfloat16)
 
@@ -41,7 +41,5 @@ def precision_of(kind: str) -> Float32 | Bfloat16:
     """What `TEST.PRECISION` says. Raises InputError for one that only MXNet has."""
     kinds: dict[str, Callable[[], Float32 | Bfloat16]] = {"float32": Float32, "bfloat16": Bfloat16}
     if kind not in kinds:
-        raise InputError(
-            f"TEST.PRECISION: {kind} needs the MXNet backend (backend: mxnet); the PyTorch backend has float32 and bfloat16"
-        )
+        raise InputError(f"TEST.PRECISION: {kind} needs backend: mxnet; the PyTorch backend has float32 and bfloat16")
     return kinds[kind]()

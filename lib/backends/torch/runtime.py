@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lib.backends.base import Adam, Arrays, Build, Sgd, Shape
-from lib.backends.torch.functions import Tensor, TorchFunctions
-from lib.backends.torch.loader import torch
+from lib.backends.torch.functions import TorchFunctions
+from lib.backends.torch.loader import Tensor, torch
 from lib.backends.torch.optimizers import optimizer_of
 from lib.errors import InputError
 
@@ -55,7 +55,7 @@ def tensor_of(value: Any, device: torch.device) -> Tensor:
     """A float32 tensor on the device, of the same memory where that is possible."""
     if isinstance(value, TorchArray):
         return value.values.to(device)
-    return torch.from_numpy(np.require(np.asarray(value), np.float32, "CW")).to(device)
+    return torch.from_numpy(np.require(np.asarray(value), np.float32, ["C", "W"])).to(device)
 
 
 class Forward:
@@ -93,7 +93,7 @@ class Forward:
 
 
 class TrainStep:
-    """Training, a `lib.backends.base.Trainer`. All devices must be one and the same: the batches run in turn on it, over
+    """Training, a `lib.backends.base.Trainer`. All devices must be the same one: the batches run in turn on it, over
     the same parameters. Raises InputError for different ones.
 
     Parameters that are not `trainable`, and the auxiliary states unless the network updates them, stay as they are. The
