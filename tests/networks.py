@@ -7,6 +7,9 @@ import numpy as np
 from lib.backends.mxnet.functions import Builtin, Compiled, Operators
 from lib.backends.mxnet.loader import mx
 from lib.backends.mxnet.runtime import Forward, shapes_of, symbol_of
+from tests.conftest import needs
+
+needs("mxnet")
 
 COMPILED, BUILTIN = Compiled(), Builtin()
 EAGER = Compiled(mx.nd)  # on NDArrays
