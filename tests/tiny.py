@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import runpy
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests import recipe
 
 ROOT = Path(__file__).parents[1]
 TRAIN_LIST = "VID_train_15frames"
+BACKEND = "mxnet" if importlib.util.find_spec("mxnet") else "torch"  # the one that `auto` takes
 CLASSES = 4  # with the background
 
 SETTINGS = {

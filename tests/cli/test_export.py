@@ -1,4 +1,4 @@
-"""ONNX files of the networks against MXNet, and a frame's whole way with them as docs/weights.md has it."""
+"""ONNX files of the networks against the backend, and a frame's whole way with them as docs/weights.md has it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from fgfa_rfcn import VideoDetector
-from lib.backends.mxnet.backend import MXNet
+from lib.backends.choice import backend_of
 from lib.cli.export import export, relative_difference
 from lib.config import load_config
 from lib.errors import InputError
@@ -24,7 +24,7 @@ from tests import tiny
 from tests.golden import close, same_detections
 from tests.tiny import ROOT, refused, run_script
 
-BACKEND = MXNet()
+BACKEND = backend_of(tiny.settings())
 FILES = {"rfcn": ["features", "heads"], "fgfa_rfcn": ["features", "flow", "heads"]}
 # Strides of the stages, and pooling before and after the flow network that gives flow of their cells.
 FLOWS = [
@@ -46,7 +46,7 @@ def parts_of(method, **changes):
 
 
 def agree(part, args, auxs, batch, height, width):
-    """Fails unless onnxruntime and MXNet give the same for noise of this size -> what they give."""
+    """Fails unless onnxruntime and the backend give the same for noise of this size -> what they give."""
     rng = np.random.default_rng(height)
     inputs = {
         name: rng.uniform(-128, 128, (batch, channels, height, width)).astype(np.float32)

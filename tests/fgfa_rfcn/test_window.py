@@ -14,19 +14,23 @@ from hypothesis import strategies as st
 from fgfa_rfcn import network
 from fgfa_rfcn.network import window_frames
 from fgfa_rfcn.window import pairs_at_once
-from lib.backends.mxnet.backend import MXNet
-from lib.backends.mxnet.loader import mx
+from lib.backends.choice import backend_of
 from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
 from lib.nets.detection import detections as detection_part
 from rfcn.network import test as frame_test
 from tests import tiny
+from tests.conftest import needs
 from tests.golden import rows, same_detections, same_share
 
 ARGS, AUXS = tiny.weights(tiny.settings())
 
+ARRAYS = ("NDArray", "Tensor")  # of MXNet and of PyTorch
+
 
 def settings(reach=2, operators="compiled", **test):
+    if operators == "builtin":
+        needs("mxnet")
     return tiny.settings(TEST={"KEY_FRAME_INTERVAL": reach, **test}, network={"OPERATORS": operators})
 
 
@@ -34,11 +38,16 @@ def detector(cfg, batch=1, args=ARGS):
     return tiny.load(cfg, args, AUXS, batch=batch)
 
 
+def run(cfg, build):
+    """A network on the CPU."""
+    backend = backend_of(cfg)
+    return backend.network(build, backend.devices("")[0], ARGS, AUXS)
+
+
 def from_scratch(cfg, frames):
     """Detections of each frame, by a window of its own that is put together for it."""
-    backend = MXNet(cfg.network.OPERATORS)
-    features = backend.network(lambda F: network.features(F, cfg), mx.cpu(), ARGS, AUXS)
-    detection = backend.network(lambda F: network.test(F, cfg), mx.cpu(), ARGS, AUXS)
+    features = run(cfg, lambda F: network.features(F, cfg))
+    detection = run(cfg, lambda F: network.test(F, cfg))
     reach = cfg.TEST.KEY_FRAME_INTERVAL
     pictures = [picture(frame, cfg) for frame in frames]
     found = []
@@ -194,7 +203,7 @@ def test_memory_does_not_grow_with_the_clip():
     for number, _ in enumerate(run(endless)):
         if number in (40, 290):
             gc.collect()
-            alive[number] = sum(isinstance(each, mx.nd.NDArray) for each in gc.get_objects())
+            alive[number] = sum(type(each).__name__ in ARRAYS for each in gc.get_objects())
             resident[number] = int(statm.read_text().split()[1]) if statm.exists() else 0
     assert number == 299 and alive[290] <= alive[40]
     assert resident[290] - resident[40] < 10e6 / 4096
@@ -234,7 +243,7 @@ def test_watched_weights_are_all_alike_where_they_are_the_mean_and_flow_is_0_wit
 
 def outputs_of_features(cfg, features, item):
     """Detections from given features (1, C, h, w)."""
-    heads = MXNet().network(lambda F: detection_part(F, F.Variable("features"), cfg), mx.cpu(), ARGS, {})
+    heads = run(cfg, lambda F: detection_part(F, F.Variable("features"), cfg))
     outputs = heads(features=features, im_info=item.im_info)
     return batch_detections(outputs, item.im_info, cfg.TEST)[0]
 
@@ -243,7 +252,7 @@ def test_without_warp_all_alike_is_the_mean_of_the_features():
     cfg = settings(1, WARP=False, WEIGHTS="mean")
     frames = tiny.clip(3)
     pictures = [picture(frame, cfg) for frame in frames]
-    forward = MXNet().network(lambda F: network.features(F, cfg), mx.cpu(), ARGS, AUXS)
+    forward = run(cfg, lambda F: network.features(F, cfg))
     features = np.asarray(forward(data=np.concatenate([each.data for each in pictures]))["conv_embed"])
     mean = features[..., :16].mean(axis=0, keepdims=True).transpose(0, 3, 1, 2)
     same_detections(list(detector(cfg)(frames))[1], outputs_of_features(cfg, mean, pictures[1]), share=0.9)
@@ -253,7 +262,7 @@ def test_an_interval_of_0_without_warp_is_the_frame_alone(monkeypatch):
     """As the frame baseline, which differs in the epsilon of its batch norms alone."""
     cfg = settings(0, WARP=False)
     monkeypatch.setattr("rfcn.network.EPS", network.EPS)
-    forward = MXNet().network(lambda F: frame_test(F, cfg), mx.cpu(), ARGS, AUXS)
+    forward = run(cfg, lambda F: frame_test(F, cfg))
     for frame, found in zip(frames := tiny.clip(3), detector(cfg)(frames)):
         item = picture(frame, cfg)
         (expected,) = batch_detections(forward(data=item.data, im_info=item.im_info), item.im_info, cfg.TEST)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from easydict import EasyDict
 
-from lib.backends.mxnet.backend import MXNet
+from lib.backends.choice import backend_of
 from lib.inference.detect import batch_detections, chunks, detections_of, picture
 from rfcn import network
 from tests import tiny
@@ -81,7 +81,7 @@ def detector(batch=1):
 
 
 def test_batch_equals_single_while_sizes_change(frames):
-    backend = MXNet()
+    backend = backend_of(CFG)
     forward = backend.network(lambda F: network.test(F, CFG), backend.devices("")[0], ARGS, AUXS)
     expected = []
     for frame in frames:

@@ -18,6 +18,8 @@ from rfcn.method import METHOD
 from tests import tiny
 from tests.tiny import refused, run_script
 
+ENGINE = {"mxnet": "MXNet", "torch": "PyTorch"}[tiny.BACKEND]
+
 TRAIN_TEST, TEST = "experiments/rfcn/rfcn_end2end_train_test.py", "experiments/rfcn/rfcn_test.py"
 
 
@@ -139,7 +141,7 @@ def test_no_settings(capsys):
 @pytest.mark.parametrize("settings, message", [
     ("TRAIN.lrr=1", "rfcn.yaml: unknown key TRAIN.lrr; did you mean TRAIN.lr?"),
     ("TRAIN.lr=fast", "TRAIN.lr must be a number, not 'fast'"),
-    ("gpus=0", "gpus: there is no GPU 0, MXNet sees 0"),
+    ("gpus=0", f"gpus: there is no GPU 0, {ENGINE} sees 0"),
     ("MXNET_VERSION=other", "MXNET_VERSION 'other': no package"),
     ("dataset.NUM_CLASSES=31", "dataset.NUM_CLASSES is 31, but the class list has 8 classes"),
     ("dataset.dataset_path=nowhere", "nowhere/ImageSets"),
@@ -193,7 +195,12 @@ def test_weights_of_another_network(trained, tmp_path, capsys):
 def test_going_on_with_a_checkpoint_of_another_network(trained, tmp_path, capsys):
     shutil.copytree(training(trained), tmp_path / "rfcn" / "Tiny" / "rfcn" / "VID_train_15frames")
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file())
-    settings = [f"output_path={tmp_path}", "network.EMBED_DIMS=[4,4,4]", "network.FEAT_DIM=32"]
+    settings = [
+        f"output_path={tmp_path}",
+        f"backend={tiny.BACKEND}",
+        "network.EMBED_DIMS=[4,4,4]",
+        "network.FEAT_DIM=32",
+    ]
     line = refused(capsys, TRAIN_TEST, "--cfg", trained / "rfcn.yaml", "--resume", "--set", *settings)
     assert "weights of another network" in line and "feat_conv_3x3_bias: (16,) instead of (32,)" in line
     assert before == sorted(

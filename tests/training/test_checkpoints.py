@@ -8,6 +8,7 @@ import pytest
 from lib.backends.mxnet.loader import mx
 from lib.nets.params import for_test, for_training, load, save
 from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
+from tests.conftest import needs
 
 BINS, STDS, MEANS = 4, (0.1, 0.1, 0.2, 0.2), (0.0, 0.0, 0.5, 1.0)
 
@@ -35,6 +36,7 @@ def checkpoint(epoch, step, value=0.0):
 def test_params_round_trip_in_the_format_of_mxnet(tmp_path):
     path = tmp_path / "x-0000.params"
     save(path, {"a": np.float32([[1, 2]]), "n": np.ones(2, np.float32)}, {"b": np.float32([3])})
+    needs("mxnet")
     assert set(mx.nd.load(str(path))) == {"arg:a", "arg:n", "aux:b"}
     args, auxs = load(path)
     np.testing.assert_array_equal(args["a"], [[1, 2]])

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lib.backends.base import Sgd
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.runtime import TrainStep
+from lib.backends.choice import backend_of
 from lib.cli.signals import log_file, stop_requested
+from lib.config import make_config
 from lib.errors import InputError
 from lib.nets.params import load
 from lib.training.checkpoints import Checkpoint, Checkpoints
@@ -48,12 +48,16 @@ class Numbers:
 
 def make_step(args=None, auxs=None):
     """A linear layer and the squared error, through the real runtime."""
-    guess = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=1, name="fc")
-    error = mx.sym.square(mx.sym.reshape(guess, (-1,)) - mx.sym.Variable("target"))
-    symbol = mx.sym.MakeLoss(error, grad_scale=0.1, name="error")
+
+    def loss(F):
+        guess = F.FullyConnected(F.Variable("data"), num_hidden=1, name="fc")
+        error = F.square(F.reshape(guess, (-1,)) - F.Variable("target"))
+        return {"error": F.MakeLoss(error, grad_scale=0.1, name="error")}
+
     if args is None:
         args = {"fc_weight": np.float32([[1, -2, 3]]), "fc_bias": np.float32([0.5])}
-    return TrainStep(symbol, [mx.cpu(0), mx.cpu(1)], args, auxs or {}, set(args), Sgd(momentum=0.5))
+    backend = backend_of(make_config({}))
+    return backend.trainer(loss, backend.devices("") * 2, args, auxs or {}, set(args), Sgd(momentum=0.5))
 
 
 def squared_error(outputs, batch):

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from lib.backends.base import Sgd
-from lib.backends.mxnet.backend import MXNet
-from lib.backends.mxnet.loader import mx
+from lib.backends.choice import backend_of
 from lib.bbox.anchors import base_anchors
 from lib.bbox.assign import assign
 from lib.cli.signals import stop_requested
@@ -26,7 +25,7 @@ from lib.training.schedules import step_decay
 from rfcn import network
 from tests import tiny
 
-CFG = tiny.settings("rfcn", network={"ANCHOR_SCALES": [2], "OPERATORS": "builtin"}, dataset={"NUM_CLASSES": 8})
+CFG = tiny.settings("rfcn", network={"ANCHOR_SCALES": [2]}, dataset={"NUM_CLASSES": 8})
 SIZES = np.array([(64, 48), (48, 64)] * 3, np.int32)
 
 
@@ -55,7 +54,7 @@ def train(folder, dataset, *, resume=False, stop_in_step=0):
     loader = TrainLoader(
         *dataset, assign=targets, stride=8, short=48, long=80, pixel_means_bgr=(100, 100, 100), devices=2
     )
-    backend = MXNet(CFG.network.OPERATORS)
+    backend = backend_of(CFG)
     fold = functools.partial(with_test_weights, means=[0] * 4, stds=[0.1, 0.1, 0.2, 0.2], bins=9)
     checkpoints = Checkpoints(folder / "net", fold)
     resumed = checkpoints.newest() if resume else None
@@ -67,7 +66,7 @@ def train(folder, dataset, *, resume=False, stop_in_step=0):
             {name: params.initial(name, shape, 0) for name, shape in part.items()}
             for part in backend.shapes(losses, **inputs)
         )
-    step = backend.trainer(losses, [mx.cpu(0), mx.cpu(1)], args, auxs, args, Sgd(momentum=0.9, wd=5e-4))
+    step = backend.trainer(losses, backend.devices("") * 2, args, auxs, args, Sgd(momentum=0.9, wd=5e-4))
     schedule = step_decay(1e-3, "1.5", len(loader))
     steps = 0
 

@@ -1,0 +1,102 @@
+"""Every backend detects on the bundled clip what MXNet detects there.
+
+No environment holds MXNet and PyTorch together, so MXNet's detections are a file, made where MXNet is installed by
+
+    python -m tests.backends.test_detections
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+
+import numpy as np
+import pytest
+
+from lib.errors import InputError
+from lib.inference.pretrained import read_pretrained
+from lib.methods import METHODS
+from lib.video.clips import open_clip
+from tests.conftest import DATA, needs
+from tests.golden import rows
+from tests.tiny import ROOT
+
+FILE = DATA / "bundled_detections.npz"
+CLIP, FRAMES = ROOT / "data/demo/MiniVID_val_0026", 6
+SCORE = 0.05  # detections below are of no use, and the last bits of their scores decide which are suppressed
+
+
+def detect(method: str, backend: str, **options) -> list[np.ndarray]:
+    """Detections (N, 6) class, box, score of the first frames, best first, by the bundled weights."""
+    prefix = ROOT / METHODS[method].bundled.weights.removesuffix("-0000.params")
+    detector = METHODS[method].detector.from_pretrained(prefix, backend=backend, **options)
+    frames = itertools.islice((frame.image for frame in open_clip(str(CLIP))), FRAMES)
+    found = [rows(detections) for detections in detector(frames)]
+    return [each[each[:, 5] >= SCORE] for each in found]
+
+
+def matched(found: np.ndarray, expected: np.ndarray, score: float, pixels: float) -> None:
+    """Fails unless each detection has one of the same class on the other side, within these differences."""
+    assert len(found) == len(expected)
+    near = (np.abs(found[:, None] - expected[None]) <= [0, *[pixels] * 4, score]).all(axis=2)
+    assert near.any(axis=0).all() and near.any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", ["mxnet", "torch"])
+@pytest.mark.parametrize("method", METHODS)
+def test_detections_on_the_bundled_clip(method, name):
+    needs(name)
+    found = detect(method, name)
+    assert len(found) == FRAMES
+    with np.load(FILE, allow_pickle=False) as expected:
+        for number, each in enumerate(found):
+            matched(each, expected[f"{method}/{number}"], score=1e-3, pixels=0.1)
+
+
+def test_bfloat16_detects_nearly_the_same():
+    needs("torch")
+    try:
+        found = detect("fgfa_rfcn", "torch", settings=["TEST.PRECISION=bfloat16"])
+    except InputError as error:
+        pytest.skip(str(error))
+    with np.load(FILE, allow_pickle=False) as expected:
+        for number, each in enumerate(found):
+            sure = expected[f"fgfa_rfcn/{number}"]
+            matched(each[each[:, 5] > 0.5], sure[sure[:, 5] > 0.5], score=0.05, pixels=3)
+
+
+@pytest.mark.parametrize("setting, message", [
+    ("TEST.PRECISION=int8", "TEST.PRECISION: int8 needs backend: mxnet"),
+    ("TEST.PRECISION=bfloat16_emulated", "TEST.PRECISION: bfloat16_emulated needs backend: mxnet"),
+    ("network.OPERATORS=builtin", "network.OPERATORS: builtin needs the MXNet backend"),
+])  # fmt: skip
+def test_what_only_mxnet_has(setting, message):
+    needs("torch")
+    with pytest.raises(InputError, match=message):
+        detect("rfcn", "torch", settings=[setting])
+
+
+@pytest.mark.parametrize("name, advice", [("mxnet", "run sh init.sh"), ("torch", "run pip install torch")])
+def test_a_backend_that_is_not_installed(monkeypatch, name, advice):
+    monkeypatch.setattr("lib.backends.choice._installed", lambda package: package != name)
+    with pytest.raises(InputError, match=f"^backend: .* is not installed in this Python; {advice}$"):
+        detect("rfcn", name)
+
+
+def test_auto_takes_what_is_installed(monkeypatch, caplog):
+    """MXNet where both are, PyTorch with a line in the log where only that is."""
+    cfg = read_pretrained(ROOT / "model/minivid/rfcn", [], None, METHODS["rfcn"].schema).cfg
+    chosen = importlib.import_module("lib.backends.choice")._chosen
+    for installed, expected in (({"mxnet", "torch"}, "mxnet"), ({"mxnet"}, "mxnet"), ({"torch"}, "torch")):
+        monkeypatch.setattr("lib.backends.choice._installed", installed.__contains__)
+        with caplog.at_level("INFO"):
+            assert chosen(cfg) == expected
+    assert caplog.messages == ["backend: PyTorch, as MXNet is not installed"]
+    monkeypatch.setattr("lib.backends.choice._installed", lambda package: False)
+    with pytest.raises(InputError, match="neither MXNet nor PyTorch is installed"):
+        chosen(cfg)
+
+
+if __name__ == "__main__":
+    made = {f"{method}/{number}": each for method in METHODS for number, each in enumerate(detect(method, "mxnet"))}
+    np.savez_compressed(FILE, **made)
