@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.backends.torch import kernels
 from lib.backends.torch.loader import Tensor, torch
+from lib.backends.torch.reshape import decoded
 from lib.ops import ohem as ohem_module
 from lib.ops import proposal_target as proposal_target_module
 
@@ -281,20 +282,6 @@ class TorchFunctions:
         """Outputs of a numpy function, without gradient."""
         arrays = compute(*(value.detach().cpu().numpy() for value in inputs), **options)
         return [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in arrays]
-
-
-def decoded(codes: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The shape that MXNet's reshape codes mean for an array of these sizes: 0 keeps a size, -4 splits one in two."""
-    shape: list[int] = []
-    given, left = iter(codes), iter(sizes)
-    for code in given:
-        if code == -4:
-            size, (first, second) = next(left), (next(given), next(given))
-            shape += [size // second if first == -1 else first, size // first if second == -1 else second]
-        else:
-            size = next(left, 1)
-            shape.append(size if code == 0 else code)
-    return shape
 
 
 def _only(value: str, supported: str) -> None:
