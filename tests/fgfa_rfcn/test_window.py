@@ -107,6 +107,19 @@ def test_builtin_operators_find_the_same(batch):
     same_clip(detector(settings(2, "builtin"), batch)(frames), list(detector(settings(2))(frames)))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_builtin_operators_write_layouts_of_onednn_to_the_ring(batch):
+    """From 16 channels on, oneDNN keeps features in blocks of channels, of which MXNet gives no view."""
+    sizes = {"FEAT_DIM": 32, "EMBED_DIMS": [16, 16, 32]}
+    configs = [
+        tiny.settings(TEST={"KEY_FRAME_INTERVAL": 0}, network={"OPERATORS": operators, **sizes})
+        for operators in ("builtin", "compiled")
+    ]
+    args, auxs = tiny.weights(configs[0])
+    found, expected = (list(tiny.load(cfg, args, auxs, batch=batch)(tiny.clip(7))) for cfg in configs)
+    same_clip(found, expected)
+
+
 def test_a_large_batch_of_builtin_operators():
     """MXNet 1.9.1 fails to bind some graphs of 8 or more like terms; not this one."""
     frames = tiny.clip(10)

@@ -67,10 +67,14 @@ class DeviceArray:
 
     def write(self, rows: Sequence[int], values: Any) -> None:
         values = values.values if isinstance(values, DeviceArray) else values
-        if isinstance(rows, range) and rows.step == 1:
-            self.values[rows.start : rows.stop] = values
-        else:
-            for place, row in enumerate(rows):
+        first, stop = rows[0], rows[-1] + 1
+        if list(rows) == list(range(first, stop)):
+            self.values[first:stop] = values
+            return
+        for place, row in enumerate(rows):
+            if isinstance(values, mx.nd.NDArray):  # not values[place]: some layouts of oneDNN allow no views
+                self.values[row : row + 1] = mx.nd.slice_axis(values, axis=0, begin=place, end=place + 1)
+            else:
                 self.values[row] = values[place]
 
 
