@@ -201,23 +201,6 @@ stamped() { [ -f "$home/.fgfa-$1" ] && [ "$(cat "$home/.fgfa-$1")" = "$2" ]; }
 stamp() { printf '%s\n' "$2" >"$home/.fgfa-$1"; }
 
 # ---------------------------------------------------------------- packages
-# Writes the requirements of pyproject.toml, without opencv-python-headless if the variant with windows is installed and
-# works: the two contain the same files.
-requirements='
-from importlib import metadata
-from setuptools.config.pyprojecttoml import read_configuration
-def installed(name):
-    try: return bool(metadata.version(name))
-    except metadata.PackageNotFoundError: return False
-project = read_configuration("pyproject.toml")["project"]
-needed = project["dependencies"] + project["optional-dependencies"]["test"]
-if installed("mxnet-cu112"): needed = [line for line in needed if not line.startswith("mxnet")]
-if not installed("opencv-python-headless") and (installed("opencv-python") or installed("opencv-contrib-python")):
-    try: import cv2
-    except ImportError: pass
-    else: needed = [line for line in needed if not line.startswith("opencv-python-headless")]
-with open("build/requirements.txt", "w") as file: file.write("\n".join(needed) + "\n")
-'
 step 4 "packages of constraints.txt"
 if [ -n "$gpu" ]; then
     # First the GPU: if it is not supported, nothing is downloaded. Without a driver, as when building an image,
@@ -242,7 +225,7 @@ if stamped packages "$packages"; then
 else
     say "      setuptools and Cython"
     install "setuptools and Cython" setuptools cython
-    quietly "$python" -c "$requirements" || die "pyproject.toml could not be read: $(tail -n 1 "$log")"
+    quietly "$python" -m lib.install requirements || die "pyproject.toml could not be read: $(tail -n 1 "$log")"
     grep -q opencv-python-headless build/requirements.txt || say "      keeping the installed opencv-python, which works"
     say "      MXNet, OpenCV, PyAV, SciPy and more, and the test tools (about 300 MB to download, 1 to 2 minutes)"
     install "the packages" -r build/requirements.txt
@@ -284,27 +267,6 @@ quietly "$python" -m lib.ops.build ||
 say "      $(head -n 1 "$log")"
 
 # ---------------------------------------------------------------- check
-# Imports the given modules from another folder and prints the versions.
-check='
-import importlib, sys
-name = "lib.backends.mxnet.loader"
-try:
-    from lib import cuda
-    package = cuda.mxnet_folder()
-    tried = package is None or cuda.has_driver() or not cuda.is_cuda_build(package)
-    versions = "no NVIDIA driver: MXNet and the operators were not tried"
-    if tried:
-        from lib.backends.mxnet.loader import mx
-        versions = f"mxnet {mx.__version__}"
-    for name in ("numpy", "cv2"): versions += f", {name} {importlib.import_module(name).__version__}"
-    for name in ("rfcn", "fgfa_rfcn", *sys.argv[1:]): importlib.import_module(name)
-    name = "lib.backends.mxnet.library"
-    if tried: importlib.import_module(name).load()
-except Exception as error:
-    sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
-library = ", the operator library" if tried else ""
-print(f"{versions}, {len(sys.argv) - 1} Cython modules{library}: everything imports")
-'
 if [ -n "$gpu" ]; then
     quietly "$python" -m lib.cuda
     case $? in
@@ -314,8 +276,9 @@ if [ -n "$gpu" ]; then
 fi
 step 7 "folders output and model/pretrained_model, and an import check"
 mkdir -p output model/pretrained_model || die "cannot create folders in $root"
+# In another folder, so that the installed packages are imported.
 # shellcheck disable=SC2046,SC2086
-if ! (cd build && quietly "$python" -c "$check" $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
+if ! (cd build && quietly "$python" -m lib.install check $(printf '%s\n' $modules | sed 's/\.pyx$//; s|/|.|g')); then
     rm -f "$home"/.fgfa-* # so that the next run repeats every step
     die "$(tail -n 1 "$log" | cut -c 1-300); run sh init.sh again, which repeats the installation and the builds"
 fi

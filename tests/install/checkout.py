@@ -89,6 +89,7 @@ class Installed(Checkout):
         }.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_text(text)
+        shutil.copy(ROOT / "lib/install.py", self.root / "lib")
         self.script(
             self.home / "venv/bin/python",
             f"""case "$1 $2" in
