@@ -56,14 +56,18 @@ def check(modules: list[str]) -> str:
         tried = package is None or cuda.has_driver() or not cuda.is_cuda_build(package)
         versions = "no NVIDIA driver: MXNet and the operators were not tried"
         if tried:
-            versions = f"mxnet {importlib.import_module(name).mx.__version__}"
+            from lib.backends.mxnet.loader import mx
+
+            versions = f"mxnet {mx.__version__}"
         for name in ("numpy", "cv2"):
             versions += f", {name} {importlib.import_module(name).__version__}"
         for name in ("rfcn", "fgfa_rfcn", *modules):
             importlib.import_module(name)
         name = "lib.backends.mxnet.library"
         if tried:
-            importlib.import_module(name).load()
+            from lib.backends.mxnet.library import load
+
+            load()
     except Exception as error:
         sys.exit(f"{name} does not import: {type(error).__name__}: {error}")
     library = ", the operator library" if tried else ""
