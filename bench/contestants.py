@@ -1,4 +1,4 @@
-"""The full-size detectors that bench.full_frame compares; each takes in a frame and gives the result for one."""
+"""The full-size detectors that bench.full_frame compares; each reads a frame and returns the result for one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lib.methods import METHODS
 
 METHOD = METHODS["fgfa_rfcn"]
 CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
-Frame = Callable[[], object]  # takes in a frame and gives the result for one
+Frame = Callable[[], object]  # reads a frame and returns the result for one
 
 
 def settings(reach: int, short: int):
@@ -32,7 +32,7 @@ def settings(reach: int, short: int):
 
 
 def frames(short: int):
-    """A texture that moves on, without end: BGR uint8 (short, 16 / 9 short, 3)."""
+    """An endless clip of a moving texture: BGR uint8 (short, 16 / 9 short, 3)."""
     coarse = np.random.default_rng(0).integers(0, 255, (24, 48, 3), np.uint8)
     texture = cv2.resize(coarse, (round(short * 1000 / 562), short), interpolation=cv2.INTER_CUBIC)
     for number in count():
@@ -40,7 +40,7 @@ def frames(short: int):
 
 
 class TimedNetwork:
-    """A network that counts its seconds."""
+    """A network that measures its time."""
 
     def __init__(self, network: Network, seconds: list[float]):
         self._network, self._seconds = network, seconds
@@ -56,7 +56,7 @@ class TimedNetwork:
 
 
 class Timed(Precision):
-    """Another precision, with the time of each network in `seconds`."""
+    """Wraps a precision and records the times of each network in `seconds`."""
 
     def __init__(self, inner: Precision):
         self._inner = inner
@@ -68,7 +68,7 @@ class Timed(Precision):
 
 
 def precision(name: str, short: int) -> Precision:
-    """For a contestant; int8 with ranges that another process saw, so that its memory does not count."""
+    """The precision of a contestant. Int8 ranges are measured in another process, so that its memory does not count."""
     if name == "bfloat16":
         return Bfloat16(Compiled())
     if name != "int8":
@@ -78,15 +78,15 @@ def precision(name: str, short: int) -> Precision:
 
 
 def ranges(short: int) -> dict:
-    """What int8 must know, seen on two frames."""
+    """The ranges for int8, measured on two frames."""
     calibration = Calibration(Compiled())
-    detect = made_up_detector(1, short, calibration)
+    detect = synthetic_detector(1, short, calibration)
     for _ in detect(frame for frame, _ in zip(frames(short), range(2))):
         pass
     return calibration.ranges()
 
 
-def made_up_detector(reach: int, short: int, precision: Precision):
+def synthetic_detector(reach: int, short: int, precision: Precision):
     cfg, backend = settings(reach, short), MXNet()
     args, auxs = synthetic(METHOD, cfg, backend)
     (device,) = backend.devices("")
@@ -94,12 +94,12 @@ def made_up_detector(reach: int, short: int, precision: Precision):
 
 
 def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> Frame:
-    run = made_up_detector(reach, short, timed or precision(name, short))(frames(short))
+    run = synthetic_detector(reach, short, timed or precision(name, short))(frames(short))
     return lambda: next(run)
 
 
 def published(reach: int, short: int) -> Frame:
-    """As published: images are concatenated whole, and the caches put in order anew for each window."""
+    """As published: full-size images are concatenated, and the caches are reordered for each window."""
     cfg, backend = settings(reach, short), MXNet("builtin")
     window = fgfa.window_frames(cfg)
     args, auxs = synthetic(METHOD, cfg, backend)
@@ -144,7 +144,7 @@ def pytorch(reach: int, short: int) -> Frame:
 
 
 def contestant(name: str, reach: int, short: int) -> Frame:
-    """InputError or ImportError: it cannot run here."""
+    """Raises InputError or ImportError if the contestant cannot run here."""
     if name in ("published", "pytorch"):
         return {"published": published, "pytorch": pytorch}[name](reach, short)
     return detector(name, reach, short)

@@ -39,7 +39,7 @@ def seconds(frame: Frame) -> float:
 
 
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
-    """Run in a process of its own: mean seconds, those of the parts, peak memory, its growth after ten frames."""
+    """Runs one contestant: mean seconds per frame and part, peak memory, and its growth after ten frames."""
     timed = Timed(precision(name, short))
     ours = name not in ("published", "pytorch")
     frame = detector(name, reach, short, timed) if ours else contestant(name, reach, short)
@@ -56,7 +56,7 @@ def alone(name: str, reach: int, short: int, runs: int) -> dict:
 
 
 def memory(which: str) -> int:
-    """Bytes: VmRSS now, VmHWM at most. (getrusage's begin with those of the process that started this one.)"""
+    """Bytes: VmRSS now, VmHWM at most. (getrusage would count the memory of the parent process.)"""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
     return int(line.split()[1]) * 1024
 
@@ -104,7 +104,7 @@ def compare(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
 
 
 def sweep(plot: Path, runs: int) -> list[dict]:
-    """Seconds a frame and memory of the float32 detector, one size changed at a time."""
+    """Seconds per frame and memory of the float32 detector, varying one size at a time."""
     full = {"reach": 9, "short": 562, "threads": cores()}
     changes = [{"reach": reach} for reach in REACHES[:-1]] + [{"short": short} for short in SHORT_SIDES[:-1]]
     changes += [{"threads": threads} for threads in range(1, cores())] + [{}]
