@@ -1,4 +1,4 @@
-"""Export the networks to ONNX, and compare the files with MXNet in onnxruntime."""
+"""Export the networks to ONNX, and check that onnxruntime gives the same outputs."""
 
 from __future__ import annotations
 

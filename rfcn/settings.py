@@ -1,4 +1,4 @@
-"""Settings of the frame baseline, which adds none to the common ones."""
+"""Settings of the frame baseline. It has none of its own; it accepts and ignores those of the flow methods."""
 
 from __future__ import annotations
 
