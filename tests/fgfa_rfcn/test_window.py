@@ -110,14 +110,11 @@ def test_builtin_operators_find_the_same(batch):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_builtin_operators_write_layouts_of_onednn_to_the_ring(batch):
     """From 16 channels on, oneDNN keeps features in blocks of channels, of which MXNet gives no view."""
-    sizes = {"FEAT_DIM": 32, "EMBED_DIMS": [16, 16, 32]}
-    configs = [
-        tiny.settings(TEST={"KEY_FRAME_INTERVAL": 0}, network={"OPERATORS": operators, **sizes})
-        for operators in ("builtin", "compiled")
-    ]
-    args, auxs = tiny.weights(configs[0])
-    found, expected = (list(tiny.load(cfg, args, auxs, batch=batch)(tiny.clip(7))) for cfg in configs)
-    same_clip(found, expected)
+    test, sizes, found = {"KEY_FRAME_INTERVAL": 0}, {"FEAT_DIM": 32, "EMBED_DIMS": [16, 16, 32]}, []
+    for operators in ("builtin", "compiled"):
+        cfg = tiny.settings(TEST=test, network={"OPERATORS": operators, **sizes})
+        found.append(list(tiny.load(cfg, *tiny.weights(cfg), batch=batch)(tiny.clip(7))))
+    same_clip(*found)
 
 
 def test_a_large_batch_of_builtin_operators():
