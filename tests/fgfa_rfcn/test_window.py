@@ -110,17 +110,16 @@ def test_builtin_operators_find_the_same(batch):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_builtin_operators_write_layouts_of_onednn_to_the_ring(batch):
     """From 16 channels on, oneDNN keeps features in blocks of channels, of which MXNet gives no view."""
-    test, sizes, found = {"KEY_FRAME_INTERVAL": 0}, {"FEAT_DIM": 32, "EMBED_DIMS": [16, 16, 32]}, []
-    for operators in ("builtin", "compiled"):
-        cfg = tiny.settings(TEST=test, network={"OPERATORS": operators, **sizes})
+    sizes, found = {"FEAT_DIM": 32, "EMBED_DIMS": [16, 16, 32]}, []
+    for each in ("builtin", "compiled"):
+        cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 0}, network={"OPERATORS": each, **sizes})
         found.append(list(tiny.load(cfg, *tiny.weights(cfg), batch=batch)(tiny.clip(7))))
     same_clip(*found)
 
 
 def test_a_large_batch_of_builtin_operators():
     """MXNet 1.9.1 fails to bind some graphs of 8 or more like terms; not this one."""
-    frames = tiny.clip(10)
-    same_clip(detector(settings(1, "builtin"), 9)(frames), list(detector(settings(1))(frames)))
+    same_clip(detector(settings(1, "builtin"), 9)(tiny.clip(10)), list(detector(settings(1))(tiny.clip(10))))
 
 
 @given(st.integers(1, 500))
