@@ -9,6 +9,7 @@ from lib.backends.base import Adam, Arrays, Build, Calibration, Device, Precisio
 from lib.backends.torch import runtime
 from lib.backends.torch.precision import precision_of
 from lib.backends.torch.shapes import shapes_of
+from lib.backends.torch.trainer import TrainStep
 from lib.errors import InputError
 
 
@@ -34,8 +35,8 @@ class Torch:
         auxs: Arrays,
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
-    ) -> runtime.TrainStep:
-        return runtime.TrainStep(build, devices, args, auxs, trainable, optimizer)
+    ) -> TrainStep:
+        return TrainStep(build, devices, args, auxs, trainable, optimizer)
 
     def precision(self, kind: str, weights: str | Path) -> Precision:
         return precision_of(kind)
