@@ -1,6 +1,7 @@
 # Every target except clean first runs init.sh, which takes seconds if nothing changed, then uses the Python it chose.
 
 PYTHON = "$$(cat .python-path)"
+BACKEND = mxnet
 
 help:
 	@echo "make demo       detect objects in the bundled clip; results in output/demo/"
@@ -8,7 +9,8 @@ help:
 	@echo "make lint       check style, formatting and import rules"
 	@echo "make docs       build the documentation site: build/site/index.html"
 	@echo "make data       generate the MiniVID dataset in data/MiniVID"
-	@echo "make reproduce  generate the data, train, test, and renew every MiniVID figure of the README (up to 2 hours)"
+	@echo "make reproduce  generate the data, train, test, and renew every MiniVID figure of the README (up to 2 hours);"
+	@echo "                BACKEND=torch does the same with PyTorch and writes docs/minivid_results_torch.md"
 	@echo "make clean      remove build products, but not the environment, data or output"
 
 init:
@@ -37,7 +39,7 @@ data: init
 	else $(PYTHON) -m lib.dataset.minivid --out data/MiniVID; fi
 
 reproduce: init
-	$(PYTHON) experiments/minivid/reproduce.py
+	$(PYTHON) experiments/minivid/reproduce.py --backend $(BACKEND)
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

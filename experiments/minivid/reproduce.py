@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.backends.base import ranges_path
+from lib.backends.choice import backend_of
 from lib.cli.options import start_logging
 from lib.config import load_config
 from lib.errors import InputError, command
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
 RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
-RESULTS = Path("output/minivid/results")
 WINDOWS = (5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
 
 
@@ -63,8 +63,109 @@ class Step(NamedTuple):
         return already_done(self.output.parent, cfg, self.test.weights)
 
 
-def _weights(method: str, name: str) -> Path:
-    return Path("output", method, "MiniVID", name, f"VID_train_15frames/{_short(method)}_minivid-0001.params")
+class Plan:
+    """The steps with a backend. MXNet's results lie in output/, those of PyTorch in output/torch/."""
+
+    def __init__(self, backend: str = "mxnet"):
+        self.backend = backend
+        self.output = Path("output") if backend == "mxnet" else Path("output", backend)
+        self.results = self.output / "minivid/results"
+        self.settings: list[str] = []
+        if backend != "mxnet":
+            self.settings = [
+                f"backend={backend}",
+                f"output_path={self.output}",
+                f"network.pretrained={self.output}/minivid/backbone/backbone",
+                f"network.pretrained_flow={self.output}/minivid/flow/flow",
+            ]
+        self.weights = {method: self._weights(method, Path(cfg).stem) for method, cfg in CFGS.items()}
+        self.unwarped = self._weights("fgfa_rfcn", "no_warp")
+
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        results, fgfa = self.results, self.weights["fgfa_rfcn"]
+        plan = [
+            Step("data", ["-m", "lib.dataset.minivid", "--out", "data/MiniVID"], Path("data/MiniVID/minivid.json")),
+            self._pretrain("backbone", RFCN),
+            self._pretrain("flow", FGFA),
+            self._flow_error("before", self.output / "minivid/flow/flow-0000.params"),
+            self._train("rfcn", results / "rfcn"),
+            self._train("fgfa_rfcn", results / "fgfa_k9"),
+            self._train("fgfa_rfcn", results / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
+        ]
+        for reach in WINDOWS:
+            window = f"TEST.KEY_FRAME_INTERVAL={reach}"
+            plan.append(self._test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
+            plan.append(self._test("fgfa_rfcn", f"nowarp_k{reach}", self.unwarped, window, "TEST.WARP=false"))
+        plan.append(self._test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
+        if self.backend == "mxnet":
+            for method in METHODS:
+                plan += self._precisions(method)
+        for name in ("rfcn", "fgfa_k9"):
+            plan.append(self._seq_nms(name))
+        plan.append(self._flow_error("after", fgfa))
+        plan.append(self._flow_error("sharp", fgfa, "--sharp"))
+        report = ["experiments/minivid/report.py", str(results), "--backend", self.backend]
+        return [*plan, Step("tables", report, Path())]
+
+    def _weights(self, method: str, name: str) -> Path:
+        return self.output / method / f"MiniVID/{name}/VID_train_15frames/{_short(method)}_minivid-0001.params"
+
+    def _changed(self, *settings: str) -> list[str]:
+        """Options of a command that change its YAML file."""
+        both = [*self.settings, *settings]
+        return ["--set", *both] if both else []
+
+    def _pretrain(self, stage: str, cfg: str) -> Step:
+        arguments = ["experiments/minivid/pretrain.py", stage, "--cfg", cfg, "--resume", *self._changed()]
+        return Step(stage, arguments, self.output / f"minivid/{stage}/{stage}-0000.params")
+
+    def _flow_error(self, when: str, weights: Path, *options: str) -> Step:
+        out = self.results / f"flow_{when}.json"
+        arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
+        return Step(f"flow error, {when}", [*arguments, *options, *self._changed()], out, made_from=weights)
+
+    def _train(self, method: str, results: Path, name: str = "", *settings: str) -> Step:
+        cfg = CFGS[method]
+        script = f"experiments/{method}/{method}_end2end_train_test.py"
+        arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
+        if name:
+            arguments += ["--name", name]
+        changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
+        test = Test(
+            method, [*self.settings, *changed, "TRAIN.RESUME=true"], self._weights(method, name or Path(cfg).stem)
+        )
+        return Step(
+            f"train {name or method}", [*arguments, *self._changed(*changed)], results / "results.json", test=test
+        )
+
+    def _test(self, method: str, name: str, weights: Path, *settings: str) -> Step:
+        arguments = [f"experiments/{method}/{method}_test.py", "--cfg", CFGS[method], "--weights", str(weights)]
+        arguments += ["--output", str(self.results / name), *self._changed(*settings)]
+        test = Test(method, [*self.settings, *settings], weights)
+        return Step(f"test {name}", arguments, self.results / name / "results.json", test=test)
+
+    def _precisions(self, method: str) -> list[Step]:
+        """int8, which only MXNet has, and bfloat16 as any processor can emulate it with MXNet."""
+        weights, name = self.weights[method], _short(method)
+        arguments = [f"{method}/calibrate.py", "--cfg", CFGS[method], "--weights", str(weights)]
+        return [
+            Step(f"calibrate {method}", arguments, ranges_path(weights), made_from=weights),
+            self._test(method, f"{name}_int8", weights, "TEST.PRECISION=int8"),
+            self._test(method, f"{name}_bfloat16", weights, "TEST.PRECISION=bfloat16_emulated"),
+        ]
+
+    def _seq_nms(self, name: str) -> Step:
+        out, detections = self.results / f"{name}_seqnms" / "results.json", self.results / name / "detections.txt"
+        arguments = ["-m", "lib.eval.vid_map", "--detections", str(detections), "--seq-nms"]
+        arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
+        arguments += [
+            "--image-set",
+            "data/MiniVID/ImageSets/VID_val_videos.txt",
+            "--classes",
+            "model/minivid/classes.txt",
+        ]
+        return Step(f"Seq-NMS on {name}", arguments, out, made_from=detections)
 
 
 def _short(method: str) -> str:
@@ -72,91 +173,23 @@ def _short(method: str) -> str:
     return Path(METHODS[method].bundled.weights).name.removesuffix("-0000.params")
 
 
-WEIGHTS = {method: _weights(method, Path(cfg).stem) for method, cfg in CFGS.items()}
-UNWARPED_WEIGHTS = _weights("fgfa_rfcn", "no_warp")
-
-
-def steps() -> list[Step]:
-    """All steps in order."""
-    plan = [
-        Step("data", ["-m", "lib.dataset.minivid", "--out", "data/MiniVID"], Path("data/MiniVID/minivid.json")),
-        _pretrain("backbone", RFCN),
-        _pretrain("flow", FGFA),
-        _flow_error("before", Path("output/minivid/flow/flow-0000.params")),
-        _train("rfcn", RESULTS / "rfcn"),
-        _train("fgfa_rfcn", RESULTS / "fgfa_k9"),
-        _train("fgfa_rfcn", RESULTS / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
-    ]
-    fgfa, unwarped = WEIGHTS["fgfa_rfcn"], UNWARPED_WEIGHTS
-    for reach in WINDOWS:
-        window = f"TEST.KEY_FRAME_INTERVAL={reach}"
-        plan.append(_test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
-        plan.append(_test("fgfa_rfcn", f"nowarp_k{reach}", unwarped, window, "TEST.WARP=false"))
-    plan.append(_test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
-    for method in METHODS:
-        name = _short(method)
-        plan.append(_calibrate(method))
-        plan.append(_test(method, f"{name}_int8", WEIGHTS[method], "TEST.PRECISION=int8"))
-        plan.append(_test(method, f"{name}_bfloat16", WEIGHTS[method], "TEST.PRECISION=bfloat16_emulated"))
-    for name in ("rfcn", "fgfa_k9"):
-        plan.append(_seq_nms(name))
-    plan.append(_flow_error("after", fgfa))
-    plan.append(_flow_error("sharp", fgfa, "--sharp"))
-    plan.append(Step("tables", ["experiments/minivid/report.py", str(RESULTS)], Path()))
-    return plan
-
-
-def _pretrain(stage: str, cfg: str) -> Step:
-    arguments = ["experiments/minivid/pretrain.py", stage, "--cfg", cfg, "--resume"]
-    return Step(stage, arguments, Path(f"output/minivid/{stage}/{stage}-0000.params"))
-
-
-def _flow_error(when: str, weights: Path, *options: str) -> Step:
-    out = RESULTS / f"flow_{when}.json"
-    arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
-    return Step(f"flow error, {when}", [*arguments, *options], out, made_from=weights)
-
-
-def _train(method: str, results: Path, name: str = "", *settings: str) -> Step:
-    cfg = CFGS[method]
-    script = f"experiments/{method}/{method}_end2end_train_test.py"
-    arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
-    changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
-    if name:
-        arguments += ["--name", name, "--set", *changed]
-    test = Test(method, [*changed, "TRAIN.RESUME=true"], _weights(method, name or Path(cfg).stem))
-    return Step(f"train {name or method}", arguments, results / "results.json", test=test)
-
-
-def _test(method: str, name: str, weights: Path, *settings: str) -> Step:
-    arguments = [f"experiments/{method}/{method}_test.py", "--cfg", CFGS[method], "--weights", str(weights)]
-    arguments += ["--output", str(RESULTS / name), "--set", *settings]
-    test = Test(method, list(settings), weights)
-    return Step(f"test {name}", arguments, RESULTS / name / "results.json", test=test)
-
-
-def _calibrate(method: str) -> Step:
-    weights = WEIGHTS[method]
-    arguments = [f"{method}/calibrate.py", "--cfg", CFGS[method], "--weights", str(weights)]
-    return Step(f"calibrate {method}", arguments, ranges_path(weights), made_from=weights)
-
-
-def _seq_nms(name: str) -> Step:
-    out, detections = RESULTS / f"{name}_seqnms" / "results.json", RESULTS / name / "detections.txt"
-    arguments = ["-m", "lib.eval.vid_map", "--detections", str(detections), "--seq-nms"]
-    arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
-    arguments += ["--image-set", "data/MiniVID/ImageSets/VID_val_videos.txt", "--classes", "model/minivid/classes.txt"]
-    return Step(f"Seq-NMS on {name}", arguments, out, made_from=detections)
-
-
 @command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the commands without running them")
+    parser.add_argument(
+        "--backend", choices=("mxnet", "torch"), default="mxnet", help="what trains and tests (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     start_logging()
     started = time.monotonic()
-    for step in steps():
+    plan = Plan(args.backend)
+    found = backend_of(load_config(RFCN, plan.settings, METHODS["rfcn"].schema)).name
+    if found != args.backend:
+        raise InputError(
+            f"--backend: {args.backend} is not installed in this Python, but {found} is; use --backend {found}"
+        )
+    for step in plan.steps():
         command_line = f"python {' '.join(step.arguments)}"
         if args.list:
             log.info(command_line)
