@@ -23,7 +23,7 @@ def sources_digest() -> str:
     """Digest of every C++ and CUDA source, names included."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
-        if path.suffix in (".h", ".cc", ".cu"):
+        if path.suffix in (".h", ".cc", ".cu", ".cuh"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
