@@ -1,9 +1,7 @@
-// Kernels of flow-guided aggregation; `aggregate.cu` and the PyTorch backend launch them.
+// Kernels of flow-guided aggregation, without host code: `aggregate.cu` launches them for MXNet, and the PyTorch
+// backend compiles them at run time with NVRTC.
 #ifndef FGFA_AGGREGATE_CUH_
 #define FGFA_AGGREGATE_CUH_
-
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 
 #include "aggregate.h"
 #include "bilinear.h"
@@ -14,9 +12,13 @@ constexpr float kEpsilon = 1e-10f;
 constexpr int kThreads = 256;
 constexpr int kWarp = 32;
 
+// The upper half of a float32. A type of our own, since NVRTC may lack cuda_bf16.h.
+struct Bfloat16 {
+  unsigned short bits;
+};
+
 __device__ float to_float(float value) { return value; }
-__device__ float to_float(__half value) { return __half2float(value); }
-__device__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
+__device__ float to_float(Bfloat16 value) { return __uint_as_float(static_cast<unsigned>(value.bits) << 16); }
 
 // `count` adjacent values, loaded together.
 template <typename T, int count>
@@ -82,11 +84,11 @@ __device__ void sum_over_block(float values[count], float* partial) {
 // One block per tile of `rows` x `columns` cells, whose taps overlap and share the L1 cache; the channels are divided
 // among the threads. Shared memory: the reference embeddings of the tile, then its sums, both (cell, channel).
 template <typename T, int width, int rows, int columns>
-__global__ void __launch_bounds__(kThreads)
-    aggregate(FgfaAggregateShape shape, const T* __restrict__ features, const float* __restrict__ flow,
-              const float* __restrict__ order, float* __restrict__ aggregated, float* __restrict__ weights) {
+__device__ void aggregate(const FgfaAggregateShape& shape, const T* __restrict__ features,
+                          const float* __restrict__ flow, const float* __restrict__ order,
+                          float* __restrict__ aggregated, float* __restrict__ weights) {
   constexpr int tile = rows * columns;
-  extern __shared__ float shared[];
+  FGFA_DYNAMIC_SHARED(float, shared);
   __shared__ Sample samples[tile];
   __shared__ float partial[kThreads / kWarp * 2 * tile];
   float* reference = shared;
@@ -178,5 +180,23 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 }  // namespace
+
+// The kernels: by the type of the features, the values loaded together, and the side of the tile. Four values need
+// numbers of channels that are multiples of four.
+#define FGFA_AGGREGATE_KERNEL(name, T, width, side)                                                               \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                          \
+      fgfa_aggregate_##name##_##width##_##side(FgfaAggregateShape shape, const T* features, const float* flow,    \
+                                               const float* order, float* aggregated, float* weights) {           \
+    aggregate<T, width, side, side>(shape, features, flow, order, aggregated, weights);                           \
+  }
+
+FGFA_AGGREGATE_KERNEL(float32, float, 4, 2)
+FGFA_AGGREGATE_KERNEL(float32, float, 4, 1)
+FGFA_AGGREGATE_KERNEL(float32, float, 1, 2)
+FGFA_AGGREGATE_KERNEL(float32, float, 1, 1)
+FGFA_AGGREGATE_KERNEL(bfloat16, Bfloat16, 4, 2)
+FGFA_AGGREGATE_KERNEL(bfloat16, Bfloat16, 4, 1)
+FGFA_AGGREGATE_KERNEL(bfloat16, Bfloat16, 1, 2)
+FGFA_AGGREGATE_KERNEL(bfloat16, Bfloat16, 1, 1)
 
 #endif  // FGFA_AGGREGATE_CUH_

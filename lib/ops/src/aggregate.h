@@ -31,8 +31,8 @@ int64_t fgfa_aggregate_bad_position(const FgfaAggregateShape* shape, const float
 void fgfa_aggregate_cpu(const FgfaAggregateShape* shape, const float* features, const float* flow, const float* order,
                         float* aggregated, float* weights);
 
-// The same on device memory; `stream` is a cudaStream_t. `kind` is the type of `features`: 0 float32, 1 float16,
-// 2 bfloat16 (sums are always float32). Returns a cudaError_t (0: launched). A position with an invalid slot counts as
+// The same on device memory; `stream` is a cudaStream_t. `kind` is the type of `features`: 0 float32, 1 bfloat16
+// (sums are always float32). Returns a cudaError_t (0: launched). A position with an invalid slot counts as
 // sampled outside the map.
 int fgfa_aggregate_cuda(const FgfaAggregateShape* shape, int kind, const void* features, const float* flow,
                         const float* order, float* aggregated, float* weights, void* stream);

@@ -7,6 +7,7 @@
 
 #ifdef __CUDACC__
 #define FGFA_INLINE __host__ __device__ __forceinline__
+#define FGFA_DYNAMIC_SHARED(type, name) extern __shared__ type name[]  // of a size that the launch sets
 #else
 #define FGFA_INLINE inline
 #endif

@@ -44,6 +44,11 @@ struct Workspace {
   }
 };
 
+__global__ void gather(const Box* boxes, const int* sorted_index, int64_t candidates, Box* best) {
+  const int64_t k = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
+  if (k < candidates) best[k] = boxes[sorted_index[k]];
+}
+
 unsigned blocks_for(int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
 
 }  // namespace
@@ -62,7 +67,7 @@ int fgfa_multi_proposal_cuda(const FgfaProposalShape* shape, const float* cls_pr
   Anchors anchors;
   fgfa_proposal_anchors(shape, anchors.corner);
   for (int64_t image = 0; image < shape->batch; ++image) {
-    decode<<<blocks_for(w.count), kThreads, 0, queue>>>(
+    fgfa_proposal_decode<<<blocks_for(w.count), kThreads, 0, queue>>>(
         anchors, static_cast<int>(kinds), static_cast<int>(shape->height), static_cast<int>(shape->width),
         shape->stride, shape->min_size, cls_prob + image * 2 * kinds * cells, bbox_pred + image * 4 * kinds * cells,
         im_info + 3 * image, w.boxes, w.scores, w.index);
@@ -74,10 +79,12 @@ int fgfa_multi_proposal_cuda(const FgfaProposalShape* shape, const float* cls_pr
     if (error != cudaSuccess) return error;
     gather<<<blocks_for(w.candidates), kThreads, 0, queue>>>(w.boxes, w.sorted_index, w.candidates, w.best);
     const auto words = static_cast<unsigned>(w.words);
-    compare<<<dim3(words, words), kBits, 0, queue>>>(w.best, w.candidates, w.words, shape->nms_threshold, w.mask);
-    suppress<<<1, kThreads, removed_bytes, queue>>>(
+    fgfa_proposal_compare<<<dim3(words, words), kBits, 0, queue>>>(w.best, w.candidates, w.words,
+                                                                   shape->nms_threshold, w.mask);
+    fgfa_proposal_suppress<<<1, kThreads, removed_bytes, queue>>>(
         w.mask, w.candidates, w.words, shape->post_nms, static_cast<float>(image), w.best, w.sorted_scores,
-        w.survivors, rois + image * shape->post_nms * 5, scores == nullptr ? nullptr : scores + image * shape->post_nms);
+        w.survivors, rois + image * shape->post_nms * 5,
+        scores == nullptr ? nullptr : scores + image * shape->post_nms);
   }
   return cudaGetLastError();
 }

@@ -1,4 +1,5 @@
-// Kernels of the region proposals; `proposal.cu` and the PyTorch backend launch them.
+// Kernels of the region proposals, without host code: `proposal.cu` launches them for MXNet, and the PyTorch backend
+// compiles them at run time with NVRTC. The sort between them is that of CUB and of PyTorch.
 #ifndef FGFA_PROPOSAL_CUH_
 #define FGFA_PROPOSAL_CUH_
 
@@ -11,16 +12,19 @@ using fgfa::Box;
 using Mask = unsigned long long;
 
 constexpr int kThreads = 256;
-constexpr int kBits = 64;        // candidates per word of the mask
+constexpr int kBits = 64;  // candidates per word of the mask
 constexpr int kAnchorsMost = 64;  // limit of the anchors, which are passed to the kernel by value
 
 struct Anchors {
   float corner[4 * kAnchorsMost];
 };
 
-__global__ void decode(Anchors anchors, int kinds, int height, int width, float stride, float min_size,
-                       const float* prob, const float* deltas, const float* info, Box* boxes, float* scores,
-                       int* order) {
+}  // namespace
+
+// All boxes and scores of an image, and where `order` is not null, their indices.
+extern "C" __global__ void fgfa_proposal_decode(Anchors anchors, int kinds, int height, int width, float stride,
+                                                float min_size, const float* prob, const float* deltas,
+                                                const float* info, Box* boxes, float* scores, int* order) {
   const int index = blockIdx.x * kThreads + threadIdx.x, cells = height * width;
   if (index >= kinds * cells) return;
   const int kind = index % kinds, cell = index / kinds, row = cell / width, column = cell % width;
@@ -35,16 +39,12 @@ __global__ void decode(Anchors anchors, int kinds, int height, int width, float 
   const float score = prob[(kinds + kind) * cells + cell];
   boxes[index] = box;
   scores[index] = outside || small ? -1.0f : score == score ? score : -INFINITY;
-  order[index] = index;
-}
-
-__global__ void gather(const Box* boxes, const int* sorted_index, int64_t candidates, Box* best) {
-  const int64_t k = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
-  if (k < candidates) best[k] = boxes[sorted_index[k]];
+  if (order != nullptr) order[index] = index;
 }
 
 // Bit j of mask[i][word]: candidate i suppresses candidate word * 64 + j, which comes after it. Grid (words, words).
-__global__ void compare(const Box* best, int64_t candidates, int64_t words, float threshold, Mask* mask) {
+extern "C" __global__ void fgfa_proposal_compare(const Box* best, int64_t candidates, int64_t words, float threshold,
+                                                 Mask* mask) {
   if (blockIdx.x < blockIdx.y) return;  // later candidates cannot suppress earlier ones; these words are not read
   __shared__ Box others[kBits];
   const int64_t first = blockIdx.x * static_cast<int64_t>(kBits);
@@ -63,15 +63,19 @@ __global__ void compare(const Box* best, int64_t candidates, int64_t words, floa
 
 // Runs as one block. For each word, one thread decides which of its 64 candidates survive, then all threads mark what
 // these suppress in later words. Finally the survivors are written, repeated from the first.
-__global__ void suppress(const Mask* mask, int64_t candidates, int64_t words, int64_t post, float image,
-                         const Box* best, const float* sorted_scores, int* survivors, float* rois, float* scores) {
-  extern __shared__ Mask removed[];
+extern "C" __global__ void fgfa_proposal_suppress(const Mask* mask, int64_t candidates, int64_t words, int64_t post,
+                                                  float image, const Box* best, const float* sorted_scores,
+                                                  int* survivors, float* rois, float* scores) {
+  FGFA_DYNAMIC_SHARED(Mask, removed);
+  __shared__ Mask diagonal[kBits];  // what the candidates of this word suppress in it
   __shared__ Mask kept;
   __shared__ int64_t found;
   for (int64_t word = threadIdx.x; word < words; word += kThreads) removed[word] = 0;
   if (threadIdx.x == 0) found = 0;
-  __syncthreads();
   for (int64_t word = 0; word < words; ++word) {
+    const int64_t own = word * kBits + threadIdx.x;
+    if (threadIdx.x < kBits && own < candidates) diagonal[threadIdx.x] = mask[own * words + word];
+    __syncthreads();
     if (threadIdx.x == 0) {
       Mask gone = removed[word], alive = 0;
       const int count = static_cast<int>(min(static_cast<int64_t>(kBits), candidates - word * kBits));
@@ -79,7 +83,7 @@ __global__ void suppress(const Mask* mask, int64_t candidates, int64_t words, in
         if (gone >> j & 1) continue;
         alive |= Mask{1} << j;
         survivors[found++] = static_cast<int>(word * kBits + j);
-        gone |= mask[(word * kBits + j) * words + word];
+        gone |= diagonal[j];
       }
       kept = alive;
     }
@@ -106,7 +110,5 @@ __global__ void suppress(const Mask* mask, int64_t candidates, int64_t words, in
     if (scores != nullptr) scores[k] = sorted_scores[index];
   }
 }
-
-}  // namespace
 
 #endif  // FGFA_PROPOSAL_CUH_

@@ -1,4 +1,5 @@
-// Kernels of position-sensitive pooling; `psroi.cu` and the PyTorch backend launch them.
+// Kernels of position-sensitive pooling, without host code: `psroi.cu` launches them for MXNet, and the PyTorch backend
+// compiles them at run time with NVRTC.
 #ifndef FGFA_PSROI_CUH_
 #define FGFA_PSROI_CUH_
 
@@ -24,8 +25,16 @@ __device__ void bin_of(const FgfaPsroiShape& shape, const float* roi, int bin, S
   *columns = fgfa::bin_span(roi[1], roi[3], shape.spatial_scale, group, bin % group, static_cast<int>(shape.width));
 }
 
+struct Share {
+  Span rows, columns;
+  float value;
+};
+
+}  // namespace
+
 // One warp per region and output; the bins are divided among its lanes.
-__global__ void forward(FgfaPsroiShape shape, const float* data, const float* rois, float* out) {
+extern "C" __global__ void fgfa_psroi_mean_forward(FgfaPsroiShape shape, const float* data, const float* rois,
+                                                   float* out) {
   const int64_t pair = (blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x) / kWarp;
   if (pair >= shape.regions * shape.outputs) return;  // the same for all lanes of a warp
   const int lane = threadIdx.x % kWarp, bins = static_cast<int>(shape.group * shape.group);
@@ -48,14 +57,10 @@ __global__ void forward(FgfaPsroiShape shape, const float* data, const float* ro
   if (lane == 0) out[pair] = total / static_cast<float>(bins);
 }
 
-struct Share {
-  Span rows, columns;
-  float value;
-};
-
 // One block per plane of the gradient. The contributions of the regions to the bin of the plane are computed in chunks
 // of kThreads; each cell then adds those that cover it, in order.
-__global__ void backward(FgfaPsroiShape shape, const float* grad_out, const float* rois, float* grad_data) {
+extern "C" __global__ void fgfa_psroi_mean_backward(FgfaPsroiShape shape, const float* grad_out,
+                                                    const float* rois, float* grad_data) {
   __shared__ Share shares[kThreads];
   const int64_t plane = blockIdx.x, cells = shape.height * shape.width;
   const int bins = static_cast<int>(shape.group * shape.group), bin = static_cast<int>(plane % bins);
@@ -89,7 +94,5 @@ __global__ void backward(FgfaPsroiShape shape, const float* grad_out, const floa
     }
   }
 }
-
-}  // namespace
 
 #endif  // FGFA_PSROI_CUH_

@@ -16,7 +16,7 @@ dim3 grid_of(const FgfaWarpShape& shape) {
 int fgfa_warp_forward_cuda(const FgfaWarpShape* shape, const float* data, const float* flow, float* out,
                            void* stream) {
   if (shape->batch == 0) return 0;
-  forward<<<grid_of(*shape), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(*shape, data, flow, out);
+  fgfa_warp_forward<<<grid_of(*shape), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(*shape, data, flow, out);
   return cudaGetLastError();
 }
 
@@ -28,9 +28,10 @@ int fgfa_warp_backward_cuda(const FgfaWarpShape* shape, const float* grad_out, c
   const cudaError_t error =
       cudaMemsetAsync(grad_data, 0, shape->batch * shape->channels * cells * sizeof(float), queue);
   if (error != cudaSuccess) return error;
-  backward_data<<<grid_of(*shape), kThreads, 0, queue>>>(*shape, grad_out, flow, grad_data);
+  fgfa_warp_backward_data<<<grid_of(*shape), kThreads, 0, queue>>>(*shape, grad_out, flow, grad_data);
   const dim3 grid(static_cast<unsigned>((cells + kCells - 1) / kCells), 1, at_most(shape->batch, 65535));
-  backward_flow<<<grid, dim3(kCells, kThreads / kCells), 0, queue>>>(*shape, grad_out, data, flow, grad_flow);
+  const dim3 block(kCells, kThreads / kCells);
+  fgfa_warp_backward_flow<<<grid, block, 0, queue>>>(*shape, grad_out, data, flow, grad_flow);
   return cudaGetLastError();
 }
 

@@ -1,4 +1,5 @@
-// Kernels of bilinear sampling; `warp.cu` and the PyTorch backend launch them.
+// Kernels of bilinear sampling, without host code: `warp.cu` launches them for MXNet, and the PyTorch backend compiles
+// them at run time with NVRTC.
 #ifndef FGFA_WARP_CUH_
 #define FGFA_WARP_CUH_
 
@@ -21,8 +22,10 @@ __device__ Taps taps_of(const FgfaWarpShape& shape, const float* flow, int64_t i
                        static_cast<int>(shape.width));
 }
 
+}  // namespace
+
 // Grid (cells, channels, images).
-__global__ void forward(FgfaWarpShape shape, const float* data, const float* flow, float* out) {
+extern "C" __global__ void fgfa_warp_forward(FgfaWarpShape shape, const float* data, const float* flow, float* out) {
   const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
   if (cell >= cells) return;
   for (int64_t image = blockIdx.z; image < shape.batch; image += gridDim.z) {
@@ -40,7 +43,8 @@ __global__ void forward(FgfaWarpShape shape, const float* data, const float* flo
 }
 
 // Same grid. `grad_data` must be zero at the start.
-__global__ void backward_data(FgfaWarpShape shape, const float* grad_out, const float* flow, float* grad_data) {
+extern "C" __global__ void fgfa_warp_backward_data(FgfaWarpShape shape, const float* grad_out, const float* flow,
+                                                   float* grad_data) {
   const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
   if (cell >= cells) return;
   for (int64_t image = blockIdx.z; image < shape.batch; image += gridDim.z) {
@@ -60,8 +64,8 @@ __global__ void backward_data(FgfaWarpShape shape, const float* grad_out, const 
 
 // Grid (cells / kCells, 1, images), block (kCells, kThreads / kCells): each row of threads sums a part of the
 // channels, then the parts are added in order.
-__global__ void backward_flow(FgfaWarpShape shape, const float* grad_out, const float* data, const float* flow,
-                              float* grad_flow) {
+extern "C" __global__ void fgfa_warp_backward_flow(FgfaWarpShape shape, const float* grad_out, const float* data,
+                                                   const float* flow, float* grad_flow) {
   constexpr int parts = kThreads / kCells;
   __shared__ float sums[2][parts][kCells];
   const int64_t cells = shape.height * shape.width, cell = blockIdx.x * static_cast<int64_t>(kCells) + threadIdx.x;
@@ -89,7 +93,5 @@ __global__ void backward_flow(FgfaWarpShape shape, const float* grad_out, const 
     __syncthreads();
   }
 }
-
-}  // namespace
 
 #endif  // FGFA_WARP_CUH_
