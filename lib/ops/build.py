@@ -13,6 +13,7 @@ import importlib.util
 import logging
 import mmap
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lib.cuda import Card
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.machine import cores
@@ -30,17 +32,18 @@ log = logging.getLogger(__name__)
 
 CUDA_LIBRARY = LIBRARY.with_name("libfgfa_cuda.so")
 SANITIZED = LIBRARY.with_name("sanitized.so")  # an executable; the suffix keeps it out of git like its neighbours
-CUDA_ARCHITECTURES = (80, 86, 90)
+# Of these, the installed nvcc decides. 70: V100, 75: T4, 80: A100, 86: A10, 89: L4, 90: H100, 100: B200, 120: RTX 5090.
+CUDA_ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 
 KERNELS = ("warp", "psroi", "proposal", "aggregate")
 _COMMON = ("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-Wall", "-Wextra", "-Wno-unused-parameter")
-# Pooling bin edges and boxes must be exact to the bit; there, a fused multiply-add would change results.
-_CONTRACT = {"aggregate": "-ffp-contract=fast"}
+# Where a multiplication and an addition may become one instruction. Pooling bin edges and boxes must be exact to the
+# bit; there, that would change results.
+FUSED = ("aggregate",)
 _NVCC = (
     "-std=c++17",
     "-O3",
     "-Xcompiler=-fPIC,-Wall",
-    *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES),
 )
 
 _NVCC_LINK = ("nvcc", "-shared", "-Xcompiler=-fopenmp")  # nvcc finds the CUDA runtime
@@ -120,7 +123,8 @@ def build_mxnet(*, force: bool = False) -> bool:
     cuda = has_cuda(mxnet)
     nvcc = shutil.which("nvcc") if cuda else None
     parts = [(mxnet / part).read_bytes() for part in ("include/mxnet/lib_api.h", "src/lib_api.cc")]
-    mark = _mark(nvcc is not None and _NVCC, *parts)
+    targets = [a for a in nvcc_architectures(nvcc) if mxnet_runs_on(a)] if nvcc else []
+    mark = _mark(nvcc is not None and (_NVCC, targets), *parts)
     if _up_to_date(LIBRARY, mark, force):
         return False
 
@@ -136,12 +140,12 @@ def build_mxnet(*, force: bool = False) -> bool:
             *_kernel_commands(cxx, objects),
         ]
         if nvcc:
-            commands += _cuda_commands(nvcc, objects, folder)
+            commands += _cuda_commands(nvcc, objects, folder, [_machine_code(a) for a in targets])
         run_compilers(commands)
         with replacing(LIBRARY) as target:
             linker = _NVCC_LINK if nvcc else (cxx, "-shared", "-fopenmp")
             run_compilers([[*linker, *objects.values(), "-o", str(target)]])
-    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_architectures()}" if nvcc else "")
+    log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_names(targets)}" if nvcc else "")
     if not nvcc:
         reason = "nvcc was not found" if cuda else "the installed MXNet is not a CUDA build"
         log.info("built without CUDA kernels: %s", reason)
@@ -150,7 +154,7 @@ def build_mxnet(*, force: bool = False) -> bool:
 
 def _mark(*more: object) -> tuple[str, str]:
     """(digest of the sources, digest of the settings) of a library; `more`: its own settings."""
-    settings = repr((_COMMON, _CONTRACT, os.environ.get("CXX"), *more))
+    settings = repr((_COMMON, FUSED, os.environ.get("CXX"), *more))
     return sources_digest(), hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
@@ -162,17 +166,37 @@ def _up_to_date(library: Path, mark: tuple[str, str], force: bool) -> bool:
 
 
 def build_cuda() -> None:
-    """Builds only the CUDA kernels, as a library with a plain C interface, for bench/cuda_operators.py."""
+    """Builds only the CUDA kernels, as a library with a plain C interface, for bench/cuda_operators.py.
+
+    It has machine code for every architecture, and PTX of the newest, which the driver translates for later GPUs.
+    """
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise InputError("nvcc is not on PATH: install the CUDA toolkit, or leave out --cuda")
+    targets = nvcc_architectures(nvcc)
+    newest = f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}"
     with tempfile.TemporaryDirectory() as folder:
         objects = {"proposal": f"{folder}/proposal.o"}  # it computes the anchors on the host
         host = _kernel_commands(compiler(), objects)
-        run_compilers([*host, *_cuda_commands(nvcc, objects, folder)])
+        run_compilers([*host, *_cuda_commands(nvcc, objects, folder, [*map(_machine_code, targets), newest])])
         with replacing(CUDA_LIBRARY) as target:
             run_compilers([[*_NVCC_LINK, *objects.values(), "-o", str(target)]])
-    log.info("built %s for %s", CUDA_LIBRARY.name, _architectures())
+    log.info("built %s for %s", CUDA_LIBRARY.name, _names(targets))
+
+
+def nvcc_architectures(nvcc: str) -> list[int]:
+    """Those of CUDA_ARCHITECTURES that this nvcc compiles for. Raises InputError if there are none."""
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=False)
+    known = set(re.findall(r"compute_(\d+)\b", listed.stdout))
+    found = [a for a in CUDA_ARCHITECTURES if str(a) in known]
+    if not found:
+        raise InputError(f"{nvcc}: compiles for none of {_names(CUDA_ARCHITECTURES)}; CUDA 11.2 or later is needed")
+    return found
+
+
+def mxnet_runs_on(architecture: int) -> bool:
+    """Whether MXNet 1.9.1 itself has code for GPUs of this architecture, given as 75 for 7.5."""
+    return Card("", (architecture // 10, architecture % 10)).served
 
 
 def build_sanitized() -> Path:
@@ -198,7 +222,7 @@ def _kernel_commands(cxx: str, objects: dict[str, str], extra: Sequence[str] = (
         [
             cxx,
             *_COMMON,
-            _CONTRACT.get(name, "-ffp-contract=off"),
+            f"-ffp-contract={'fast' if name in FUSED else 'off'}",
             *extra,
             "-c",
             str(SOURCES / f"{name}.cc"),
@@ -215,18 +239,23 @@ def _mark_command(cxx: str, objects: dict[str, str], mark: tuple[str, str]) -> l
     return [cxx, *_COMMON, define, "-c", str(SOURCES / "mark.cc"), "-o", objects["mark"]]
 
 
-def _cuda_commands(nvcc: str, objects: dict[str, str], folder: str) -> list[list[str]]:
-    """Commands that compile the .cu files; adds their objects to `objects`."""
+def _cuda_commands(nvcc: str, objects: dict[str, str], folder: str, targets: Sequence[str]) -> list[list[str]]:
+    """Commands that compile the .cu files for the targets, options of nvcc; adds their objects to `objects`."""
     commands = []
     for source in sorted(SOURCES.glob("*.cu")):
         objects[f"cuda_{source.stem}"] = f"{folder}/cuda_{source.stem}.o"
-        fused = "true" if _CONTRACT.get(source.stem) else "false"
-        commands.append([nvcc, *_NVCC, f"--fmad={fused}", "-c", str(source), "-o", objects[f"cuda_{source.stem}"]])
+        fused = "true" if source.stem in FUSED else "false"
+        options = [*_NVCC, *targets, f"--fmad={fused}"]
+        commands.append([nvcc, *options, "-c", str(source), "-o", objects[f"cuda_{source.stem}"]])
     return commands
 
 
-def _architectures() -> str:
-    return ", ".join(f"sm_{a}" for a in CUDA_ARCHITECTURES)
+def _machine_code(architecture: int) -> str:
+    return f"-gencode=arch=compute_{architecture},code=sm_{architecture}"
+
+
+def _names(architectures: Sequence[int]) -> str:
+    return ", ".join(f"sm_{a}" for a in architectures)
 
 
 @command

@@ -1,0 +1,41 @@
+"""The CUDA kernels compiled for the CPU, with `emulation/cuda.h` in place of CUDA."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.backends.torch.driver import FILES, packed
+from lib.ops.build import FUSED, SOURCES, compiler
+
+FOLDER = Path(__file__).parent / "emulation"
+
+
+class Emulator:
+    """A `lib.backends.torch.cuda.Launch` that runs each kernel at once, on tensors of the CPU."""
+
+    def __init__(self, folder: Path, shared_limit: int = 90 * 1024):
+        self.shared_limit = shared_limit
+        self.launched: list[str] = []
+        self._libraries = {name: ctypes.CDLL(str(_compiled(name, folder))) for name in FILES}
+
+    def __call__(self, name: str, grid: Sequence[int], block: Sequence[int], shared: int, *arguments: Any) -> None:
+        assert all(each is None or not hasattr(each, "is_contiguous") or each.is_contiguous() for each in arguments)
+        self.launched.append(name)
+        values, pointers = packed(arguments)
+        sizes = [(ctypes.c_uint * 3)(*each, *[1] * (3 - len(each))) for each in (grid, block)]
+        failed = self._libraries[name.split("_")[1]].emulate(name.encode(), *sizes, shared, pointers)
+        assert not failed, f"no kernel {name}"
+        del values
+
+
+def _compiled(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.so"
+    if not path.exists():
+        options = ["-std=c++17", "-O2", "-fPIC", "-shared", "-w", f"-ffp-contract={'fast' if name in FUSED else 'off'}"]
+        defines = [f'-DKERNELS="{name}.cuh"', f"-DFGFA_{name}", f"-I{SOURCES}"]
+        subprocess.run([compiler(), *options, *defines, str(FOLDER / "kernels.cc"), "-o", str(path)], check=True)
+    return path
