@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from fgfa_rfcn.settings import SCHEMA
 from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Network, Precision, Shape
 from lib.bbox.detections import Detections
 from lib.errors import InputError
-from lib.inference.detect import Picture, batch_detections, chunks, picture
+from lib.inference.detect import Picture, batch_detections, behind, chunks, picture
 from lib.inference.detector import Detector
 from lib.nets.flownet import for_convolutions
 
@@ -37,7 +37,8 @@ class VideoDetector(Detector):
     Detections per frame, in order. The window of frame i of n is i - K to i + K (to i if `causal`), clamped to 0 to
     n - 1. Each frame passes through the feature network once; its features are kept in a ring buffer, so memory use
     does not grow with the length of the clip. Output lags input by K frames (0 if `causal`) plus up to `batch` - 1,
-    where `batch` is the number of frames processed at a time. Process one clip at a time: RuntimeError is raised if an
+    where `batch` is the number of frames processed at a time, plus `batch` where the device works while the host reads
+    the next frames (`Backend.overlaps`). Process one clip at a time: RuntimeError is raised if an
     earlier clip continues after a later one has started. watch: called with an `Inside` for each frame.
     """
 
@@ -57,11 +58,16 @@ class VideoDetector(Detector):
         self._aggregation = backend.network(
             lambda F: network.aggregation(F, cfg, self._batch, explain=self._watch is not None), device, args, auxs
         )
+        self._backend, self._late = backend, int(backend.overlaps(device))
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
         self._slots = self._before + self._after + 2 * self._batch - 1
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
+        return behind(self._launched(frames), self._late)
+
+    def _launched(self, frames: Iterable[np.ndarray]) -> Iterator[Callable[[], list[Detections]]]:
+        """Queues the networks for all frames; see `behind`."""
         count = done = 0  # frames read, frames finished
         size: Shape = ()
         ring: dict[str, Buffer] = {}
@@ -78,12 +84,12 @@ class VideoDetector(Detector):
             im_info = chunk[0].im_info
             count += len(chunk)
             while count - self._after - done >= self._batch:
-                yield from self._detect(ring, range(done, done + self._batch), count, im_info)
+                yield self._detect(ring, range(done, done + self._batch), count, im_info)
                 done += self._batch
         while done < count:
             self._check_clip(clip)
             indices = range(done, min(done + self._batch, count))
-            yield from self._detect(ring, indices, count, im_info)
+            yield self._detect(ring, indices, count, im_info)
             done = indices.stop
 
     def _check_clip(self, clip: object) -> None:
@@ -123,7 +129,9 @@ class VideoDetector(Detector):
             ring.update(self._flow.buffers(image_cache=caches["image_cache"], current=step, other=step))
         return ring
 
-    def _detect(self, ring: Mapping[str, Buffer], indices: range, count: int, im_info: np.ndarray) -> list[Detections]:
+    def _detect(
+        self, ring: Mapping[str, Buffer], indices: range, count: int, im_info: np.ndarray
+    ) -> Callable[[], list[Detections]]:
         """Detections of the frames `indices`. A short batch at the end of a clip is padded with its last frame."""
         centres = np.array([*indices, *[indices[-1]] * (self._batch - len(indices))])
         offsets = np.arange(-self._before, self._after + 1)
@@ -138,7 +146,8 @@ class VideoDetector(Detector):
             for row, centre in enumerate(indices):
                 weights = np.asarray(outputs[f"weights{row}"])[:, 0]
                 self._watch(Inside(centre, windows[row], motion[row], weights))
-        return batch_detections(outputs, im_infos, self._cfg.TEST, self._class_names)[: len(indices)]
+        fetched = self._backend.fetch(outputs)
+        return lambda: batch_detections(fetched(), im_infos, self._cfg.TEST, self._class_names)[: len(indices)]
 
 
 def _flow_into(field: Buffer, network: Network, current: np.ndarray, other: np.ndarray) -> None:

@@ -150,3 +150,9 @@ class Backend(Protocol):
         """The precision of a `TEST.PRECISION`. Raises InputError if it is not available here or for these weights."""
 
     def calibration(self) -> Calibration: ...
+
+    def overlaps(self, device: Device) -> bool:
+        """Whether a network's call returns before it has run, so that the host can work meanwhile."""
+
+    def fetch(self, outputs: Mapping[str, Array]) -> Callable[[], dict[str, np.ndarray]]:
+        """Starts to copy a network's outputs to the host; the returned function waits for them, at any later time."""

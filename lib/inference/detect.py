@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -50,12 +51,29 @@ def detections_of(
 
 
 def batch_detections(
-    outputs: Mapping[str, Array], im_infos: np.ndarray, test: EasyDict, class_names: Sequence[str] = ()
+    outputs: Mapping[str, Array] | Mapping[str, np.ndarray],
+    im_infos: np.ndarray,
+    test: EasyDict,
+    class_names: Sequence[str] = (),
 ) -> list[Detections]:
     """Detections of each image of a forward pass; im_infos (N, 3)."""
     cls_prob, bbox_pred = np.asarray(outputs["cls_prob_reshape"]), np.asarray(outputs["bbox_pred_reshape"])
     rois = np.asarray(outputs["rois"]).reshape(len(cls_prob), -1, 5)
     return [detections_of(*arrays, test, class_names) for arrays in zip(rois, cls_prob, bbox_pred, im_infos)]
+
+
+def behind(launched: Iterable[Callable[[], list[Detections]]], late: int) -> Iterator[Detections]:
+    """Detections of launched networks, in order. Each function waits for one; it is called `late` launches later.
+
+    With late = 1, a GPU works on the next frames while the host reads and resizes images and suppresses boxes.
+    """
+    waiting: deque[Callable[[], list[Detections]]] = deque()
+    for finish in launched:
+        waiting.append(finish)
+        if len(waiting) > late:
+            yield from waiting.popleft()()
+    for finish in waiting:
+        yield from finish()
 
 
 def same_size(frames: Iterable[np.ndarray], limit: int, cfg: EasyDict) -> Iterator[list[Picture]]:

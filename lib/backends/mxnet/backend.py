@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lib.backends.base import Adam, Arrays, Build, Device, Sgd, Shape
+import numpy as np
+
+from lib.backends.base import Adam, Array, Arrays, Build, Device, Sgd, Shape
 from lib.backends.mxnet import precision as precisions
 from lib.backends.mxnet import runtime
 from lib.backends.mxnet.functions import OPERATORS
@@ -45,3 +47,10 @@ class MXNet:
 
     def calibration(self) -> precisions.Calibration:
         return precisions.Calibration(self.functions)
+
+    def overlaps(self, device: Device) -> bool:
+        return False
+
+    def fetch(self, outputs: Mapping[str, Array]) -> Callable[[], dict[str, np.ndarray]]:
+        arrays = {name: np.asarray(value) for name, value in outputs.items()}
+        return lambda: arrays

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lib.backends.base import Adam, Arrays, Build, Calibration, Device, Precision, Sgd, Shape
+import numpy as np
+
+from lib.backends.base import Adam, Array, Arrays, Build, Calibration, Device, Precision, Sgd, Shape
 from lib.backends.torch import runtime
 from lib.backends.torch.precision import precision_of
 from lib.backends.torch.shapes import shapes_of
@@ -14,9 +16,12 @@ from lib.errors import InputError
 
 
 class Torch:
-    """The compiled operators run on the CPU, wherever the rest of a network runs."""
+    """graphs: whether GPUs run networks as CUDA graphs, rather than operator by operator."""
 
     name = "torch"
+
+    def __init__(self, *, graphs: bool = True):
+        self._graphs = graphs
 
     def devices(self, gpus: str) -> list[Device]:
         return runtime.devices(gpus)
@@ -25,7 +30,7 @@ class Torch:
         return shapes_of(build, **inputs)
 
     def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> runtime.Forward:
-        return runtime.Forward(build, device, args, auxs)
+        return runtime.Forward(build, device, args, auxs, graphs=self._graphs)
 
     def trainer(
         self,
@@ -39,7 +44,13 @@ class Torch:
         return TrainStep(build, devices, args, auxs, trainable, optimizer)
 
     def precision(self, kind: str, weights: str | Path) -> Precision:
-        return precision_of(kind)
+        return precision_of(kind, graphs=self._graphs)
 
     def calibration(self) -> Calibration:
         raise InputError("calibration is for int8, which needs the MXNet backend (backend: mxnet)")
+
+    def overlaps(self, device: Device) -> bool:
+        return device.type == "cuda"
+
+    def fetch(self, outputs: Mapping[str, Array]) -> Callable[[], dict[str, np.ndarray]]:
+        return runtime.fetch(outputs)

@@ -21,7 +21,7 @@ class Compositions:
 
     def warp(self, data: Tensor, flow: Tensor) -> Tensor:
         _, channels, height, width = data.shape
-        maps, out = data.flatten(2), 0.0
+        maps, out = data.flatten(2), torch.zeros_like(data).flatten(2)
         for cell, weight in _taps(flow, height, width):
             index = cell.flatten(1)[:, None].expand(-1, channels, -1)
             out = out + maps.gather(2, index) * weight.flatten(1)[:, None]
@@ -70,7 +70,7 @@ class Compositions:
 
         def warped(frame: int) -> Tensor:
             """(cells, channels + embedding)"""
-            slot, total = order[frame], 0.0
+            slot, total = order[frame], torch.zeros((), device=flow.device)
             good = (slot >= 0) & (slot < shape.slots) & (slot == slot.floor())
             start = torch.where(good, slot, 0).long() * cells
             for cell, weight in _taps(flow[frame : frame + 1], shape.height, shape.width):

@@ -99,7 +99,7 @@ class CudaOperators:
         words = _blocks(candidates, _BITS)
         if rules.anchors > _ANCHORS or words > _WORDS:
             raise InputError(
-                f"network.ANCHOR_SCALES, ANCHOR_RATIOS: {rules.anchors} anchors a cell, {candidates} boxes before NMS, but "
+                f"network.ANCHOR_SCALES, ANCHOR_RATIOS: {rules.anchors} anchors a cell, {candidates} boxes before NMS; "
                 f"the CUDA kernels take {_ANCHORS} and {_WORDS * _BITS}; use fewer, or a lower RPN_PRE_NMS_TOP_N"
             )
         corners = _Anchors(*anchors(rules))

@@ -1,6 +1,7 @@
 """The one place that imports PyTorch: `from lib.backends.torch.loader import torch`.
 
-Importing this checks PyTorch's version and sets its number of threads: OMP_NUM_THREADS, else every core of the process.
+Importing this checks PyTorch's version, sets its number of threads (OMP_NUM_THREADS, else every core of the process),
+and makes float32 exact on GPUs, where PyTorch would round the inputs of convolutions to TF32, with 10 bits of mantissa.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST:
 
 _threads = os.environ.get("OMP_NUM_THREADS", "")
 torch.set_num_threads(int(_threads) if _threads.isdigit() and int(_threads) else cores())
+
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cuda.matmul.allow_tf32 = False
 
 if TYPE_CHECKING:
     Tensor = Any  # types are checked without PyTorch installed

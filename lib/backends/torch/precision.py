@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from lib.backends.base import Arrays, Build, Device
 from lib.backends.torch.loader import torch
@@ -10,15 +10,21 @@ from lib.backends.torch.runtime import Forward
 from lib.errors import InputError
 
 
+@dataclass(frozen=True)
 class Float32:
-    """A `lib.backends.base.Precision`."""
+    """A `lib.backends.base.Precision`. graphs: whether a GPU runs networks as CUDA graphs."""
+
+    graphs: bool = True
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
-        return Forward(build, device, args, auxs)
+        return Forward(build, device, args, auxs, graphs=self.graphs)
 
 
+@dataclass(frozen=True)
 class Bfloat16:
     """Convolutions, and what lies between them, in bfloat16, sums in float32."""
+
+    graphs: bool = True
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
         """Raises InputError where the device cannot."""
@@ -27,7 +33,7 @@ class Bfloat16:
                 f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} "
                 "is not; use float32"
             )
-        return Forward(build, device, args, auxs, torch.bfloat16)
+        return Forward(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
@@ -37,9 +43,9 @@ def _computes_bfloat16(device: torch.device) -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def precision_of(kind: str) -> Float32 | Bfloat16:
+def precision_of(kind: str, *, graphs: bool = True) -> Float32 | Bfloat16:
     """What `TEST.PRECISION` says. Raises InputError for one that only MXNet has."""
-    kinds: dict[str, Callable[[], Float32 | Bfloat16]] = {"float32": Float32, "bfloat16": Bfloat16}
+    kinds: dict[str, type[Float32] | type[Bfloat16]] = {"float32": Float32, "bfloat16": Bfloat16}
     if kind not in kinds:
         raise InputError(f"TEST.PRECISION: {kind} needs backend: mxnet; the PyTorch backend has float32 and bfloat16")
-    return kinds[kind]()
+    return kinds[kind](graphs=graphs)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lib.backends.base import Arrays, Build, Shape
 from lib.backends.torch.functions import TorchFunctions
+from lib.backends.torch.graphs import Graphs
 from lib.backends.torch.loader import Tensor, torch
+from lib.backends.torch.memory import TESTING, enough_memory
 from lib.errors import InputError
 
 
@@ -41,6 +44,11 @@ class TorchArray:
         return np.array(self.values.cpu().numpy(), dtype)
 
     @torch.inference_mode()
+    def clear(self) -> None:
+        """Makes all values zero."""
+        self.values.zero_()
+
+    @torch.inference_mode()
     def write(self, rows: Sequence[int], values: TorchArray | np.ndarray) -> None:
         source = tensor_of(values, self.values.device)
         if isinstance(rows, range) and rows.step == 1:
@@ -51,41 +59,108 @@ class TorchArray:
 
 
 def tensor_of(value: Any, device: torch.device) -> Tensor:
-    """A float32 tensor on the device, of the same memory where that is possible."""
+    """A tensor on the device, of the same memory where that is possible; float32 if it comes from the host.
+
+    The way to a GPU is through pinned memory, which PyTorch keeps until the copy is done, and does not wait for it.
+    """
     if isinstance(value, TorchArray):
         return value.values.to(device)
-    return torch.from_numpy(np.require(np.asarray(value), np.float32, ["C", "W"])).to(device)
+    host = _on_host(value)
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
+
+
+def _on_host(value: Any) -> Tensor:
+    return torch.from_numpy(np.require(np.asarray(value), np.float32, ["C", "W"]))
+
+
+def fetch(outputs: Mapping[str, Any]) -> Callable[[], dict[str, np.ndarray]]:
+    """See `lib.backends.base.Backend`. From a GPU, copies go to pinned memory, in the order of its work."""
+    events = []
+    arrays: dict[str, np.ndarray] = {}
+    for name, output in outputs.items():
+        if output.values.device.type == "cuda":
+            host = torch.empty(output.shape, dtype=output.values.dtype, pin_memory=True)
+            host.copy_(output.values, non_blocking=True)
+            with torch.cuda.device(output.values.device):
+                events.append(torch.cuda.current_stream().record_event())
+            arrays[name] = host.numpy()
+        else:
+            arrays[name] = np.asarray(output)
+
+    def wait() -> dict[str, np.ndarray]:
+        for event in events:
+            event.synchronize()
+        return arrays
+
+    return wait
 
 
 class Forward:
     """Inference, a `lib.backends.base.Network`: `Forward(build, device, args, auxs)(data=...)`.
 
-    args, auxs: parameters by name, not to be changed afterwards. dtype: of the convolutions.
+    args, auxs: parameters by name, not to be changed afterwards. dtype: of the convolutions. graphs: whether a GPU runs
+    the network as CUDA graphs. A call on a GPU returns before the network has run.
     """
 
     def __init__(
-        self, build: Build, device: torch.device, args: Arrays, auxs: Arrays, dtype: torch.dtype = torch.float32
+        self,
+        build: Build,
+        device: torch.device,
+        args: Arrays,
+        auxs: Arrays,
+        dtype: torch.dtype = torch.float32,
+        *,
+        graphs: bool = True,
     ):
         self._build, self._device = build, device
-        self._values = {name: tensor_of(value, device) for name, value in {**args, **auxs}.items()}
-        for name, value in self._values.items():
-            if name.endswith(("_weight", "_bias")):
-                self._values[name] = value.to(dtype)
+        on_gpu, fast = device.type == "cuda", dtype == torch.bfloat16
+        with self._guarded():
+            self._values = {name: _on_host(value).to(device) for name, value in {**args, **auxs}.items()}
+            for name, value in self._values.items():
+                if name.endswith(("_weight", "_bias")):
+                    self._values[name] = value.to(dtype)
+                    if on_gpu and fast and value.ndim == 4:  # tensor cores read channels last, and so do the outputs
+                        self._values[name] = self._values[name].contiguous(memory_format=torch.channels_last)
         self._buffers: dict[str, TorchArray] = {}
+        # cuDNN's search may choose another algorithm in another run: in float32, results are to be repeatable.
+        self._graphs = Graphs(self._run, benchmark=fast) if graphs and on_gpu else None
 
     def buffers(self, **shapes: Shape) -> dict[str, TorchArray]:
-        made = {name: TorchArray(torch.zeros(shape, device=self._device)) for name, shape in shapes.items()}
-        self._buffers.update(made)
-        return made
+        """Buffers of zeros. Those of an earlier call are used again where they have this shape."""
+        for name, shape in shapes.items():
+            known = self._buffers.get(name)
+            if known is not None and known.shape == tuple(shape):
+                known.clear()
+                continue
+            self._buffers.pop(name, None)
+            if self._graphs:
+                self._graphs.clear()
+            with self._guarded():
+                self._buffers[name] = TorchArray(torch.zeros(shape, device=self._device))
+        return {name: self._buffers[name] for name in shapes}
 
     @torch.inference_mode()
     def __call__(self, **inputs: Any) -> dict[str, TorchArray]:
-        values = dict(self._values)
-        for name, value in inputs.items():
-            if name in self._buffers:
-                self._buffers[name].values.copy_(tensor_of(value, self._device))
-            else:
-                values[name] = tensor_of(value, self._device)
-        values.update((name, buffer.values) for name, buffer in self._buffers.items())
-        outputs = self._build(TorchFunctions(values, self._device))
-        return {name: TorchArray(value.float()) for name, value in outputs.items()}
+        with self._guarded():
+            tensors = {}
+            for name, value in inputs.items():
+                if name in self._buffers:
+                    self._buffers[name].values.copy_(tensor_of(value, self._device))
+                else:
+                    tensors[name] = tensor_of(value, self._device)
+            outputs = (self._graphs or self._run)(tensors)
+        return {name: TorchArray(value) for name, value in outputs.items()}
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        buffers = {name: buffer.values for name, buffer in self._buffers.items()}
+        outputs = self._build(TorchFunctions({**self._values, **inputs, **buffers}, self._device))
+        return {name: value.float() for name, value in outputs.items()}
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Makes the GPU the current one. Raises InputError where its memory is used up."""
+        if self._device.type == "cuda":
+            with enough_memory(self._device, TESTING), torch.cuda.device(self._device):
+                yield
+        else:
+            yield

@@ -9,6 +9,7 @@ import numpy as np
 from lib.backends.base import Adam, Arrays, Build, Sgd
 from lib.backends.torch.functions import TorchFunctions
 from lib.backends.torch.loader import Tensor, torch
+from lib.backends.torch.memory import for_training
 from lib.backends.torch.optimizers import optimizer_of
 from lib.backends.torch.runtime import tensor_of
 from lib.errors import InputError
@@ -43,6 +44,7 @@ class TrainStep:
             self._args[name].requires_grad_()
         self._optimizer = optimizer_of(optimizer)
 
+    @for_training
     def step(self, batches: Sequence[Arrays], lr: float) -> list[dict[str, np.ndarray]]:
         if len(batches) != self._count:
             raise ValueError(f"{len(batches)} batches for {self._count} devices")
