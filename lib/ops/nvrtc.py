@@ -98,6 +98,7 @@ class Nvrtc:
             pass
         except OSError as error:
             log.info("%s: cannot be read: %s", path, error.strerror)
+        log.info("compiling %s.cuh for %s, once", name, target)
         code = self.compile(name, target)
         try:
             with replacing(path) as temporary:

@@ -20,7 +20,7 @@ class Emulator:
     def __init__(self, folder: Path, shared_limit: int = 90 * 1024):
         self.shared_limit = shared_limit
         self.launched: list[str] = []
-        self._libraries = {name: ctypes.CDLL(str(_compiled(name, folder))) for name in FILES}
+        self._libraries = {name: ctypes.CDLL(str(compiled(name, folder))) for name in FILES}
 
     def __call__(self, name: str, grid: Sequence[int], block: Sequence[int], shared: int, *arguments: Any) -> None:
         assert all(each is None or not hasattr(each, "is_contiguous") or each.is_contiguous() for each in arguments)
@@ -32,10 +32,12 @@ class Emulator:
         del values
 
 
-def _compiled(name: str, folder: Path) -> Path:
+def compiled(name: str, folder: Path, *more: Path) -> Path:
+    """A library of the kernels in `<name>.cuh`, and of more sources."""
     path = folder / f"{name}.so"
     if not path.exists():
         options = ["-std=c++17", "-O2", "-fPIC", "-shared", "-w", f"-ffp-contract={'fast' if name in FUSED else 'off'}"]
         defines = [f'-DKERNELS="{name}.cuh"', f"-DFGFA_{name}", f"-I{SOURCES}"]
-        subprocess.run([compiler(), *options, *defines, str(FOLDER / "kernels.cc"), "-o", str(path)], check=True)
+        sources = [str(source) for source in (FOLDER / "kernels.cc", *more)]
+        subprocess.run([compiler(), *options, *defines, *sources, "-o", str(path)], check=True)
     return path

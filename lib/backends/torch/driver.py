@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 from collections.abc import Sequence
 from typing import Any
 
-from lib.backends.torch.loader import Tensor, torch
+from lib.backends.torch.loader import torch
 from lib.cuda import DRIVER
 from lib.ops.nvrtc import Nvrtc, NvrtcError
-
-log = logging.getLogger(__name__)
 
 FILES = ("warp", "psroi", "proposal", "aggregate")
 _SHARED_OPTIN = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
@@ -107,6 +104,3 @@ def packed(arguments: Sequence[Any]) -> tuple[list[Any], ctypes.Array]:
         for each in arguments
     ]
     return values, (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-
-
-__all__ = ["Driver", "DriverError", "Tensor", "packed"]

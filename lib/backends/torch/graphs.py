@@ -66,6 +66,7 @@ class Graphs:
     def clear(self) -> None:
         """For when memory that the network reads has moved."""
         self._recordings.clear()
+        self._pool = None  # PyTorch refuses a pool that no graph uses any more
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self._eager:
@@ -80,7 +81,7 @@ class Graphs:
             except CaptureFailed as error:
                 log.warning("no CUDA graph, so this network runs slower: %s", error)
                 self._eager = True
-                self._recordings.clear()
+                self.clear()
                 return self._run(inputs)
         self._recordings[key] = recording  # the last is the one used last
         for name, value in inputs.items():
