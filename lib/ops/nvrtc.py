@@ -142,7 +142,7 @@ def _load(version: str, folders: Sequence[str]) -> ctypes.CDLL:
     for path in found:
         for helper in sorted(Path(path).parent.glob("libnvrtc-builtins.so*")):  # NVRTC looks only in the system's path
             ctypes.CDLL(str(helper))
-    for path in [*found, f"libnvrtc.so.{major}", f"libnvrtc.so.{version}", "libnvrtc.so"]:
+    for path in [*found, f"libnvrtc.so.{major}", f"libnvrtc.so.{major}.2"]:  # CUDA 11's is libnvrtc.so.11.2
         try:
             library = ctypes.CDLL(path)
             library.nvrtcGetCUBIN  # noqa: B018  from CUDA 11.1

@@ -15,6 +15,7 @@ from lib.backends.torch.backend import Torch  # noqa: E402
 from lib.backends.torch.graphs import MOST, CaptureFailed, Graphs  # noqa: E402
 from lib.backends.torch.loader import torch  # noqa: E402
 from lib.errors import InputError  # noqa: E402
+from tests import tiny  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -131,6 +132,24 @@ def test_the_search_for_algorithms_ends_with_the_recording():
 
 def test_float32_is_exact_on_gpus():
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_whole_detector_as_graphs_and_one_launch_late(made):
+    """Clips of two sizes, a short batch at the end of each: what a GPU does, with the kernels of the CPU."""
+    cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 2})
+    clips = [tiny.clip(7), tiny.clip(4, 64, 48), tiny.clip(7, seed=1)]
+    plain, late = (tiny.load(cfg, *tiny.weights(cfg), backend=Torch(), batch=3) for _ in range(2))
+    late._late = 1
+    for network in (late._features, late._image, late._flow, late._aggregation):
+        network._graphs = Graphs(network._run, record=Recording)
+    for clip in clips:
+        expected = list(plain(clip))
+        found = list(late(clip))
+        assert len(found) == len(expected) == len(clip)
+        for one, other in zip(found, expected):
+            np.testing.assert_array_equal(one.boxes, other.boxes)
+            np.testing.assert_array_equal(one.scores, other.scores)
+    assert Recording.replays > len(made) > 8
 
 
 # Fetching

@@ -7,7 +7,7 @@ import pytest
 from easydict import EasyDict
 
 from lib.backends.choice import backend_of
-from lib.inference.detect import batch_detections, chunks, detections_of, picture
+from lib.inference.detect import batch_detections, behind, chunks, detections_of, picture
 from rfcn import network
 from tests import tiny
 from tests.golden import same_detections
@@ -125,3 +125,18 @@ def test_no_frames():
 def test_a_picture_of_another_type_is_refused():
     with pytest.raises(ValueError, match="uint8"):
         list(detector()([np.zeros((48, 64, 3), np.float32)]))
+
+
+def test_results_are_read_after_later_launches():
+    done = []
+
+    def launches():
+        for number in range(4):
+            done.append(f"launch {number}")
+            yield lambda n=number: done.append(f"read {n}") or [n, n]
+
+    assert list(behind(launches(), 0)) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert done == [f"{what} {n}" for n in range(4) for what in ("launch", "read")]
+    done.clear()
+    assert list(behind(launches(), 1)) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert done[:4] == ["launch 0", "launch 1", "read 0", "launch 2"] and done[-2:] == ["read 2", "read 3"]
