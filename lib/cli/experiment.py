@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lib.cli.signals import log_file, stop_requested
 from lib.errors import command
 from lib.eval.tables import report
 from lib.inference.evaluate import evaluate_detector, weights_path
+from lib.machine import Launch, launch
 from lib.method import Method
 from lib.settings import check_folder, output_folder
 from lib.training.train import train
@@ -22,7 +24,9 @@ log = logging.getLogger(__name__)
 
 @command
 def train_and_test(argv: list[str] | None, method: Method) -> None:
-    """Trains with the settings of a YAML file and tests the final weights."""
+    """Trains with the settings of a YAML file and tests the final weights. torchrun may start it in several processes,
+    of which the first tests.
+    """
     parser = _parser(
         f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results."
     )
@@ -30,14 +34,16 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
         "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
     )
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set, method.schema)
+    cfg = begin(args.cfg, args.set, method.schema, processes=True)
+    first = (launch() or Launch(0, 1)).rank == 0
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     folder = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
     for each in (folder, _results(cfg, args, method)):
         check_folder(each)
-    with log_file(folder / "train.log"), stop_requested() as stopped:
+    with log_file(folder / "train.log") if first else contextlib.nullcontext(), stop_requested(say=first) as stopped:
         weights = train(cfg, method, folder, stopped=stopped)
-    _test(cfg, args, method, weights)
+    if first:
+        _test(cfg, args, method, weights)
 
 
 @command

@@ -10,6 +10,8 @@ from pathlib import Path
 from easydict import EasyDict
 
 from lib.config import Schema, load_config
+from lib.errors import InputError
+from lib.machine import launch
 
 
 def start_logging() -> None:
@@ -36,7 +38,16 @@ def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str) -> None
     parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
 
 
-def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema) -> EasyDict:
-    """Starts logging and loads the settings of a method (see `load_config`)."""
-    start_logging()
+def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema, *, processes: bool = False) -> EasyDict:
+    """Starts logging and loads the settings of a method (see `load_config`).
+
+    processes: whether torchrun may start the script. Of its processes, only the first logs to the terminal.
+    """
+    started = launch()
+    if started and not processes:
+        raise InputError("torchrun is for the *_end2end_train_test.py scripts only; start this one with python")
+    if started is None or started.rank == 0:
+        start_logging()
+    else:
+        logging.basicConfig(level=logging.CRITICAL)
     return load_config(cfg_path, overrides, schema)

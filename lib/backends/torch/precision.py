@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lib.backends.base import Arrays, Build, Device
@@ -28,12 +29,25 @@ class Bfloat16:
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
         """Raises InputError where the device cannot."""
-        if not _computes_bfloat16(device):
-            raise InputError(
-                f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} "
-                "is not; use float32"
-            )
+        _check_bfloat16("TEST.PRECISION", device)
         return Forward(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
+
+
+def training_type(precision: str, devices: Sequence[torch.device]) -> torch.dtype:
+    """The type that convolutions train in with a `TRAIN.PRECISION`. Raises InputError where a device cannot."""
+    if precision == "float32":
+        return torch.float32
+    for device in devices:
+        _check_bfloat16("TRAIN.PRECISION", device)
+    return torch.bfloat16
+
+
+def _check_bfloat16(key: str, device: torch.device) -> None:
+    if not _computes_bfloat16(device):
+        raise InputError(
+            f"{key}: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} is not; "
+            "use float32"
+        )
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

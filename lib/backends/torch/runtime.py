@@ -95,6 +95,11 @@ def fetch(outputs: Mapping[str, Any]) -> Callable[[], dict[str, np.ndarray]]:
     return wait
 
 
+def in_type(values: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Parameters by name, with those of convolutions in this type; `TorchFunctions` computes in it."""
+    return {name: v.to(dtype) if name.endswith(("_weight", "_bias")) else v for name, v in values.items()}
+
+
 class Forward:
     """Inference, a `lib.backends.base.Network`: `Forward(build, device, args, auxs)(data=...)`.
 
@@ -115,12 +120,12 @@ class Forward:
         self._build, self._device = build, device
         on_gpu, fast = device.type == "cuda", dtype == torch.bfloat16
         with self._guarded():
-            self._values = {name: _on_host(value).to(device) for name, value in {**args, **auxs}.items()}
-            for name, value in self._values.items():
-                if name.endswith(("_weight", "_bias")):
-                    self._values[name] = value.to(dtype)
-                    if on_gpu and fast and value.ndim == 4:  # tensor cores read channels last, and so do the outputs
-                        self._values[name] = self._values[name].contiguous(memory_format=torch.channels_last)
+            values = {name: _on_host(value).to(device) for name, value in {**args, **auxs}.items()}
+            self._values = in_type(values, dtype)
+            if on_gpu and fast:  # tensor cores read channels last, and so do the outputs
+                for name, value in self._values.items():
+                    if value.ndim == 4:
+                        self._values[name] = value.contiguous(memory_format=torch.channels_last)
         self._buffers: dict[str, TorchArray] = {}
         # cuDNN's search may choose another algorithm in another run: in float32, results are to be repeatable.
         self._graphs = Graphs(self._run, benchmark=fast) if graphs and on_gpu else None
