@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TOOLS = "sh cat cksum cut date dirname find grep head kill mkdir printf rm sed sleep sort tail tr".split()
+TOOLS = "sh cat cksum cut date dirname find grep head kill mkdir printf rm sed sleep sort tail tr uname".split()
 
 
 class Checkout:
