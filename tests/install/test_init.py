@@ -47,7 +47,38 @@ def test_gpu_needs_linux_on_x86(checkout):
 
 
 def test_python_option_without_a_program(checkout):
-    assert "--python needs a program, for example" in checkout.fails("--python", status=2)
+    assert "--python needs a value, for example" in checkout.fails("--python", status=2)
+    assert "--backend needs a value, for example" in checkout.fails("--backend", status=2)
+
+
+MACHINES = {"Apple Silicon": ("Darwin", "arm64"), "Intel Mac": ("Darwin", "x86_64"), "ARM": ("Linux", "aarch64")}
+
+
+@pytest.mark.parametrize(
+    ("machine", "options", "line"),
+    [
+        ("Apple Silicon", [], "MXNet has no package for Apple Silicon; run sh init.sh --backend torch"),
+        ("Apple Silicon", ["--backend=both"], "MXNet has no package for Apple Silicon"),
+        ("Apple Silicon", ["--backend", "torch", "--gpu"], "PyTorch's CUDA build is installed only on Linux"),
+        ("Intel Mac", ["--backend", "torch"], "run sh init.sh --backend mxnet"),
+        ("ARM", ["--gpu"], "MXNet's CUDA build exists only for Linux on x86-64"),
+        ("ARM", ["--gpu", "--backend=both"], "add --backend mxnet or --backend torch"),
+        ("ARM", ["--backend=tf"], "--backend tf: there is mxnet, torch and both"),
+    ],
+)
+def test_what_a_machine_cannot_have(checkout, machine, options, line):
+    kernel, processor = MACHINES[machine]
+    (checkout.programs / "uname").unlink(missing_ok=True)
+    checkout.script("uname", f"case $1 in -s) echo {kernel} ;; -m) echo {processor} ;; esac")
+    assert line in checkout.fails(*options, status=2)
+    assert not (checkout.root / "build").exists()
+
+
+def test_a_backend_for_apple_silicon(checkout):
+    (checkout.programs / "uname").unlink(missing_ok=True)
+    checkout.script("uname", "case $1 in -s) echo Darwin ;; -m) echo arm64 ;; esac")
+    checkout.python("python3.13", (3, 13, 0))
+    assert "python3.13, 3.13.0 (the first usable one" in checkout.run("--backend", "torch").stdout
 
 
 # Without a compiler it stops right after the choice of Python.
@@ -59,12 +90,15 @@ def test_python_option_without_a_program(checkout):
         ({"python3": (3, 13, 0), "python3.9": (3, 9, 18)}, "python3.9, 3.9.18"),
         ({"python3": (3, 10, 2)}, "python3, 3.10.2"),
         ({"python": (3, 12, 0), "python3": (3, 8, 1)}, "python, 3.12.0"),
+        ({"torch": (0, 0, 0), "python3.14": (3, 14, 0), "python3.11": (3, 11, 7)}, "python3.11, 3.11.7"),
+        ({"torch": (0, 0, 0), "python3.12": (3, 12, 0), "python3.13": (3, 13, 2)}, "python3.13, 3.13.2"),
+        ({"torch": (0, 0, 0), "python3": (3, 15, 0), "python3.14": (3, 14, 0)}, "python3.14, 3.14.0"),
     ],
 )
 def test_it_takes_the_best_python_of_the_path(checkout, versions, chosen):
     for name, version in versions.items():
         checkout.python(name, version)
-    done = checkout.run()
+    done = checkout.run(*(["--backend=torch"] if "torch" in versions else []))
     assert f"{checkout.programs}/{chosen} (the first usable one on the PATH)" in done.stdout
 
 
@@ -87,7 +121,12 @@ def test_python_option(checkout):
     checkout.python("mine", (3, 9, 1))
     checkout.python("new", (3, 14, 0))
     assert "mine, 3.9.1 (from --python)" in checkout.run("--python", "mine").stdout
-    assert "3.14.0, newer than 3.12" in checkout.fails("--python=new")
+    assert "3.14.0, newer than 3.12, the last with a package of MXNet (--backend torch works with 3.14)" in (
+        checkout.fails("--python=new")
+    )
+    assert "new, 3.14.0 (from --python)" in checkout.run("--backend=torch", "--python=new").stdout
+    checkout.python("new", (3, 15, 0))
+    assert "not a usable Python 3.9 to 3.14" in checkout.fails("--backend=torch", "--python=new")
     assert "it does not run" in checkout.fails("--python", "nothing")
 
 
@@ -141,12 +180,16 @@ def test_a_venv_of_an_unusable_python_is_not_touched(checkout):
 
 def test_no_network(checkout):
     checkout.compilers()
-    checkout.script(checkout.home / "venv/bin/python", f'exec {sys.executable} "$@"')
+    script = f'case $1 in lib/usable.py) echo 3.11.7 ;; *) exec {sys.executable} "$@" ;; esac'
+    checkout.script(checkout.home / "venv/bin/python", script)
     # A version that no environment has, so that pip must ask the index; it gets no answer, so it changes nothing.
     (checkout.root / "constraints.txt").write_text("cython==3.0.0a0\n")
     settings = {"PIP_INDEX_URL": NOWHERE, "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
     line = checkout.fails(VIRTUAL_ENV=str(checkout.home / "venv"), **settings)
     assert "no network: pip could not reach its package index for setuptools and Cython" in line
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyPI has PyTorch's build for the CPU")
 
 
 @pytest.fixture
@@ -159,6 +202,56 @@ def test_a_second_run_installs_and_builds_nothing(installed):
     assert first[:2] == ["setuptools cython", "-r build/requirements.txt"]
     assert len(first) == 3 and first[2].endswith("--no-build-isolation -e .")
     assert installed.pip_calls() == []
+
+
+CPU_TORCH = "--no-deps --index-url https://download.pytorch.org/whl/cpu torch"
+REMOVE_MXNET = "-m pip uninstall --yes mxnet mxnet-cu112"
+
+
+def requirements(installed: Installed) -> set[str]:
+    text = (installed.root / "build/requirements.txt").read_text()
+    return {name for name in ("mxnet", "torch") if f"\n{name}>=" in f"\n{text}"}
+
+
+@linux
+def test_the_backend_is_remembered_until_another_is_asked_for(installed):
+    first = installed.pip_calls("--backend", "torch")
+    assert first[:3] == [REMOVE_MXNET, CPU_TORCH, "setuptools cython"] and len(first) == 5
+    assert requirements(installed) == {"torch"}
+    assert installed.pip_calls() == installed.pip_calls("--backend=torch") == []
+    assert installed.pip_calls("--backend=both")[0] == CPU_TORCH and requirements(installed) == {"mxnet", "torch"}
+    assert installed.pip_calls("--backend=mxnet")[0] == "setuptools cython" and requirements(installed) == {"mxnet"}
+    assert installed.pip_calls() == []
+    assert installed.pip_calls("--backend=torch")[0] == REMOVE_MXNET
+
+
+@linux
+def test_the_backend_is_remembered_after_a_failed_check(installed):
+    broken = installed.root / "lib/backends/torch/loader.py"
+    right = broken.read_text()
+    broken.write_text("raise OSError('libtorch.so: cannot open')")
+    line = installed.fails("--backend=torch", VIRTUAL_ENV=str(installed.home / "venv"))
+    assert "torch does not import: OSError: libtorch.so: cannot open" in line
+    broken.write_text(right)
+    assert CPU_TORCH in installed.pip_calls()
+
+
+@linux
+def test_without_the_index_of_cpu_builds_pypi_serves(installed):
+    python = installed.home / "venv/bin/python"
+    python.write_text(python.read_text().replace('echo "$*"', 'case "$*" in *whl/cpu*) exit 1 ;; esac; echo "$*"'))
+    done = installed.run("--backend=torch", VIRTUAL_ENV=str(installed.home / "venv"))
+    assert done.returncode == 0 and "not to be had from download.pytorch.org: using PyPI's build" in done.stdout
+    assert requirements(installed) == {"torch"}
+
+
+@linux
+def test_gpu_takes_pytorch_with_cuda(installed):
+    calls = installed.pip_calls("--backend=torch", "--gpu")
+    assert "torch" in calls and CPU_TORCH not in calls
+    settings = {"VIRTUAL_ENV": str(installed.home / "venv"), "CUDA": "", "PIP_FIND_LINKS": "/wheels"}
+    line = installed.fails("--gpu", **settings)
+    assert "PyTorch 2.13.0 was built without CUDA; pip found it in PIP_FIND_LINKS=/wheels" in line
 
 
 def test_folders_and_the_path_of_the_python_are_created(installed):
@@ -190,15 +283,14 @@ def test_after_a_failed_check_the_next_run_repeats_every_step(installed):
     broken = installed.root / "lib/backends/mxnet/library.py"
     broken.write_text("def load(): raise OSError('libmxnet.so: cannot open')")
     line = installed.fails(VIRTUAL_ENV=str(installed.home / "venv"))
-    assert "lib.backends.mxnet.library does not import: OSError: libmxnet.so: cannot open" in line
+    assert "mxnet does not import: OSError: libmxnet.so: cannot open" in line
     broken.write_text("def load(): pass")
     assert len(installed.pip_calls()) == 3
 
 
-@pytest.mark.parametrize("status", ["0", "3"], ids=["a card that can be used", "no driver"])
-def test_gpu_replaces_the_cpu_build_once(installed, status):
+def test_gpu_replaces_the_cpu_build_once(installed):
     installed.script("uname", "case $1 in -s) echo Linux ;; -m) echo x86_64 ;; esac")
-    card = {"CARD": "report on the card", "STATUS": status}
+    card = {"CARD": "report on the card", "STATUS": "0"}
     first = installed.pip_calls("--gpu", **card)
     assert first[0].endswith("pip uninstall --yes mxnet mxnet-cu112")
     assert first[1:3] == ["-r requirements-gpu.txt", "setuptools cython"]
