@@ -14,9 +14,9 @@ version, newest, why = sys.version_info[:3], int(sys.argv[1]), ""
 if version < (3, 9):
     why = "older than 3.9"
 elif version[:2] > (3, newest):
-    why = "newer than 3.%d" % newest
+    why = f"newer than 3.{newest}"
     if newest < 14:
-        why += ", the last with a package of MXNet (--backend torch works with %d.%d)" % version[:2]
+        why += ", the last with a package of MXNet (--backend torch works with {}.{})".format(*version)
 elif platform.python_implementation() != "CPython":
     why = "not CPython"
 elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):

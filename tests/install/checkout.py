@@ -43,7 +43,9 @@ class Checkout:
 
     def python(self, path: Path | str, version: tuple[int, int, int]) -> Path:
         """This Python, which runs a script and pretends to be another version (with its own headers)."""
-        setup = f"import sys, sysconfig; sys.version_info = {(*version, 'final', 0)}; exec(open(sys.argv.pop(1)).read())"
+        setup = (
+            f"import sys, sysconfig; sys.version_info = {(*version, 'final', 0)}; exec(open(sys.argv.pop(1)).read())"
+        )
         return self.script(path, f'exec {sys.executable} -c "{setup}" "$@"')
 
     def run(self, *options: str, shell: str = "sh", **environment: str) -> subprocess.CompletedProcess:
@@ -91,7 +93,7 @@ class Installed(Checkout):
             "lib/__init__.py": "",
             "lib/backends/mxnet/loader.py": "class mx: __version__ = '1.9.1'",
             "lib/backends/torch/loader.py": TORCH,
-            "lib/ops/library.py": "from ctypes.util import find_library\ndef checked_kernels(): return find_library('c')",
+            "lib/ops/library.py": "import ctypes.util\ndef checked_kernels(): return ctypes.util.find_library('c')",
             "lib/cuda.py": CUDA,
             "lib/backends/mxnet/library.py": "def load(): pass",
             "lib/nms/fast.pyx": "",

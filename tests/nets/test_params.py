@@ -17,9 +17,7 @@ def saved(path, arrays):
 
 
 def test_load_splits_arguments_and_auxiliary_states(tmp_path):
-    path = saved(
-        tmp_path / "a.params", {"arg:w": np.ones((2, 3)), "aux:m": np.zeros(4), "arg:b:c": np.ones(1)}
-    )
+    path = saved(tmp_path / "a.params", {"arg:w": np.ones((2, 3)), "aux:m": np.zeros(4), "arg:b:c": np.ones(1)})
     args, auxs = load(path)
     assert {name: value.shape for name, value in args.items()} == {"w": (2, 3), "b:c": (1,)}
     assert {name: value.shape for name, value in auxs.items()} == {"m": (4,)}

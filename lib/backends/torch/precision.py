@@ -22,7 +22,7 @@ class Bfloat16:
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
         """Raises InputError where the device cannot."""
-        if not _computes_bfloat16(device):
+        if not computes_bfloat16(device):
             raise InputError(
                 f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} "
                 "is not; use float32"
@@ -30,7 +30,8 @@ class Bfloat16:
         return Forward(build, device, args, auxs, torch.bfloat16)
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions on this device compute in bfloat16, and do not emulate it."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
