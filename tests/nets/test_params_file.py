@@ -20,10 +20,11 @@ NAMES = [dtype.name for dtype in CODES]
 SHAPES = [(1,), (7,), (2, 3), (4, 1, 2), (2, 3, 4, 5)]
 
 
-def ndarrays(arrays):
-    """MXNet's arrays; skips the test where MXNet, which is to agree, is not installed."""
+def saved_by_mxnet(path, arrays):
+    """Skips the test where MXNet, which is to agree, is not installed."""
     needs("mxnet")
-    return {name: mx.nd.array(array, dtype=array.dtype) for name, array in arrays.items()}
+    mx.nd.save(str(path), {name: mx.nd.array(array, dtype=array.dtype) for name, array in arrays.items()})
+    return path
 
 
 def loaded_by_mxnet(path):
@@ -48,7 +49,7 @@ ARRAYS = {
 
 
 def test_reads_what_mxnet_saves(tmp_path):
-    mx.nd.save(str(tmp_path / "a.params"), ndarrays(ARRAYS))
+    saved_by_mxnet(tmp_path / "a.params", ARRAYS)
     same(read(tmp_path / "a.params"), ARRAYS)
 
 
@@ -56,7 +57,7 @@ def test_writes_what_mxnet_saves_and_loads(tmp_path):
     ours, theirs = tmp_path / "ours.params", tmp_path / "theirs.params"
     write(ours, ARRAYS)
     same(read(ours), ARRAYS)
-    mx.nd.save(str(theirs), ndarrays(ARRAYS))
+    saved_by_mxnet(theirs, ARRAYS)
     assert ours.read_bytes() == theirs.read_bytes()
     same(loaded_by_mxnet(ours), ARRAYS)
 
@@ -64,7 +65,7 @@ def test_writes_what_mxnet_saves_and_loads(tmp_path):
 def test_no_arrays(tmp_path):
     write(tmp_path / "ours.params", {})
     assert read(tmp_path / "ours.params") == {}
-    mx.nd.save(str(tmp_path / "theirs.params"), ndarrays({}))
+    saved_by_mxnet(tmp_path / "theirs.params", {})
     assert (tmp_path / "ours.params").read_bytes() == (tmp_path / "theirs.params").read_bytes()
 
 
