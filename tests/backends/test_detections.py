@@ -76,7 +76,10 @@ def test_what_only_mxnet_has(setting, message):
         detect("rfcn", "torch", settings=[setting])
 
 
-@pytest.mark.parametrize("name, advice", [("mxnet", "run sh init.sh"), ("torch", "run pip install torch")])
+@pytest.mark.parametrize("name, advice", [
+    ("mxnet", "run sh init.sh --backend mxnet, or set backend: torch"),
+    ("torch", "run sh init.sh --backend torch"),
+])  # fmt: skip
 def test_a_backend_that_is_not_installed(monkeypatch, name, advice):
     monkeypatch.setattr("lib.backends.choice._installed", lambda package: package != name)
     with pytest.raises(InputError, match=f"^backend: .* is not installed in this Python; {advice}$"):

@@ -21,6 +21,7 @@ from lib.nets import onnx_graph
 from lib.nets.onnx_graph import to_onnx
 from lib.nets.part import Part
 from tests import tiny
+from tests.conftest import needs
 from tests.golden import close, same_detections
 from tests.tiny import ROOT, refused, run_script
 
@@ -111,7 +112,9 @@ OPERATORS = {
     "max rounded up": lambda F, x: pool(F, x, pool_type="max", pooling_convention="full"),
     "average rounded up": lambda F, x: pool(F, x, pool_type="avg", pooling_convention="full"),
     "average, padded": lambda F, x: pool(F, x, pool_type="avg", pad=(1, 1)),
-    "gamma fixed": lambda F, x: F.BatchNorm(x, name="norm", use_global_stats=True, fix_gamma=True, eps=1e-3),
+    "gamma fixed": lambda F, x: F.BatchNorm(
+        x, name="norm", use_global_stats=True, fix_gamma=True, eps=1e-3, momentum=0.9
+    ),
     "defaults": lambda F, x: F.Convolution(x, name="conv", kernel=(2, 2), num_filter=3),
     "to the end": lambda F, x: F.slice_axis(x, 2, 1, None),
     "from the end": lambda F, x: F.slice_axis(x, 3, -3, -1),
@@ -231,6 +234,7 @@ def test_weights_of_another_network_are_refused(tmp_path, capsys):
 
 def test_the_way_of_a_frame_in_the_documentation(exported):
     """The program of docs/weights.md gives the detections of VideoDetector on bundled frames."""
+    needs("mxnet")  # the program uses its arrays
     text = (ROOT / "docs/weights.md").read_text()
     (program,) = re.findall(r"<!-- tests/cli/test_export.py runs this -->\n```python\n(.*?)```", text, re.S)
     folder = ROOT / "data/minivid_val/Data/VID/val/MiniVID_val_0000"

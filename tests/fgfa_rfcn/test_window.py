@@ -110,6 +110,7 @@ def test_builtin_operators_find_the_same(batch):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_builtin_operators_write_layouts_of_onednn_to_the_ring(batch):
     """From 16 channels on, oneDNN keeps features in blocks of channels, of which MXNet gives no view."""
+    needs("mxnet")
     sizes, found = {"FEAT_DIM": 32, "EMBED_DIMS": [16, 16, 32]}, []
     for each in ("builtin", "compiled"):
         cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 0}, network={"OPERATORS": each, **sizes})

@@ -54,7 +54,7 @@ def test_a_device_that_cannot(monkeypatch):
     needs("torch")
     from lib.backends.torch import precision
 
-    monkeypatch.setattr(precision, "_computes_bfloat16", lambda device: False)
+    monkeypatch.setattr(precision, "computes_bfloat16", lambda device: False)
     with pytest.raises(InputError) as error:
         trainer(make_backend("torch", CFG), "bfloat16", *tiny.weights(CFG))
     assert str(error.value) == (

@@ -43,14 +43,15 @@ def training_type(precision: str, devices: Sequence[torch.device]) -> torch.dtyp
 
 
 def _check_bfloat16(key: str, device: torch.device) -> None:
-    if not _computes_bfloat16(device):
+    if not computes_bfloat16(device):
         raise InputError(
             f"{key}: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} is not; "
             "use float32"
         )
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions on this device compute in bfloat16, and do not emulate it."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.backends.base import Arrays, Build, Shape
+from lib.backends.torch import cards
 from lib.backends.torch.functions import TorchFunctions
 from lib.backends.torch.graphs import Graphs
 from lib.backends.torch.loader import Tensor, torch
@@ -17,16 +18,14 @@ from lib.errors import InputError
 
 
 def devices(gpus: str) -> list[torch.device]:
-    """Devices for the `gpus` setting: '0,1' -> two GPUs; '' -> the CPU. Raises InputError for a missing one."""
+    """Devices for the `gpus` setting: '0,1' -> two GPUs; '' -> the CPU.
+
+    Raises InputError for one that is missing, or that PyTorch has no kernels for.
+    """
     if not gpus:
         return [torch.device("cpu")]
     numbers = [int(number) for number in gpus.split(",")]
-    present = torch.cuda.device_count()
-    for number in numbers:
-        if number >= present:
-            raise InputError(
-                f"gpus: there is no GPU {number}, PyTorch sees {present}; use gpus: '' (--set gpus=) for the CPU"
-            )
+    cards.check(numbers)
     return [torch.device("cuda", number) for number in numbers]
 
 
