@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib.backends.base import Arrays, Build, Device
+from lib.backends.torch.folding import Folded
 from lib.backends.torch.loader import torch
-from lib.backends.torch.runtime import Forward
 from lib.errors import InputError
 
 
@@ -16,8 +16,8 @@ class Float32:
 
     graphs: bool = True
 
-    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
-        return Forward(build, device, args, auxs, graphs=self.graphs)
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Folded:
+        return Folded(build, device, args, auxs, graphs=self.graphs)
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Bfloat16:
 
     graphs: bool = True
 
-    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Folded:
         """Raises InputError where the device cannot."""
         if not _computes_bfloat16(device):
             raise InputError(
                 f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} "
                 "is not; use float32"
             )
-        return Forward(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
+        return Folded(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
