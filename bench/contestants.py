@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from itertools import count
@@ -13,28 +12,30 @@ import numpy as np
 
 from bench.weights import synthetic
 from fgfa_rfcn import network as fgfa
-from lib.backends.base import Network
-from lib.backends.mxnet.backend import MXNet
-from lib.backends.mxnet.functions import Compiled
-from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.precision import Bfloat16, Calibration, Int8, Precision
+from lib.backends.base import Backend, Network, Precision
+from lib.backends.choice import make_backend
 from lib.config import make_config
 from lib.inference.detect import batch_detections, picture
 from lib.methods import METHODS
 
 METHOD = METHODS["fgfa_rfcn"]
-CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
+CONTESTANTS = ("published", "float32", "int8", "bfloat16", "torch-float32", "torch-bfloat16")
 Frame = Callable[[], object]  # reads a frame and returns the result for one
+
+
+def engine(name: str) -> str:
+    """The package that a contestant needs."""
+    return "torch" if name.startswith("torch-") else "mxnet"
 
 
 def settings(reach: int, short: int):
     return make_config({"SCALES": [short, 10 * short], "TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
 
 
-def frames(short: int):
-    """An endless clip of a moving texture: BGR uint8 (short, 16 / 9 short, 3)."""
+def frames(short: int, width: int = 0):
+    """An endless clip of a moving texture: BGR uint8 (short, width, 3), by default in the ratio of 562 x 1000."""
     coarse = np.random.default_rng(0).integers(0, 255, (24, 48, 3), np.uint8)
-    texture = cv2.resize(coarse, (round(short * 1000 / 562), short), interpolation=cv2.INTER_CUBIC)
+    texture = cv2.resize(coarse, (width or round(short * 1000 / 562), short), interpolation=cv2.INTER_CUBIC)
     for number in count():
         yield np.roll(texture, 4 * number, axis=1)
 
@@ -42,65 +43,76 @@ def frames(short: int):
 class TimedNetwork:
     """A network that measures its time."""
 
-    def __init__(self, network: Network, seconds: list[float]):
-        self._network, self._seconds = network, seconds
+    def __init__(self, network: Network, seconds: list[float], wait: Callable[[], object]):
+        self._network, self._seconds, self._wait = network, seconds, wait
         self.buffers = network.buffers
 
     def __call__(self, **inputs):
-        mx.nd.waitall()
+        self._wait()
         start = time.perf_counter()
         outputs = self._network(**inputs)
-        mx.nd.waitall()
+        self._wait()
         self._seconds.append(time.perf_counter() - start)
         return outputs
 
 
-class Timed(Precision):
-    """Wraps a precision and records the times of each network in `seconds`."""
+class Timed:
+    """Wraps a precision and records the times of each network in `seconds`. wait: waits for all work on the device."""
 
-    def __init__(self, inner: Precision):
-        self._inner = inner
+    def __init__(self, inner: Precision, wait: Callable[[], object]):
+        self._inner, self._wait = inner, wait
         self.seconds: dict[str, list[float]] = {}
 
     def network(self, name, build, device, args, auxs):
         network = self._inner.network(name, build, device, args, auxs)
-        return TimedNetwork(network, self.seconds.setdefault(name, []))
+        return TimedNetwork(network, self.seconds.setdefault(name, []), self._wait)
 
 
-def precision(name: str, short: int) -> Precision:
-    """The precision of a contestant. Int8 ranges are measured in another process, so that its memory does not count."""
-    if name == "bfloat16":
-        return Bfloat16(Compiled())
+def precision(name: str, short: int) -> tuple[Backend, Timed]:
+    """The backend of a contestant, and its precision. Int8 ranges are measured in another process, so that its memory
+    does not count.
+    """
+    if engine(name) == "torch":
+        backend = make_backend("torch", settings(0, short))
+        return backend, Timed(backend.precision(name.removeprefix("torch-"), ""), lambda: None)
+    from lib.backends.mxnet.functions import Compiled
+    from lib.backends.mxnet.loader import mx
+    from lib.backends.mxnet.precision import Int8
+
+    backend = make_backend("mxnet", settings(0, short))
     if name != "int8":
-        return Precision(Compiled())
+        return backend, Timed(backend.precision(name, ""), mx.nd.waitall)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return Int8(Compiled(), pool.apply(ranges, (short,)))
+        return backend, Timed(Int8(Compiled(), pool.apply(ranges, (short,))), mx.nd.waitall)
 
 
 def ranges(short: int) -> dict:
     """The ranges for int8, measured on two frames."""
+    from lib.backends.mxnet.functions import Compiled
+    from lib.backends.mxnet.precision import Calibration
+
     calibration = Calibration(Compiled())
-    detect = synthetic_detector(1, short, calibration)
+    detect = synthetic_detector(1, short, make_backend("mxnet", settings(1, short)), calibration)
     for _ in detect(frame for frame, _ in zip(frames(short), range(2))):
         pass
     return calibration.ranges()
 
 
-def synthetic_detector(reach: int, short: int, precision: Precision):
-    cfg, backend = settings(reach, short), MXNet()
+def synthetic_detector(reach: int, short: int, backend: Backend, precision: Precision, gpus: str = "", batch: int = 1):
+    """A detector of the published size, with synthetic weights."""
+    cfg = settings(reach, short)
     args, auxs = synthetic(METHOD, cfg, backend)
-    (device,) = backend.devices("")
-    return METHOD.detector(cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=1)
-
-
-def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> Frame:
-    run = synthetic_detector(reach, short, timed or precision(name, short))(frames(short))
-    return lambda: next(run)
+    (device,) = backend.devices(gpus)
+    return METHOD.detector(
+        cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=batch
+    )
 
 
 def published(reach: int, short: int) -> Frame:
     """As published: full-size images are concatenated, and the caches are reordered for each window."""
-    cfg, backend = settings(reach, short), MXNet("builtin")
+    cfg = settings(reach, short)
+    cfg.network.OPERATORS = "builtin"
+    backend = make_backend("mxnet", cfg)
     window = fgfa.window_frames(cfg)
     args, auxs = synthetic(METHOD, cfg, backend)
     (device,) = backend.devices("")
@@ -132,19 +144,10 @@ def published(reach: int, short: int) -> Frame:
     return frame
 
 
-def pytorch(reach: int, short: int) -> Frame:
-    import torch
-
-    from bench.torch_fgfa import TorchFgfa
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    cfg, source = settings(reach, short), frames(short)
-    network = TorchFgfa(*synthetic(METHOD, cfg, MXNet()), picture(next(source), cfg).data, reach)
-    return lambda: network.frame(picture(next(source), cfg).data)
-
-
-def contestant(name: str, reach: int, short: int) -> Frame:
-    """Raises InputError or ImportError if the contestant cannot run here."""
-    if name in ("published", "pytorch"):
-        return {"published": published, "pytorch": pytorch}[name](reach, short)
-    return detector(name, reach, short)
+def contestant(name: str, reach: int, short: int) -> tuple[Frame, dict[str, list[float]]]:
+    """A contestant, and the seconds of its networks, to which each run adds. Raises InputError if it cannot run here."""
+    if name == "published":
+        return published(reach, short), {}
+    backend, timed = precision(name, short)
+    run = synthetic_detector(reach, short, backend, timed)(frames(short))
+    return lambda: next(run), timed.seconds

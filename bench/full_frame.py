@@ -1,14 +1,15 @@
-"""Times FGFA per frame at full size on the CPU: ResNet-101, 562x1000, a window of 19 frames.
+"""Times FGFA per frame at full size: ResNet-101, 562x1000, a window of 19 frames.
 
-    python -m bench.full_frame                              # compares all contestants, which take turns
+    python -m bench.full_frame                              # compares all contestants on the CPU, which take turns
     python -m bench.full_frame --sweep docs/images/cost.png # the cost by K, by image size and by threads
     python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory over a long clip
+    python -m bench.full_frame --backend torch --device cuda --json gpu.json    # PyTorch on a GPU, see bench.device
 
 The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the
-detector with each TEST.PRECISION; `pytorch`, the same networks in PyTorch (bench/torch_fgfa.py), without proposals,
-pooling and NMS. Weights are synthetic, which does not affect times. The time per frame is measured in the steady state,
-from one result to the next: one new frame passes through the feature network, and one window through flow, aggregation
-and heads. Memory is the peak of a separate process that runs one contestant. Those that cannot run here are skipped.
+detector with each TEST.PRECISION in MXNet; `torch-float32` and `torch-bfloat16`, the same in PyTorch. Weights are
+synthetic, which does not affect times. The time per frame is measured in the steady state, from one result to the next:
+one new frame passes through the feature network, and one window through flow, aggregation and heads. Each contestant
+has its own process, whose peak memory is reported. Those that cannot run here are skipped.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
-from bench.contestants import CONTESTANTS, Frame, Timed, contestant, detector, precision
+from bench.contestants import CONTESTANTS, contestant, engine
+from bench.turns import Contestant, head, in_turns, installed, memory, row, say, seconds, serve
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.machine import cores
@@ -32,74 +31,66 @@ from lib.machine import cores
 REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
 
 
-def seconds(frame: Frame) -> float:
-    start = time.perf_counter()
-    frame()
-    return time.perf_counter() - start
-
-
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
-    """Runs one contestant: mean seconds per frame and part, peak memory, and its growth after ten frames."""
-    timed = Timed(precision(name, short))
-    ours = name not in ("published", "pytorch")
-    frame = detector(name, reach, short, timed) if ours else contestant(name, reach, short)
+    """Runs one contestant: mean seconds per frame and part, peak memory, and its growth after ten frames.
+
+    runs: 0 for one frame for each line of the input.
+    """
+    try:
+        frame, parts = contestant(name, reach, short)
+    except InputError as error:
+        return {"left_out": str(error)}
     frame()
-    for times in timed.seconds.values():
+    for times in parts.values():
         times.clear()
     taken = [seconds(frame) for _ in range(min(runs, 10))]
     before = memory("VmRSS")
+    if not runs:
+        say("ready")
+        taken = serve(frame)
     taken += [seconds(frame) for _ in range(runs - len(taken))]
     result = {"frame": statistics.mean(taken), "grown_megabytes": (memory("VmRSS") - before) / 1e6}
-    result.update({part: sum(times) / runs for part, times in timed.seconds.items()})
+    result.update({part: sum(times) / len(taken) for part, times in parts.items()})
     result["gigabytes"] = memory("VmHWM") / 1e9
     return result
 
 
-def memory(which: str) -> int:
-    """Bytes: VmRSS now, VmHWM at most. (getrusage would count the memory of the parent process.)"""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) * 1024
-
-
-def in_own_process(name: str, reach: int, short: int, runs: int, threads: int) -> dict:
-    command_line = [sys.executable, "-m", "bench.full_frame", "--alone", name, "--k", str(reach), "--short", str(short)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [*command_line, "--runs", str(runs)], env=environment, stdout=subprocess.PIPE, check=True, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def in_turns(names: list[str], reach: int, short: int, runs: int) -> dict[str, float]:
-    """Median seconds per frame of each. Those that cannot run here are skipped with a message."""
-    running: dict[str, Frame] = {}
-    for name in names:
-        try:
-            running[name] = contestant(name, reach, short)
-        except (InputError, ImportError) as error:
-            say(f"{name}: left out ({error})")
-    times: dict[str, list[float]] = {name: [] for name in running}
-    for frame in running.values():
-        frame()
-    for _ in range(runs):
-        for name, frame in running.items():
-            times[name].append(seconds(frame))
-    return {name: statistics.median(taken) for name, taken in times.items()}
+def process(name: str, reach: int, short: int, runs: int, threads: int) -> Contestant:
+    sizes = ["--k", str(reach), "--short", str(short), "--runs", str(runs)]
+    return Contestant("bench.full_frame", "--alone", name, *sizes, threads=threads)
 
 
 def compare(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
+    started = {}
+    try:
+        for name in installed(names, engine):
+            started[name] = process(name, reach, short, 0, int(os.environ["OMP_NUM_THREADS"]))
+            answer = started[name].line()
+            if answer != "ready":
+                say(f"{name}: left out ({json.loads(answer)['left_out']})")
+                started.pop(name).stop()
+        return _table(in_turns(started, runs), started)
+    finally:
+        for contestant_ in started.values():
+            contestant_.stop()
+
+
+def _table(taken: dict[str, list[float]], started: dict[str, Contestant]) -> list[dict]:
     rows = []
-    taken = in_turns(names, reach, short, runs)
-    base = taken.get("published", next(iter(taken.values())))
+    medians = {name: statistics.median(times) for name, times in taken.items()}
+    base = medians.get("published", next(iter(medians.values())))
     head("", "seconds per frame", "speed-up", "features", "flow", "other", "peak memory")
-    for name, frame in taken.items():
-        own = in_own_process(name, reach, short, 1, int(os.environ["OMP_NUM_THREADS"]))
-        rows.append({"name": name, **own, "frame": frame, "ratio": base / frame})
+    for name, frame in medians.items():
+        own = started[name].result()
+        rows.append({"name": name, **own, "frame": frame, "ratio": base / frame, "frames": taken[name]})
         parts = ["", "", ""]
         if "flow" in own:
             rest = own["frame"] - own["features"] - own["flow"]
             parts = [f"{own['features']:.2f} s", f"{own['flow']:.2f} s", f"{rest:.2f} s"]
-        say(f"| {name} | {frame:.2f} | {base / frame:.2f} | {' | '.join(parts)} | {own['gigabytes']:.2f} GB |")
+        row(name, f"{frame:.2f}", f"{base / frame:.2f}", *parts, f"{own['gigabytes']:.2f} GB")
+    for kind in ("float32", "bfloat16"):
+        if kind in medians and f"torch-{kind}" in medians:
+            say(f"{kind}: PyTorch takes {medians[f'torch-{kind}'] / medians[kind]:.2f} times as long as MXNet")
     return rows
 
 
@@ -112,12 +103,12 @@ def sweep(plot: Path, runs: int) -> list[dict]:
     rows = []
     for change in changes:
         case = {**full, **change}
-        own = in_own_process("float32", case["reach"], case["short"], runs, case["threads"])
+        own = process("float32", case["reach"], case["short"], runs, case["threads"]).result()
         rows.append({**case, **own})
         rest = own["frame"] - own["features"] - own["flow"]
         image = f"{case['short']} x {round(case['short'] * 1000 / 562)}"
-        parts = " | ".join(f"{value:.2f}" for value in (own["frame"], own["features"], own["flow"], rest))
-        say(f"| {case['reach']} | {image} | {case['threads']} | {parts} | {own['gigabytes']:.2f} GB |")
+        parts = [f"{value:.2f}" for value in (own["frame"], own["features"], own["flow"], rest)]
+        row(str(case["reach"]), image, str(case["threads"]), *parts, f"{own['gigabytes']:.2f} GB")
     draw(rows, full, plot)
     return rows
 
@@ -150,36 +141,39 @@ def draw(rows: list[dict], full: dict, path: Path) -> None:
     pyplot.close(figure)
 
 
-def head(*columns: str) -> None:
-    say(f"| {' | '.join(columns)} |\n|---{'|---:' * (len(columns) - 1)}|")
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 @command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS, help="contestants (default: all)"
     )
-    parser.add_argument("--k", type=int, default=9, help="frames on either side (default: %(default)s)")
-    parser.add_argument("--short", type=int, default=562, help="short side in pixels (default: %(default)s)")
+    parser.add_argument("--k", type=int, help="frames on either side (default: 9; with --device all of 0 1 2 5 9)")
+    parser.add_argument("--short", type=int, help="short side in pixels (default: 562; with --device 600)")
     parser.add_argument("--runs", type=int, default=5, help="frames timed, the median counts (default: %(default)s)")
     parser.add_argument("--alone", choices=CONTESTANTS, help="one contestant, one line of JSON")
     parser.add_argument("--sweep", type=Path, metavar="PNG", help="vary window, size and threads, and plot it here")
+    parser.add_argument("--backend", choices=["torch"], help="with --device: what to measure")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="measure PyTorch on this device")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
-    if args.alone:
-        say(json.dumps(alone(args.alone, args.k, args.short, args.runs)))
+    reach, short = 9 if args.k is None else args.k, args.short or 562
+    figures: object
+    if args.device:
+        from bench import device
+
+        reaches = REACHES if args.k is None else (args.k,)
+        figures = device.measure(args.device, reaches, args.short or 600, args.runs)
+    elif args.alone:
+        say(json.dumps(alone(args.alone, reach, short, args.runs)))
         return
-    rows = sweep(args.sweep, args.runs) if args.sweep else compare(list(args.only), args.k, args.short, args.runs)
+    elif args.sweep:
+        figures = sweep(args.sweep, args.runs)
+    else:
+        figures = compare(list(args.only), reach, short, args.runs)
     if args.json:
         with replacing(args.json) as path:
-            path.write_text(json.dumps(rows, indent=1) + "\n")
+            path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lib.backends.base import Arrays, Build, Device
+from lib.backends.torch.folding import Folded
 from lib.backends.torch.loader import torch
-from lib.backends.torch.runtime import Forward
 from lib.errors import InputError
 
 
@@ -17,8 +17,8 @@ class Float32:
 
     graphs: bool = True
 
-    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
-        return Forward(build, device, args, auxs, graphs=self.graphs)
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Folded:
+        return Folded(build, device, args, auxs, graphs=self.graphs)
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Bfloat16:
 
     graphs: bool = True
 
-    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Folded:
         """Raises InputError where the device cannot."""
         _check_bfloat16("TEST.PRECISION", device)
-        return Forward(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
+        return Folded(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
 
 
 def training_type(precision: str, devices: Sequence[torch.device]) -> torch.dtype:

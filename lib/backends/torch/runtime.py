@@ -14,7 +14,6 @@ from lib.backends.torch.functions import TorchFunctions
 from lib.backends.torch.graphs import Graphs
 from lib.backends.torch.loader import Tensor, torch
 from lib.backends.torch.memory import TESTING, enough_memory
-from lib.errors import InputError
 
 
 def devices(gpus: str) -> list[torch.device]:
@@ -157,8 +156,12 @@ class Forward:
 
     def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         buffers = {name: buffer.values for name, buffer in self._buffers.items()}
-        outputs = self._build(TorchFunctions({**self._values, **inputs, **buffers}, self._device))
+        outputs = self._build(self._functions({**self._values, **inputs, **buffers}))
         return {name: value.float() for name, value in outputs.items()}
+
+    def _functions(self, values: Mapping[str, Tensor]) -> TorchFunctions:
+        """One execution on these inputs and parameters."""
+        return TorchFunctions(values, self._device)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
