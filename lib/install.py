@@ -61,7 +61,7 @@ def check(modules: list[str]) -> str:
             versions = f"mxnet {mx.__version__}"
         for name in ("numpy", "cv2"):
             versions += f", {name} {importlib.import_module(name).__version__}"
-        for name in ("rfcn", "fgfa_rfcn", *modules):
+        for name in ("rfcn", "fgfa_rfcn", "dff_rfcn", *modules):
             importlib.import_module(name)
         name = "lib.backends.mxnet.library"
         if tried:

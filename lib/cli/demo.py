@@ -56,7 +56,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         classes,
         method=method.name,
         context=lambda done: method.replay(settings, done),
-        warmup=batch,
+        warmup=max(batch, method.warmup),
     )
     if method.explain and batch == 1 and args.explain:
         explain_frames(args, method.name, method.explain, settings, classes)
@@ -115,7 +115,7 @@ def run(
 
     The detector is created after the inputs and outputs have been checked and before anything is written. context:
     maps the number of finished frames to how many of them a resumed run must pass through the detector again. warmup:
-    frames before timing starts (a batch, for detectors that work in batches). Raises InputError for invalid options,
+    frames before timing starts (at least a batch, for detectors that work in batches). Raises InputError for invalid options,
     inputs or outputs.
     """
     only = _class_numbers(args.classes, classes)

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from easydict import EasyDict
@@ -63,8 +64,9 @@ def train(
         args, auxs, new = starting_point(cfg, method, wanted, wanted_auxs)
     keep_config(cfg, folder)
     log.info("new layers: %s", ", ".join(new) or "none")
-    names = trainable(args, cfg.network.FIXED_PARAMS)
-    trainer = backend.trainer(losses, devices, args, auxs, names, optimizer(cfg))
+    rules = optimizer(cfg, method.lr_factors)
+    names = {name for name in trainable(args, cfg.network.FIXED_PARAMS) if rules.lr_factor(name)}
+    trainer = backend.trainer(losses, devices, args, auxs, names, rules)
     return _fit(cfg, trainer, loader, checkpoints, resumed, stopped)
 
 
@@ -156,14 +158,16 @@ def trainable(names: Iterable[str], fixed: Iterable[str]) -> set[str]:
     return {name for name in names if not name.startswith(tuple(fixed))}
 
 
-def optimizer(cfg: EasyDict) -> Sgd:
-    """SGD with momentum; the flow network's learning rate is multiplied by FLOW_LR_FACTOR."""
-    factor = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
+def optimizer(cfg: EasyDict, factors: Mapping[str, float] = MappingProxyType({})) -> Sgd:
+    """SGD with momentum. The flow network's learning rate is multiplied by FLOW_LR_FACTOR, that of a parameter in
+    `factors` by its factor.
+    """
+    flow = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
     return Sgd(
         momentum=cfg.TRAIN.momentum,
         wd=cfg.TRAIN.wd,
         clip_norm=cfg.TRAIN.CLIP_GRADIENT,
-        lr_factor=lambda name: factor if is_flow_layer(name) else 1.0,
+        lr_factor=lambda name: factors.get(name, 1.0) * (flow if is_flow_layer(name) else 1.0),
     )
 
 
