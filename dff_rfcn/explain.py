@@ -72,7 +72,7 @@ def _sheet(details: Inside, key: np.ndarray, image: np.ndarray) -> np.ndarray:
     colours = cv2.resize(flow_to_colour(details.flow), size, interpolation=cv2.INTER_NEAREST)
     scale = details.scale.mean(axis=0)
     low, high = float(scale.min()), float(scale.max())
-    columns = {
+    columns: dict[str, np.ndarray] = {
         f"key frame, {age} before" if age else "key frame": key,
         "this frame": image,
         f"flow, up to {longest:.1f} cells": colours,

@@ -21,4 +21,4 @@ class KeyFrame:
 
     def __call__(self, entry: TrainEntry, rng: np.random.Generator) -> dict[str, Path | np.ndarray]:
         key = entry.neighbour(int(rng.integers(self._low, self._high, endpoint=True)))
-        return {"data": entry.image, "data_ref": key, "eq_flag": np.float32([key == entry.image])}
+        return {"data": entry.image, "data_ref": key, "eq_flag": np.array([key == entry.image], np.float32)}

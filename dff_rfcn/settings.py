@@ -30,7 +30,7 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         *flow_rules(cfg),
         ("TRAIN.MIN_OFFSET must not exceed TRAIN.MAX_OFFSET", train.MIN_OFFSET <= train.MAX_OFFSET),
         (
-            "TEST.KEY_FRAME_INTERVAL, the distance of key frames, must be 1 or more (1: every frame is a key frame)",
+            "TEST.KEY_FRAME_INTERVAL must be 1 or more: it is the distance of key frames in DFF",
             test.KEY_FRAME_INTERVAL >= 1,
         ),
     ]

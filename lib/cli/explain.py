@@ -23,8 +23,8 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
         nargs="+",
         type=int,
         metavar="FRAME",
-        help=f"for these frames, counted from 0, also draw how {method.title} uses other frames (the flow to them, their "
-        "weights or scale map) and the baseline's boxes next to its own, in explain/ in the output folder",
+        help=f"for these frames, counted from 0, also draw how {method.title} uses other frames (the flow to them, "
+        "their weights or scale map) and the baseline's boxes next to its own, in explain/ in the output folder",
     )
     default = (BASELINE.name, *BASELINE.bundled)
     parser.add_argument(

@@ -98,8 +98,8 @@ def clip_pictures(frames: Iterable[np.ndarray], cfg: EasyDict) -> Iterator[Pictu
         size = size or item.data.shape
         if item.data.shape != size:
             raise InputError(
-                f"frame {number} of the clip is {item.data.shape[2:]} after resizing, but earlier frames are {size[2:]} "
-                "(height, width); process clips of different sizes separately"
+                f"frame {number} of the clip is {item.data.shape[2:]} after resizing, but earlier frames are "
+                f"{size[2:]} (height, width); process clips of different sizes separately"
             )
         yield item
 

@@ -62,7 +62,9 @@ def test_published_weights_have_the_parameters_of_the_detector(manifests):
     for build in (network.key_test, network.current_test):
         shapes = {**manifest["inputs"], "feat_key": (1, 1024, 36, 63), "data_key": manifest["inputs"]["data"]}
         found = symbol(build, CFG)
-        wanted.update(names_and_shapes(found, {n: s for n, s in shapes.items() if n in found.list_arguments()})["params"])
+        wanted.update(
+            names_and_shapes(found, {n: s for n, s in shapes.items() if n in found.list_arguments()})["params"]
+        )
     params.check(params.for_test(given), wanted, "published")
 
 
