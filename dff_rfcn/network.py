@@ -112,7 +112,9 @@ def batch_test(F: Functions, cfg: EasyDict) -> dict:
 
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
-    """All of Deep Feature Flow except warping, proposals and pooling."""
+    """All of Deep Feature Flow except warping, proposals and pooling. Without frames between key frames, the flow network
+    is not needed.
+    """
     net = cfg.network
 
     def motion(F: Functions) -> dict:
@@ -126,6 +128,7 @@ def parts(cfg: EasyDict) -> dict[str, Part]:
             {"current": 3, "key": 3},
             1,
             "DFF: images, RGB minus mean -> flow in feature cells, from current to key frame, x then y; scale map",
+            needed=cfg.TEST.KEY_FRAME_INTERVAL > 1,
         ),
         "heads": Part(
             lambda F: detection_maps(F, F.Variable("features"), cfg),

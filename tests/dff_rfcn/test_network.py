@@ -1,4 +1,4 @@
-"""Deep Feature Flow has the names and shapes of the published one; `tests/backends/test_golden_dff.py` has its figures."""
+"""Deep Feature Flow has the published names and shapes; `tests/backends/test_golden_dff.py` has its figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 
 from dff_rfcn import network
 from dff_rfcn.method import METHOD
+from lib.backends.choice import backend_of
 from lib.config import load_config, make_config
+from lib.inference.detector import parameter_shapes
 from lib.nets import params
 from lib.training.train import optimizer, trainable
 from tests.golden import names_and_shapes
@@ -28,19 +30,23 @@ def test_training_names_and_shapes_are_those_of_the_manifest(manifests, operator
 
 
 @OPERATORS
-@pytest.mark.parametrize("which, build, passed_through", [
-    ("key", network.key_test, {"data_key", "feat_key"}),
-    ("cur", network.current_test, set()),
-    ("batch", network.batch_test, set()),
+@pytest.mark.parametrize("which, build", [
+    ("key", network.key_test), ("cur", network.current_test), ("batch", network.batch_test)
 ])  # fmt: skip
-def test_names_and_shapes_of_testing_are_those_of_the_manifest(manifests, which, build, passed_through, operators):
-    """The published network of key frames passes two inputs through, unused; ours leaves them out."""
+def test_names_and_shapes_of_testing_are_those_of_the_manifest(manifests, which, build, operators):
+    """The published network of key frames passes two inputs through, unused; ours leaves them out. The published
+    network of several frames joins the rois of all of them; ours keeps them apart.
+    """
     manifest = manifests[f"dff_{which}"]
+    passed_through = {"data_key", "feat_key"} if which == "key" else set()
     inputs = {name: shape for name, shape in manifest["inputs"].items() if name not in passed_through}
     found = names_and_shapes(symbol(build, CFG, F=operators), inputs)
     assert found["params"] == manifest["params"] and found["aux"] == manifest["aux"]
-    outputs = {name: shape for name, shape in manifest["outputs"].items() if name not in passed_through}
-    assert found["outputs"] == outputs
+    joined = {
+        name: (1, shape[0] * shape[1], shape[2]) if "reshape" in name else shape
+        for name, shape in found["outputs"].items()
+    }
+    assert joined == {name: shape for name, shape in manifest["outputs"].items() if name not in passed_through}
     assert found["argument_order"] == [name for name in manifest["argument_order"] if name not in passed_through]
 
 
@@ -58,14 +64,9 @@ def test_published_weights_have_the_parameters_of_the_detector(manifests):
     given = {name: np.broadcast_to(np.float32(0), shape) for name, shape in manifest["params"].items()}
     for name in ("rfcn_bbox_weight", "rfcn_bbox_bias"):
         given[f"{name}_test"] = given[name]
-    wanted: dict = {}
-    for build in (network.key_test, network.current_test):
-        shapes = {**manifest["inputs"], "feat_key": (1, 1024, 36, 63), "data_key": manifest["inputs"]["data"]}
-        found = symbol(build, CFG)
-        wanted.update(
-            names_and_shapes(found, {n: s for n, s in shapes.items() if n in found.list_arguments()})["params"]
-        )
-    params.check(params.for_test(given), wanted, "published")
+    given.update({name: np.broadcast_to(np.float32(0), shape) for name, shape in manifest["aux"].items()})
+    args, auxs = parameter_shapes(METHOD.parts(CFG), backend_of(CFG))
+    params.check(params.for_test(given), {**args, **auxs}, "published")
 
 
 def test_the_scale_map_starts_as_ones_and_its_bias_stays(manifests):
