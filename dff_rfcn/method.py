@@ -41,7 +41,7 @@ METHOD = Method(
     eps=network.EPS,
     bundled=Files(
         "experiments/dff_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
-        "model/minivid/dff_rfcn-0000.params",
+        "model/minivid/dff-0000.params",
     ),
     published=Files(
         "experiments/dff_rfcn/cfgs/resnet_v1_101_flownet_imagenet_vid_rfcn_end2end_ohem.yaml",

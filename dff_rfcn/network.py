@@ -112,9 +112,7 @@ def batch_test(F: Functions, cfg: EasyDict) -> dict:
 
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
-    """All of Deep Feature Flow except warping, proposals and pooling. Without frames between key frames, the flow network
-    is not needed.
-    """
+    """All of DFF except warping, proposals and pooling. The flow network is needed for frames between key frames."""
     net = cfg.network
 
     def motion(F: Functions) -> dict:
