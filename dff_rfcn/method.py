@@ -35,9 +35,10 @@ METHOD = Method(
     sample=lambda cfg: KeyFrame(cfg.TRAIN.MIN_OFFSET, cfg.TRAIN.MAX_OFFSET),
     detector=KeyFrameDetector,
     pretrained=_pretrained,
-    # A scale map of ones at the start. Its bias stays so: its weights learn the deviation.
+    # A scale map of ones at the start. Its bias stays so; its weights learn the deviation, at the full rate, since
+    # FLOW_LR_FACTOR is for layers that are trained already.
     new_layers={**DETECTION_LAYERS, f"{SCALE_LAYER}_weight": zeros, f"{SCALE_LAYER}_bias": ones},
-    lr_factors={f"{SCALE_LAYER}_bias": 0.0},
+    lr_factors={f"{SCALE_LAYER}_weight": 1.0, f"{SCALE_LAYER}_bias": 0.0},
     eps=network.EPS,
     bundled=Files(
         "experiments/dff_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",

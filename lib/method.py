@@ -54,7 +54,7 @@ class Method:
     names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small MiniVID network,
     which are part of the repository, and of the published network.
     replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again. live:
-    settings that make it causal. lr_factors: factors of the learning rate, by name of the parameter (default 1).
+    settings that make it causal. lr_factors: factors of the learning rate, by name of the parameter.
     warmup: the number of frames that run all its networks. advise: (cfg) -> warnings before training. explain: writes
     images that show how frames of a clip are processed (`demo.py --explain`).
     """

@@ -159,15 +159,15 @@ def trainable(names: Iterable[str], fixed: Iterable[str]) -> set[str]:
 
 
 def optimizer(cfg: EasyDict, factors: Mapping[str, float] = MappingProxyType({})) -> Sgd:
-    """SGD with momentum. The flow network's learning rate is multiplied by FLOW_LR_FACTOR, that of a parameter in
-    `factors` by its factor.
+    """SGD with momentum. The learning rate of a parameter in `factors` is multiplied by its factor, that of the rest of
+    the flow network by FLOW_LR_FACTOR.
     """
     flow = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
     return Sgd(
         momentum=cfg.TRAIN.momentum,
         wd=cfg.TRAIN.wd,
         clip_norm=cfg.TRAIN.CLIP_GRADIENT,
-        lr_factor=lambda name: factors.get(name, 1.0) * (flow if is_flow_layer(name) else 1.0),
+        lr_factor=lambda name: factors.get(name, flow if is_flow_layer(name) else 1.0),
     )
 
 

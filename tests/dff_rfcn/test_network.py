@@ -77,4 +77,4 @@ def test_the_scale_map_starts_as_ones_and_its_bias_stays(manifests):
     assert not values[names[0]].any() and (values[names[1]] == 1).all()
     rules = optimizer(make_config({"TRAIN": {"FLOW_LR_FACTOR": 0.5}}, METHOD.schema), METHOD.lr_factors)
     factors = [rules.lr_factor(name) for name in (*names, "Convolution5_bias", "rfcn_cls_bias")]
-    assert factors == [0.5, 0, 0.5, 1]
+    assert factors == [1, 0, 0.5, 1]
