@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +11,9 @@ import numpy as np
 from easydict import EasyDict
 
 from fgfa_rfcn.window import Inside, VideoDetector
-from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
-from lib.errors import InputError
 from lib.video.clips import Clip
-from lib.video.drawing import draw, flow_to_colour, heat_map, side_by_side
+from lib.video.drawing import compare_boxes, flow_to_colour, heat_map, side_by_side
 from lib.video.pictures import write_picture
 from lib.video.stream import Detector
 
@@ -40,19 +37,14 @@ def explain(
 
     The first image shows every frame of the window, the flow to it (on the colour wheel of Baker et al., where full
     saturation is the longest flow of the window), and its weight as a heat map from 0 to the largest weight. The
-    second shows the boxes of `baseline`, which uses only this frame, next to FGFA's. Raises InputError if a position
-    is outside the clip.
+    second shows the boxes of `baseline`, which uses only this frame, next to FGFA's.
     """
     watched: list[Inside] = []
     detector = VideoDetector.load(cfg, weights, batch=1, watch=watched.append)
     reach, written = cfg.TEST.KEY_FRAME_INTERVAL, []
     for position in positions:
-        if not 0 <= position < len(clip.numbers):
-            last = "" if clip.length is None else f" to {clip.length - 1}"
-            raise InputError(f"--explain {position}: the clip's frames are numbered from 0{last}")
         first = max(0, position - reach)
-        numbers = clip.numbers[first : position + reach + 1]
-        frames = list(replace(clip, start=numbers[0], stop=numbers[-1] + 1))
+        frames = list(clip.part(first, position + reach + 1))
         watched.clear()
         found = list(detector(frame.image for frame in frames))[position - first]
         details, frame = watched[position - first], frames[position - first]
@@ -60,7 +52,9 @@ def explain(
         name = Path(frame.name).stem
         images = {
             f"{name}_window.png": _sheet(details, [each.image for each in frames], first),
-            f"{name}_boxes.png": _boxes(frame.image, single, found, classes, threshold),
+            f"{name}_boxes.png": compare_boxes(
+                frame.image, {"R-FCN, this frame only": single, "FGFA": found}, classes, threshold
+            ),
         }
         for file, image in images.items():
             write_picture(folder / file, image)
@@ -85,14 +79,3 @@ def _sheet(details: Inside, images: list[np.ndarray], first: int) -> np.ndarray:
         columns.append(np.full_like(columns[0], 255))
     blocks = [side_by_side(columns[start : start + COLUMNS]) for start in range(0, len(columns), COLUMNS)]
     return np.vstack(blocks)
-
-
-def _boxes(
-    image: np.ndarray, single: Detections, aggregated: Detections, classes: ClassList, threshold: float
-) -> np.ndarray:
-    zoom = max(1, 480 // image.shape[0])
-    drawn = [
-        draw(image, each, classes.names, classes.colours, threshold=threshold, zoom=zoom)
-        for each in (single, aggregated)
-    ]
-    return side_by_side(drawn, ["R-FCN, this frame only", "FGFA"])

@@ -11,8 +11,7 @@ from fgfa_rfcn import network
 from fgfa_rfcn.settings import SCHEMA
 from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Network, Precision, Shape
 from lib.bbox.detections import Detections
-from lib.errors import InputError
-from lib.inference.detect import Picture, batch_detections, behind, chunks, picture
+from lib.inference.detect import Picture, batch_detections, behind, chunks, clip_pictures
 from lib.inference.detector import Detector
 from lib.nets.flownet import for_convolutions
 
@@ -69,16 +68,13 @@ class VideoDetector(Detector):
     def _launched(self, frames: Iterable[np.ndarray]) -> Iterator[Callable[[], list[Detections]]]:
         """Queues the networks for all frames; see `behind`."""
         count = done = 0  # frames read, frames finished
-        size: Shape = ()
         ring: dict[str, Buffer] = {}
         self._clip = clip = object()
-        pictures = (picture(frame, self._cfg) for frame in frames)
-        for chunk in chunks(pictures, self._batch):
+        for chunk in chunks(clip_pictures(frames, self._cfg), self._batch):
             self._check_clip(clip)
-            size = size or chunk[0].data.shape
-            entries = self._entries(chunk, count, size)
+            entries = self._entries(chunk)
             if not ring:
-                ring = self._ring(size, entries)
+                ring = self._ring(chunk[0].data.shape, entries)
             for name, values in entries.items():
                 ring[name].write([(count + row) % self._slots for row in range(len(chunk))], values)
             im_info = chunk[0].im_info
@@ -92,19 +88,8 @@ class VideoDetector(Detector):
             yield self._detect(ring, indices, count, im_info)
             done = indices.stop
 
-    def _check_clip(self, clip: object) -> None:
-        """Raises RuntimeError if another clip has started, since the ring buffer holds only one."""
-        if self._clip is not clip:
-            raise RuntimeError("another clip was started before this one ended; finish it first, or use two detectors")
-
-    def _entries(self, chunk: list[Picture], count: int, size: Shape) -> dict[str, Array]:
-        """Entries of the ring buffer for new frames, on the device. size: shape that every frame must have."""
-        for row, item in enumerate(chunk):
-            if item.data.shape != size:
-                raise InputError(
-                    f"frame {count + row} of the clip is {item.data.shape[2:]} after resizing, but earlier frames are "
-                    f"{size[2:]} (height, width); process clips of different sizes separately"
-                )
+    def _entries(self, chunk: list[Picture]) -> dict[str, Array]:
+        """Entries of the ring buffer for new frames, on the device."""
         data = np.concatenate([item.data for item in chunk])
         networks = {"feat_cache": self._features, **({"image_cache": self._image} if self._flow else {})}
         return {name: next(iter(network(data=data).values())) for name, network in networks.items()}

@@ -99,7 +99,7 @@ def check(backend: str, modules: list[str], gpu: bool = False) -> str:
             versions.append(mxnet_version() if name == "mxnet" else torch_version(gpu))
         for name in ("numpy", "cv2"):
             versions.append(f"{name} {importlib.import_module(name).__version__}")
-        for name in ("rfcn", "fgfa_rfcn", *modules):
+        for name in ("rfcn", "fgfa_rfcn", "dff_rfcn", *modules):
             importlib.import_module(name)
     except Exception as error:
         sys.exit(f"{name} does not import: {type(error).__name__}: {error}")

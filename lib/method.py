@@ -54,8 +54,9 @@ class Method:
     names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small MiniVID network,
     which are part of the repository, and of the published network.
     replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again. live:
-    settings that make it causal. advise: (cfg) -> warnings before training. explain: writes images that show how
-    frames of a clip are processed (`demo.py --explain`).
+    settings that make it causal. lr_factors: factors of the learning rate, by name of the parameter.
+    warmup: the number of frames that run all its networks. advise: (cfg) -> warnings before training. explain: writes
+    images that show how frames of a clip are processed (`demo.py --explain`).
     """
 
     name: str
@@ -70,6 +71,8 @@ class Method:
     published: Files
     replay: Callable[[EasyDict, int], int] = lambda cfg, done: 0
     live: tuple[str, ...] = ()
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
+    warmup: int = 1
     advise: Callable[[EasyDict], list[str]] = field(default=lambda cfg: [])
     explain: Explain | None = None
 

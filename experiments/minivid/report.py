@@ -21,8 +21,8 @@ from lib.files import replacing
 
 log = logging.getLogger(__name__)
 
-METHODS = {"rfcn": "rfcn", "fgfa": "fgfa_k9", "fgfa_seqnms": "fgfa_k9_seqnms"}
-TITLES = {"rfcn": "R-FCN", "fgfa": "FGFA", "fgfa_seqnms": "FGFA + Seq-NMS"}
+METHODS = {"rfcn": "rfcn", "dff": "dff_i10", "fgfa": "fgfa_k9", "fgfa_seqnms": "fgfa_k9_seqnms"}
+TITLES = {"rfcn": "R-FCN", "dff": "DFF, every 10th frame", "fgfa": "FGFA", "fgfa_seqnms": "FGFA + Seq-NMS"}
 RANGES = ("all", "slow", "medium", "fast")
 # (what it shows, result folder of A, of B): B - A, paired over videos
 CLAIMS = (
@@ -30,15 +30,19 @@ CLAIMS = (
     ("Seq-NMS on FGFA", "fgfa_k9", "fgfa_k9_seqnms"),
     ("flow: FGFA - trained without warp, K = 9", "nowarp_k9", "fgfa_k9"),
     ("weights: cosine - plain mean, K = 9", "mean_k9", "fgfa_k9"),
+    ("DFF, a key frame every 10 frames - R-FCN", "rfcn", "dff_i10"),
 )
 MXNET_CLAIMS = (
     ("R-FCN in int8 - in float32", "rfcn", "rfcn_int8"),
     ("FGFA in int8 - in float32", "fgfa_k9", "fgfa_int8"),
+    ("DFF in int8 - in float32", "dff_i10", "dff_int8"),
     ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
     ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
+    ("DFF in bfloat16 - in float32", "dff_i10", "dff_bfloat16"),
 )
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
 WINDOWS = (0, 1, 2, 5, 9)
+INTERVALS = (1, 2, 5, 10, 20)  # distances of DFF's key frames
 MARKERS = ("<!-- minivid table: made by experiments/minivid/report.py -->", "<!-- end of minivid table -->")
 
 
@@ -71,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         "rfcn_seqnms",
         *(name for _, *pair in compared for name in pair),
         *(f"{variant}_k{reach}" for variant in VARIANTS for reach in WINDOWS),
+        *(f"dff_i{interval}" for interval in INTERVALS),
     }
     results = {name: load_result(args.results / name / "results.json") for name in sorted(names)}
     intervals = {name: bootstrap(result, args.draws) for name, result in results.items()}
@@ -78,7 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     flow = {when: _flow_errors(args.results / f"flow_{when}.json") for when in ("before", "after", "sharp")}
 
     main_table = side_by_side({TITLES[key]: (results[name], intervals[name]) for key, name in METHODS.items()}, RANGES)
-    tables = [main_table, _claims_table(claims), _windows_table(results), _flow_table(flow)]
+    tables = [main_table, _claims_table(claims), _windows_table(results)]
+    tables += [_intervals_table(results, intervals), _flow_table(flow)]
     tables += [_titled(motion_area_table(results[name]), TITLES[key]) for key, name in METHODS.items()]
     _write_json(args.docs / f"minivid{suffix}.json", results, intervals, claims, flow)
     title, made_by = "MiniVID results", "make reproduce"
@@ -116,6 +122,12 @@ def _windows_table(results: dict[str, Evaluation]) -> Table:
         for name in ("all", "fast")
     ]
     return Table("mAP (%) by window, 2K + 1 frames", ["", *(f"K = {reach}" for reach in WINDOWS)], rows)
+
+
+def _intervals_table(results: dict[str, Evaluation], spreads: dict[str, dict[str, Interval]]) -> Table:
+    columns = {f"{interval}": (results[f"dff_i{interval}"], spreads[f"dff_i{interval}"]) for interval in INTERVALS}
+    table = side_by_side(columns, RANGES)
+    return Table("DFF by distance of key frames, mAP % [95 % interval over videos]", table.columns, table.rows)
 
 
 def _flow_table(flow: dict[str, dict]) -> Table:
@@ -156,6 +168,10 @@ def _write_json(path: Path, results: dict, intervals: dict, claims: list, flow: 
             name: {motion: _mean(result, motion) / 100 for motion in RANGES}
             for name, result in results.items()
             if "_k" in name
+        },
+        "key_frames": {
+            interval: {motion: _mean(results[f"dff_i{interval}"], motion) / 100 for motion in RANGES}
+            for interval in INTERVALS
         },
         "flow": flow,
     }

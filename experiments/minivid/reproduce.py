@@ -1,4 +1,4 @@
-"""Reproduces every MiniVID figure of the README: data, backbone, flow network, both methods, tables and plots.
+"""Reproduces every MiniVID figure of the README: data, backbone, flow network, all methods, tables and plots.
 
 Runs the commands that a user would run, one after another, and prints each. Steps whose results exist are skipped, so
 an interrupted run can be continued. Tests are repeated if their settings or weights have changed, but trainings are
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
 RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
 WINDOWS = (5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
+INTERVALS = (1, 2, 5, 20)  # distances of key frames to test with, besides 10, with which the test after training runs
 
 
 class Test(NamedTuple):
@@ -92,12 +93,16 @@ class Plan:
             self._train("rfcn", results / "rfcn"),
             self._train("fgfa_rfcn", results / "fgfa_k9"),
             self._train("fgfa_rfcn", results / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
+            self._train("dff_rfcn", results / "dff_i10"),
         ]
         for reach in WINDOWS:
             window = f"TEST.KEY_FRAME_INTERVAL={reach}"
             plan.append(self._test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
             plan.append(self._test("fgfa_rfcn", f"nowarp_k{reach}", self.unwarped, window, "TEST.WARP=false"))
         plan.append(self._test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
+        for interval in INTERVALS:
+            between = f"TEST.KEY_FRAME_INTERVAL={interval}"
+            plan.append(self._test("dff_rfcn", f"dff_i{interval}", self.weights["dff_rfcn"], between))
         if self.backend == "mxnet":
             for method in METHODS:
                 plan += self._precisions(method)

@@ -149,7 +149,7 @@ class Precision(Protocol):
     """The number format that a detector's convolutional networks run in."""
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
-        """The detector's network `name` ("features" or "flow"): convolutions, one output, float32 in and out."""
+        """The detector's network `name` ("features" or "flow"): convolutions, float32 in and out."""
 
 
 def ranges_path(weights: str | Path) -> Path:

@@ -31,7 +31,7 @@ def run_calibration(argv: list[str] | None, method: Method) -> None:
         f"TEST.PRECISION int8 needs, and write them next to the weights: {written.name} -> {written.stem}.int8.json."
     )
     parser = argparse.ArgumentParser(description=doc)
-    add_network(parser, *method.bundled)
+    add_network(parser, *method.bundled, method.schema)
     parser.add_argument(
         "--input", nargs="+", help="image folders, images or videos to measure on (default: clips of dataset.image_set)"
     )

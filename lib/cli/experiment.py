@@ -28,7 +28,8 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     of which the first tests.
     """
     parser = _parser(
-        f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results."
+        f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results.",
+        method,
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
@@ -49,7 +50,7 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
 @command
 def test_only(argv: list[str] | None, method: Method) -> None:
     """Tests weights with the settings of a YAML file: --weights, or the checkpoint after epoch TEST.test_epoch."""
-    parser = _parser(f"Test {method.title} on the videos of the test list; writes detections and results.")
+    parser = _parser(f"Test {method.title} on the videos of the test list; writes detections and results.", method)
     parser.add_argument("--weights", type=Path, help="parameter file (default: the result of training with this YAML)")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema)
@@ -57,9 +58,9 @@ def test_only(argv: list[str] | None, method: Method) -> None:
     _test(cfg, args, method, args.weights or weights_path(cfg, trained))
 
 
-def _parser(doc: str) -> argparse.ArgumentParser:
+def _parser(doc: str, method: Method) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc)
-    add_settings(parser)
+    add_settings(parser, schema=method.schema)
     parser.add_argument("--name", help="name of the experiment in output folders (default: the name of the YAML file)")
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser

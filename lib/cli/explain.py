@@ -9,6 +9,7 @@ from easydict import EasyDict
 
 from lib.config import load_config
 from lib.dataset.classes import ClassList
+from lib.errors import InputError
 from lib.method import Explain, Method
 from lib.methods import METHODS, method_named
 from lib.video.clips import open_clips
@@ -22,8 +23,8 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
         nargs="+",
         type=int,
         metavar="FRAME",
-        help="for these frames, counted from 0, also draw the flow to every neighbour, the weights of the neighbours, "
-        f"and the baseline's boxes next to those of {method.title}, in explain/ in the output folder",
+        help=f"for these frames, counted from 0, also draw how {method.title} uses other frames (the flow to them, "
+        "their weights or scale map) and the baseline's boxes next to its own, in explain/ in the output folder",
     )
     default = (BASELINE.name, *BASELINE.bundled)
     parser.add_argument(
@@ -41,6 +42,10 @@ def explain_frames(args: argparse.Namespace, method: str, explain: Explain, cfg:
     other = method_named(name, "--baseline")
     baseline = other.detector.load(load_config(baseline_cfg, schema=other.schema), weights)
     clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)
+    for position in args.explain:
+        if not 0 <= position < len(clip.numbers):
+            last = "" if clip.length is None else f" to {clip.length - 1}"
+            raise InputError(f"--explain {position}: the clip's frames are numbered from 0{last}")
     folder = Path(args.output[0] if args.output else f"output/demo/{method}/{clip.name}") / "explain"
     explain(
         cfg,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from lib.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# Images that a training example consists of: {input name: path}; `data` is the annotated one.
-Frames = Callable[[Any, np.random.Generator], Mapping[str, Path]]
+# What a training example consists of: {input name: path of an image, or an array}; `data` is the annotated image.
+Frames = Callable[[Any, np.random.Generator], Mapping[str, Union[Path, np.ndarray]]]
 
 
 def single_frame(entry: Any, rng: np.random.Generator) -> dict[str, Path]:
@@ -42,7 +42,8 @@ class TrainLoader:
     assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, for example
     `functools.partial(lib.bbox.assign.assign, base=…, stride=…)`. stride: pixels per feature cell.
     short, long: length of the short side after resizing, and the limit for the long side, pixels.
-    frames: `frames(entry, rng) -> {input name: path}`; `data` is the annotated image. All get the same flip and scale.
+    frames: `frames(entry, rng) -> {input name: path or array}`; `data` is the annotated image. All images get the same
+    flip and scale; arrays stay as they are.
     flip: add mirrored copies. aspect_grouping: give the images of a step the same orientation where possible.
     own: the devices whose batches `epoch` yields; all by default. prefetch: number of steps prepared in advance.
     Raises InputError if no entry has an object.
@@ -152,6 +153,9 @@ class TrainLoader:
         width, height = (int(v) for v in self._index.sizes[number])
         batch: dict[str, np.ndarray] = {}
         for name, path in self._frames(entry, rng).items():
+            if isinstance(path, np.ndarray):
+                batch[name] = path
+                continue
             image = read(path)
             if image.shape[:2] != (height, width):
                 raise InputError(

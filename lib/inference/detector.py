@@ -31,6 +31,7 @@ class Detector:
     """
 
     schema: ClassVar[Schema]
+    _clip: object = None  # the latest clip, for `_check_clip`
 
     @staticmethod
     def parts(cfg: EasyDict) -> dict[str, Part]:
@@ -59,6 +60,11 @@ class Detector:
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
         raise NotImplementedError
+
+    def _check_clip(self, clip: object) -> None:
+        """Raises RuntimeError if another clip has started; for detectors that keep what belongs to a clip."""
+        if self._clip is not clip:
+            raise RuntimeError("another clip was started before this one ended; finish it first, or use two detectors")
 
     @classmethod
     def load(

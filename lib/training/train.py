@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from easydict import EasyDict
@@ -81,14 +82,15 @@ def _train(
     if not processes.rank:
         keep_config(cfg, folder)
     log.info("new layers: %s", ", ".join(new) or "none")
-    names = trainable(args, cfg.network.FIXED_PARAMS)
+    rules = optimizer(cfg, method.lr_factors)
+    names = {name for name in trainable(args, cfg.network.FIXED_PARAMS) if rules.lr_factor(name)}
     trainer = backend.trainer(
         losses,
         processes.devices,
         args,
         auxs,
         names,
-        optimizer(cfg),
+        rules,
         precision=cfg.TRAIN.PRECISION,
         processes=processes,
     )
@@ -186,14 +188,16 @@ def trainable(names: Iterable[str], fixed: Iterable[str]) -> set[str]:
     return {name for name in names if not name.startswith(tuple(fixed))}
 
 
-def optimizer(cfg: EasyDict) -> Sgd:
-    """SGD with momentum; the flow network's learning rate is multiplied by FLOW_LR_FACTOR."""
-    factor = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
+def optimizer(cfg: EasyDict, factors: Mapping[str, float] = MappingProxyType({})) -> Sgd:
+    """SGD with momentum. The learning rate of a parameter in `factors` is multiplied by its factor, that of the rest of
+    the flow network by FLOW_LR_FACTOR.
+    """
+    flow = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
     return Sgd(
         momentum=cfg.TRAIN.momentum,
         wd=cfg.TRAIN.wd,
         clip_norm=cfg.TRAIN.CLIP_GRADIENT,
-        lr_factor=lambda name: factor if is_flow_layer(name) else 1.0,
+        lr_factor=lambda name: factors.get(name, flow if is_flow_layer(name) else 1.0),
     )
 
 

@@ -117,8 +117,8 @@ def test_weights_with_their_sums_and_what_is_missing(tmp_path):
     path.write_bytes(b"weights")
     found = lines(checks.weights, tmp_path)
     assert found[0] == (f"model/minivid/rfcn-0000.params: 0.0 MB, sha256 {sha256(path)}", False)
-    assert found[1] == ("model/minivid/fgfa-0000.params: missing", True)
-    assert len(found) == 6 and not any(problem for _, problem in found[2:])
+    assert found[1:3] == [(f"model/minivid/{name}-0000.params: missing", True) for name in ("fgfa", "dff")]
+    assert len(found) == 8 and not any(problem for _, problem in found[3:])
 
 
 def test_datasets_and_the_lists_in_them(tmp_path):

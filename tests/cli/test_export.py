@@ -21,12 +21,17 @@ from lib.nets import onnx_graph
 from lib.nets.onnx_graph import to_onnx
 from lib.nets.part import Part
 from tests import tiny
+from tests.bundled import BUNDLED
 from tests.conftest import needs
 from tests.golden import close, same_detections
 from tests.tiny import ROOT, refused, run_script
 
 BACKEND = backend_of(tiny.settings())
-FILES = {"rfcn": ["features", "heads"], "fgfa_rfcn": ["features", "flow", "heads"]}
+FILES = {
+    "rfcn": ["features", "heads"],
+    "fgfa_rfcn": ["features", "flow", "heads"],
+    "dff_rfcn": ["features", "flow", "heads"],
+}
 # Strides of the stages, and pooling before and after the flow network that gives flow of their cells.
 FLOWS = [
     ([1, 2, 2, 1], True, True),
@@ -194,7 +199,7 @@ def test_a_missing_package_is_one_line_with_the_command(package, tmp_path, monke
 
 
 def bundled(method):
-    prefix = {"rfcn": "rfcn", "fgfa_rfcn": "fgfa"}[method]
+    prefix = method.partition("_")[0]
     return "--cfg", ROOT / f"model/minivid/{prefix}.yaml", "--weights", ROOT / f"model/minivid/{prefix}-0000.params"
 
 
@@ -202,14 +207,14 @@ def bundled(method):
 def exported(tmp_path_factory):
     """Folders of the bundled weights' files by method, written by the scripts, with all that they said."""
     found = {}
-    for method in METHODS:
+    for method in BUNDLED:
         found[method] = tmp_path_factory.mktemp(method) / "onnx"
         settings = ("TEST.KEY_FRAME_INTERVAL=2", f"dataset.CLASSES={ROOT / 'model/minivid/classes.txt'}")
         run_script(f"{method}/export.py", *bundled(method), "--out", found[method], "--set", *settings)
     return found
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BUNDLED)
 def test_the_bundled_weights_by_the_scripts(exported, method):
     names = [path.name for path in sorted(exported[method].iterdir())]
     assert names == ["config.yaml", *(f"{name}.onnx" for name in FILES[method])]

@@ -103,7 +103,10 @@ def paths_named(page):
     """Files that a page names in code style or in a command, as far as they are below a folder of ours."""
     text = page.read_text(encoding="utf-8")
     return set(
-        re.findall(r"(?<![\w./-])(?:lib|rfcn|fgfa_rfcn|experiments|tests|bench|docs)/[\w/]+\.(?:py|yaml|md|json)", text)
+        re.findall(
+            r"(?<![\w./-])(?:lib|rfcn|fgfa_rfcn|dff_rfcn|experiments|tests|bench|docs)/[\w/]+\.(?:py|yaml|md|json)",
+            text,
+        )
     )
 
 

@@ -102,6 +102,7 @@ class Installed(Checkout):
             "cv2.py": "__version__ = '4.10.0'",
             "rfcn/__init__.py": "",
             "fgfa_rfcn/__init__.py": "",
+            "dff_rfcn/__init__.py": "",
         }.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_text(text)

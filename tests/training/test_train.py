@@ -81,6 +81,13 @@ def test_flow_layers_have_their_own_rate(cfg):
     assert [optimizer(cfg).lr_factor(name) for name in names] == [0.1, 0.1, 1, 1]
 
 
+def test_parameters_have_factors_of_their_own(cfg):
+    cfg.TRAIN.FLOW_LR_FACTOR = 0.1
+    rules = optimizer(cfg, {"conv2_bias": 0.0, "conv2_weight": 2.0, "rfcn_cls_bias": 3.0})
+    names = ("conv2_bias", "conv2_weight", "rfcn_cls_bias", "rfcn_cls_weight")
+    assert [rules.lr_factor(name) for name in names] == [0, 2, 3, 1] and rules.lr_factor("conv3_bias") == 0.1
+
+
 def test_the_settings_of_the_optimizer(cfg):
     cfg.TRAIN.update(momentum=0.5, wd=0.25, CLIP_GRADIENT=3.0)
     made = optimizer(cfg)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import dff_rfcn.network as dff
 import fgfa_rfcn.network as fgfa
 import rfcn.network as rfcn
 from lib.backends.base import Build
@@ -40,6 +41,17 @@ NETWORKS: dict[str, dict[str, Callable]] = {
         "aggregation": fgfa.aggregation,
         "aggregation_batch2": lambda F, cfg: fgfa.aggregation(F, cfg, 2),
         "aggregation_explain": lambda F, cfg: fgfa.aggregation(F, cfg, 1, True),
+    },
+    "dff_rfcn": {
+        "train": dff.losses,
+        "features": dff.features,
+        "image": dff.image,
+        "flow": dff.flow,
+        "heads": dff.heads,
+        "propagation": dff.propagation,
+        "key_test": dff.key_test,
+        "current_test": dff.current_test,
+        "batch_test": dff.batch_test,
     },
 }
 
