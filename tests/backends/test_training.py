@@ -25,6 +25,7 @@ from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.metrics import detection_metrics
 from lib.training.train import make_loader, optimizer, trainable
 from tests import tiny
+from tests.bundled import BUNDLED
 from tests.conftest import DATA, needs
 from tests.tiny import ROOT
 
@@ -39,18 +40,17 @@ TINY = {
         "network": {"FIXED_PARAMS": ["conv1", "res", "bn", "rpn_"]},
     },
 }
-CASES = [(method, kind) for method in METHODS for kind in (*TINY, "minivid")]
+CASES = [(method, kind) for method in METHODS for kind in (*TINY, *["minivid"][: method in BUNDLED])]
 
 
 def tiny_problem(method: str, kind: str):
     """(settings, parameters, batches): a network of a few thousand weights on noise."""
     changes = {name: dict(values) for name, values in TINY[kind].items()}
-    if method == "fgfa_rfcn" and kind == "clipped":
+    if method != "rfcn" and kind == "clipped":
         changes["TRAIN"]["FLOW_LR_FACTOR"] = 0.1
     cfg = tiny.settings(method, **{**changes, "TRAIN": {**tiny.SETTINGS["TRAIN"], **changes["TRAIN"]}})
-    frames = ("data", "data_bef", "data_aft") if method == "fgfa_rfcn" else ("data",)
     sizes = [(48, 64), (48, 72), (64, 48), (56, 64)]
-    batches = [tiny.inputs(cfg, *size, frames=frames) for size in sizes]
+    batches = [tiny.inputs(cfg, *size, frames=tiny.FRAMES.get(method, ("data",))) for size in sizes]
     return cfg, tiny.weights(cfg, method), [batches[step % len(batches)] for step in range(STEPS)]
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from experiments import new_experiment
 from experiments.new_experiment import Facts, fitted_anchors, fitted_scales
+from lib.backends.base import Alone
 from lib.config import load_config, make_config
 from lib.dataset.importing import coco as import_coco
 from lib.dataset.loader import single_frame
@@ -91,7 +92,7 @@ def test_what_follows_from_the_data(root, tmp_path):
         assert cfg.dataset.motion_iou_path == (root / "motion.json").as_posix()
         # two images have an object, with their mirror images four steps an epoch
         assert cfg.TRAIN.end_epoch == cfg.TEST.test_epoch == 3 and cfg.TRAIN.lr_step == "2.1"
-        assert len(make_loader(cfg, 1, single_frame)) == 4
+        assert len(make_loader(cfg, Alone([None]), single_frame)) == 4
         assert cfg.network.pretrained == f"model/minivid/{method.partition('_')[0]}"
         assert cfg.network.UNITS == load_config(SMALL).network.UNITS
     for name in ("fgfa", "dff"):
