@@ -40,6 +40,12 @@ MXNET_CLAIMS = (
     ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
     ("DFF in bfloat16 - in float32", "dff_i10", "dff_bfloat16"),
 )
+TORCH_CLAIMS = (
+    ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
+    ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
+    ("R-FCN trained in bfloat16 - in float32", "rfcn", "rfcn_trained_bfloat16"),
+    ("FGFA trained in bfloat16 - in float32", "fgfa_k9", "fgfa_trained_bfloat16"),
+)
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
 WINDOWS = (0, 1, 2, 5, 9)
 INTERVALS = (1, 2, 5, 10, 20)  # distances of DFF's key frames
@@ -65,10 +71,11 @@ def main(argv: list[str] | None = None) -> None:
         default="mxnet",
         help="what the results come from (default: %(default)s)",
     )
+    parser.add_argument("--no-bfloat16", action="store_true", help="with --backend torch: leave bfloat16 out")
     args = parser.parse_args(argv)
     start_logging()
     reference = args.backend == "mxnet"
-    compared = [*CLAIMS, *MXNET_CLAIMS] if reference else CLAIMS
+    compared = [*CLAIMS, *(MXNET_CLAIMS if reference else () if args.no_bfloat16 else TORCH_CLAIMS)]
     suffix = "" if reference else f"_{args.backend}"
     names = {
         *METHODS.values(),

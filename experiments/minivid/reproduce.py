@@ -12,6 +12,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,8 +68,8 @@ class Step(NamedTuple):
 class Plan:
     """The steps with a backend. MXNet's results lie in output/, those of PyTorch in output/torch/."""
 
-    def __init__(self, backend: str = "mxnet"):
-        self.backend = backend
+    def __init__(self, backend: str = "mxnet", bfloat16: bool = True):
+        self.backend, self._bfloat16 = backend, bfloat16
         self.output = Path("output") if backend == "mxnet" else Path("output", backend)
         self.results = self.output / "minivid/results"
         self.settings: list[str] = []
@@ -106,11 +107,14 @@ class Plan:
         if self.backend == "mxnet":
             for method in METHODS:
                 plan += self._precisions(method)
+        elif self._bfloat16:
+            plan += self._bfloat16_steps()
         for name in ("rfcn", "fgfa_k9"):
             plan.append(self._seq_nms(name))
         plan.append(self._flow_error("after", fgfa))
         plan.append(self._flow_error("sharp", fgfa, "--sharp"))
         report = ["experiments/minivid/report.py", str(results), "--backend", self.backend]
+        report += [] if self._bfloat16 else ["--no-bfloat16"]
         return [*plan, Step("tables", report, Path())]
 
     def _weights(self, method: str, name: str) -> Path:
@@ -130,13 +134,16 @@ class Plan:
         arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
         return Step(f"flow error, {when}", [*arguments, *options, *self._changed()], out, made_from=weights)
 
-    def _train(self, method: str, results: Path, name: str = "", *settings: str) -> Step:
+    def _train(
+        self, method: str, results: Path, name: str = "", *settings: str, only_train: Sequence[str] = ()
+    ) -> Step:
+        """Training, then a test. settings: for both, as they are for TRAIN. only_train: not for the test."""
         cfg = CFGS[method]
         script = f"experiments/{method}/{method}_end2end_train_test.py"
         arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
         if name:
             arguments += ["--name", name]
-        changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
+        changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings), *only_train]
         test = Test(
             method, [*self.settings, *changed, "TRAIN.RESUME=true"], self._weights(method, name or Path(cfg).stem)
         )
@@ -158,6 +165,20 @@ class Plan:
             Step(f"calibrate {method}", arguments, ranges_path(weights), made_from=weights),
             self._test(method, f"{name}_int8", weights, "TEST.PRECISION=int8"),
             self._test(method, f"{name}_bfloat16", weights, "TEST.PRECISION=bfloat16_emulated"),
+        ]
+
+    def _bfloat16_steps(self) -> list[Step]:
+        """Testing in bfloat16, and testing in float32 after training in bfloat16."""
+        rfcn, fgfa = self.weights["rfcn"], self.weights["fgfa_rfcn"]
+        return [
+            self._test("rfcn", "rfcn_bfloat16", rfcn, "TEST.PRECISION=bfloat16"),
+            self._test("fgfa_rfcn", "fgfa_bfloat16", fgfa, "TEST.PRECISION=bfloat16"),
+            self._train(
+                "rfcn", self.results / "rfcn_trained_bfloat16", "bfloat16", only_train=["TRAIN.PRECISION=bfloat16"]
+            ),
+            self._train(
+                "fgfa_rfcn", self.results / "fgfa_trained_bfloat16", "bfloat16", only_train=["TRAIN.PRECISION=bfloat16"]
+            ),
         ]
 
     def _seq_nms(self, name: str) -> Step:
@@ -185,10 +206,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--backend", choices=("mxnet", "torch"), default="mxnet", help="what trains and tests (default: %(default)s)"
     )
+    parser.add_argument(
+        "--no-bfloat16",
+        action="store_true",
+        help="with --backend torch: leave bfloat16 out, which needs AVX-512 or a GPU",
+    )
     args = parser.parse_args(argv)
     start_logging()
     started = time.monotonic()
-    plan = Plan(args.backend)
+    plan = Plan(args.backend, not args.no_bfloat16)
     found = backend_of(load_config(RFCN, plan.settings, METHODS["rfcn"].schema)).name
     if found != args.backend:
         raise InputError(

@@ -27,7 +27,7 @@ def test_the_plan_makes_what_the_report_reads(reproduce, backend):
     plan = reproduce["Plan"](backend)
     made = {step.output.relative_to(plan.results).parts[0] for step in plan.steps()
             if plan.results in step.output.parents}  # fmt: skip
-    compared = [*report["CLAIMS"], *(report["MXNET_CLAIMS"] if backend == "mxnet" else ())]
+    compared = [*report["CLAIMS"], *report["MXNET_CLAIMS" if backend == "mxnet" else "TORCH_CLAIMS"]]
     read = {*report["METHODS"].values(), *(name for _, *pair in compared for name in pair), "rfcn_seqnms"}
     read |= {f"{variant}_k{reach}" for variant in report["VARIANTS"] for reach in report["WINDOWS"]}
     read |= {f"dff_i{interval}" for interval in report["INTERVALS"]}
