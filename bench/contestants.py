@@ -145,7 +145,7 @@ def published(reach: int, short: int) -> Frame:
 
 
 def contestant(name: str, reach: int, short: int) -> tuple[Frame, dict[str, list[float]]]:
-    """A contestant, and the seconds of its networks, to which each run adds. Raises InputError if it cannot run here."""
+    """A contestant, and the seconds of its networks, to which each run adds. Raises InputError where it cannot run."""
     if name == "published":
         return published(reach, short), {}
     backend, timed = precision(name, short)
