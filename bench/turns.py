@@ -39,7 +39,7 @@ class Contestant:
     def stop(self) -> None:
         """Ends the process, whatever it does."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
 
     def line(self) -> str:
         """The next line of its output."""

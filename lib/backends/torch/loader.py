@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from lib.errors import InputError
 from lib.machine import cores
+
+# Read when OpenMP is loaded. Threads that have finished their part of an operator sleep until the others have, rather
+# than spin: spinning on a processor that runs other work as well delays every operator by a scheduler's time slice.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
 
 OLDEST = (2, 6)
 
