@@ -63,7 +63,7 @@ both,*,1) misuse "--gpu installs the CUDA build of one backend; add --backend mx
 mxnet,Linux\ x86_64,* | mxnet,*, | torch,Linux*,* | torch,*, | both,*) ;;
 mxnet,*) misuse "--gpu: MXNet's CUDA build exists only for Linux on x86-64; run sh init.sh without --gpu" ;;
 torch,*) misuse "--gpu: PyTorch's CUDA build is installed only on Linux; run sh init.sh without --gpu" ;;
-*) misuse "--backend $backend: there is mxnet, torch and both" ;;
+*) misuse "--backend $backend: choose mxnet, torch or both" ;;
 esac
 case $backend in
 torch) constraints=constraints-torch.txt newest=14 names="python3.13 python3.12 python3.11 python3.10 python3.14 python3.9" ;;
@@ -230,7 +230,7 @@ elif [ "$backend" != mxnet ] && [ "$(uname -s)" = Linux ] && ! stamped packages 
     say "      PyTorch for the CPU (200 MB to download)"
     quietly "$python" -m pip install --no-input --disable-pip-version-check --retries 1 --timeout 15 -c "$constraints" \
         --no-deps --index-url https://download.pytorch.org/whl/cpu torch ||
-        say "      not to be had from download.pytorch.org: using PyPI's build with CUDA (3 GB to download, 5 GB on disk)"
+        say "      not available from download.pytorch.org: installing PyPI's build with CUDA (3 GB to download, 5 GB on disk)"
 fi
 if stamped packages "$packages"; then
     say "      up to date"
