@@ -20,7 +20,7 @@ MACHINES = {"Apple Silicon": ("Darwin", "arm64"), "Intel Mac": ("Darwin", "x86_6
         ("Intel Mac", ["--backend", "torch"], "run sh init.sh --backend mxnet"),
         ("ARM", ["--gpu"], "MXNet's CUDA build exists only for Linux on x86-64"),
         ("ARM", ["--gpu", "--backend=both"], "add --backend mxnet or --backend torch"),
-        ("ARM", ["--backend=tf"], "--backend tf: there is mxnet, torch and both"),
+        ("ARM", ["--backend=tf"], "--backend tf: choose mxnet, torch or both"),
     ],
 )
 def test_what_a_machine_cannot_have(checkout, machine, options, line):
@@ -78,7 +78,7 @@ def test_without_the_index_of_cpu_builds_pypi_serves(installed):
     python = installed.home / "venv/bin/python"
     python.write_text(python.read_text().replace('echo "$*"', 'case "$*" in *whl/cpu*) exit 1 ;; esac; echo "$*"'))
     done = installed.run("--backend=torch", VIRTUAL_ENV=str(installed.home / "venv"))
-    assert done.returncode == 0 and "not to be had from download.pytorch.org: using PyPI's build" in done.stdout
+    assert done.returncode == 0 and "not available from download.pytorch.org: installing PyPI's build" in done.stdout
     assert requirements(installed) == {"torch"}
 
 
