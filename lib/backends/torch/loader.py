@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from lib.errors import InputError
 from lib.machine import cores
 
-# Read when OpenMP is loaded. Threads that have finished their part of an operator sleep until the others have, rather
-# than spin: spinning on a processor that runs other work as well delays every operator by a scheduler's time slice.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read when OpenMP is loaded: how long a thread that has finished its part of an operator spins before it sleeps. By
+# default it spins so long that, on a processor which runs other work as well, every operator loses a time slice of the
+# scheduler; sleeping at once makes the small operators of a training step slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
 
