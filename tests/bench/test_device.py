@@ -65,7 +65,7 @@ def test_other_results_than_the_cpus_are_reported(monkeypatch, tiny):
 def test_matched_detections():
     boxes = np.array([[0, 0, 9, 9], [20, 20, 29, 29]], np.float32)
     one = Detections(boxes, np.array([0.9, 0.5], np.float32), np.array([1, 2], np.int32))
-    other = Detections(boxes + [[0.5], [5]], np.array([0.9, 0.5], np.float32), np.array([1, 2], np.int32))
+    other = Detections(boxes + np.float32([[0.5], [5]]), np.array([0.9, 0.5], np.float32), np.array([1, 2], np.int32))
     assert device._matched(one, one) == 1
     assert device._matched(other, one) == 0.5
 

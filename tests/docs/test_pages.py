@@ -94,7 +94,7 @@ def code_links():
                 yield pytest.param(page, target.split("#")[0], id=f"{page.name}-{target}")
 
 
-@pytest.mark.parametrize("page, target", code_links())
+@pytest.mark.parametrize("page, target", list(code_links()))
 def test_links_lead_to_files_of_the_checkout(page, target):
     assert (page.parent / target).exists()
 
