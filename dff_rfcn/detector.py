@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from dff_rfcn import network
 from dff_rfcn.settings import SCHEMA
 from lib.backends.base import Array, Arrays, Backend, Device, Precision
 from lib.bbox.detections import Detections
-from lib.inference.detect import Picture, batch_detections, behind, clip_pictures
+from lib.inference.detect import Picture, clip_pictures
 from lib.inference.detector import Detector
 from lib.nets.flownet import for_convolutions
 
@@ -57,7 +56,6 @@ class KeyFrameDetector(Detector):
         self, args: Arrays, auxs: Arrays, backend: Backend, device: Device, precision: Precision
     ) -> None:
         cfg = self._cfg
-        self._backend, self._late = backend, int(backend.overlaps(device))
         self._interval = cfg.TEST.KEY_FRAME_INTERVAL
         self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
         self._heads = backend.network(lambda F: network.heads(F, cfg), device, args, auxs)
@@ -70,11 +68,7 @@ class KeyFrameDetector(Detector):
             self._flow = precision.network("flow", lambda F: network.flow(F, cfg), device, flow_args, auxs)
             self._propagation = backend.network(lambda F: network.propagation(F, cfg), device, args, auxs)
 
-    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
-        return behind(self._launched(frames), self._late)
-
     def _launched(self, frames: Iterable[np.ndarray]) -> Iterator[Callable[[], list[Detections]]]:
-        """Queues the networks for all frames; see `behind`."""
         self._clip = clip = object()
         pictures = clip_pictures(frames, self._cfg)
         key: Key | None = None
@@ -100,7 +94,7 @@ class KeyFrameDetector(Detector):
             _, channels, *cells = features.shape
             still, ones = (np.full((count, *cells), value, np.float32) for count, value in ((2, 0), (channels, 1)))
             self._watch(Inside(index, index, still, ones))
-        return partial(self._finished, self._backend.fetch(outputs), item.im_info)
+        return self._fetched(outputs, item.im_info)
 
     def _detect_others(self, chunk: list[Picture], key: Key, first: int) -> Callable[[], list[Detections]]:
         """Detections of frames that follow a key frame; first: index of the first of them."""
@@ -113,7 +107,4 @@ class KeyFrameDetector(Detector):
             found = (np.asarray(motion[name]) for name in ("flow", "scale"))
             for index, *maps in zip(range(first, first + len(chunk)), *found):
                 self._watch(Inside(index, index - index % self._interval, *maps))
-        return partial(self._finished, self._backend.fetch(outputs), im_infos)
-
-    def _finished(self, fetched: Callable[[], dict[str, np.ndarray]], im_infos: np.ndarray) -> list[Detections]:
-        return batch_detections(fetched(), im_infos, self._cfg.TEST, self._class_names)
+        return self._fetched(outputs, im_infos)

@@ -11,7 +11,7 @@ from fgfa_rfcn import network
 from fgfa_rfcn.settings import SCHEMA
 from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Network, Precision, Shape
 from lib.bbox.detections import Detections
-from lib.inference.detect import Picture, batch_detections, behind, chunks, clip_pictures
+from lib.inference.detect import Picture, chunks, clip_pictures
 from lib.inference.detector import Detector
 from lib.nets.flownet import for_convolutions
 
@@ -57,16 +57,11 @@ class VideoDetector(Detector):
         self._aggregation = backend.network(
             lambda F: network.aggregation(F, cfg, self._batch, explain=self._watch is not None), device, args, auxs
         )
-        self._backend, self._late = backend, int(backend.overlaps(device))
         self._before = cfg.TEST.KEY_FRAME_INTERVAL
         self._after = 0 if cfg.TEST.causal else self._before
         self._slots = self._before + self._after + 2 * self._batch - 1
 
-    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
-        return behind(self._launched(frames), self._late)
-
     def _launched(self, frames: Iterable[np.ndarray]) -> Iterator[Callable[[], list[Detections]]]:
-        """Queues the networks for all frames; see `behind`."""
         count = done = 0  # frames read, frames finished
         ring: dict[str, Buffer] = {}
         self._clip = clip = object()
@@ -131,8 +126,7 @@ class VideoDetector(Detector):
             for row, centre in enumerate(indices):
                 weights = np.asarray(outputs[f"weights{row}"])[:, 0]
                 self._watch(Inside(centre, windows[row], motion[row], weights))
-        fetched = self._backend.fetch(outputs)
-        return lambda: batch_detections(fetched(), im_infos, self._cfg.TEST, self._class_names)[: len(indices)]
+        return self._fetched(outputs, im_infos[: len(indices)])
 
 
 def _flow_into(field: Buffer, network: Network, current: np.ndarray, other: np.ndarray) -> None:
