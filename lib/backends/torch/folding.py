@@ -15,9 +15,8 @@ from typing import Any
 
 from lib.backends.base import Arrays, Build
 from lib.backends.torch.functions import TorchFunctions
-from lib.backends.torch.graphs import Graphs
 from lib.backends.torch.loader import Tensor, torch
-from lib.backends.torch.runtime import Forward
+from lib.backends.torch.runtime import Forward, in_type
 
 _LAST = torch.channels_last
 _FEWEST = 16  # input channels of a float32 convolution that is worth packing; oneDNN pads fewer
@@ -25,8 +24,8 @@ _FEWEST = 16  # input channels of a float32 convolution that is worth packing; o
 
 @dataclass(eq=False)
 class _Layer:
-    """A convolution, and what follows it: output is what it returns, followed its BatchNorm's arguments, and activation
-    the number of its activation among all of the network. adds: whether a sum lies between them.
+    """A convolution, and what follows it: output is what it returns, norm its BatchNorm's arguments, and activation the
+    number of its activation among all of the network. adds: whether a sum lies between them.
     """
 
     shape: tuple[int, ...]
@@ -226,7 +225,10 @@ class _Fused(TorchFunctions):
 
 
 class Folded(Forward):
-    """Inference with fused layers, for networks of convolutions: `Forward` with the same results up to rounding."""
+    """Inference with fused layers, for networks of convolutions: `Forward` with the same results up to rounding.
+
+    dtype: of the convolutions, and of what lies between them.
+    """
 
     def __init__(
         self,
@@ -238,10 +240,8 @@ class Folded(Forward):
         *,
         graphs: bool = True,
     ):
-        # BatchNorms are folded in float32, so that weights round once.
-        super().__init__(build, device, args, auxs, graphs=graphs)
-        if self._graphs:
-            self._graphs = Graphs(self._run, benchmark=dtype == torch.bfloat16)
+        # BatchNorms are folded in float32, so that weights round once. Results in float32 are to be repeatable.
+        super().__init__(build, device, args, auxs, graphs=graphs, benchmark=dtype == torch.bfloat16)
         self._dtype = dtype
         self._folded = False
         self.convolutions: dict[str, _Convolution] = {}
@@ -263,9 +263,7 @@ class Folded(Forward):
             if layer.activation is not None:
                 self.activations.add(layer.activation)
             self.convolutions[name] = _Convolution(weight, bias, layer, self._dtype, self._device)
-        for name, value in self._values.items():
-            if name.endswith(("_weight", "_bias")):
-                self._values[name] = value.to(self._dtype)
+        self._values = in_type(self._values, self._dtype)
         self._folded = True
 
     def _with_norm(

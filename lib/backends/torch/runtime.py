@@ -101,8 +101,9 @@ def in_type(values: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tenso
 class Forward:
     """Inference, a `lib.backends.base.Network`: `Forward(build, device, args, auxs)(data=...)`.
 
-    args, auxs: parameters by name, not to be changed afterwards. dtype: of the convolutions. graphs: whether a GPU runs
-    the network as CUDA graphs. A call on a GPU returns before the network has run.
+    args, auxs: parameters by name, not to be changed afterwards. graphs: whether a GPU runs the network as CUDA graphs.
+    benchmark: whether cuDNN tries all its algorithms for them; it may choose other ones in another run. A call on a GPU
+    returns before the network has run.
     """
 
     def __init__(
@@ -111,22 +112,15 @@ class Forward:
         device: torch.device,
         args: Arrays,
         auxs: Arrays,
-        dtype: torch.dtype = torch.float32,
         *,
         graphs: bool = True,
+        benchmark: bool = False,
     ):
         self._build, self._device = build, device
-        on_gpu, fast = device.type == "cuda", dtype == torch.bfloat16
         with self._guarded():
-            values = {name: _on_host(value).to(device) for name, value in {**args, **auxs}.items()}
-            self._values = in_type(values, dtype)
-            if on_gpu and fast:  # tensor cores read channels last, and so do the outputs
-                for name, value in self._values.items():
-                    if value.ndim == 4:
-                        self._values[name] = value.contiguous(memory_format=torch.channels_last)
+            self._values = {name: _on_host(value).to(device) for name, value in {**args, **auxs}.items()}
         self._buffers: dict[str, TorchArray] = {}
-        # cuDNN's search may choose another algorithm in another run: in float32, results are to be repeatable.
-        self._graphs = Graphs(self._run, benchmark=fast) if graphs and on_gpu else None
+        self._graphs = Graphs(self._run, benchmark=benchmark) if graphs and device.type == "cuda" else None
 
     def buffers(self, **shapes: Shape) -> dict[str, TorchArray]:
         """Buffers of zeros. Those of an earlier call are used again where they have this shape."""
