@@ -6,9 +6,9 @@ from easydict import EasyDict
 
 from dff_rfcn import network
 from dff_rfcn.detector import KeyFrameDetector
-from dff_rfcn.explain import explain
+from dff_rfcn.explain import sheet, span
 from dff_rfcn.frames import KeyFrame
-from lib.method import Files, Method
+from lib.method import Explain, Files, Method
 from lib.nets.flownet import SCALE_LAYER
 from lib.nets.params import DETECTION_LAYERS, ones, zeros
 
@@ -51,5 +51,5 @@ METHOD = Method(
     replay=lambda cfg, done: done % cfg.TEST.KEY_FRAME_INTERVAL,
     warmup=2,  # a key frame and one that is not
     advise=_advise,
-    explain=explain,
+    explain=Explain("key", span, sheet),
 )

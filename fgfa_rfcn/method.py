@@ -5,10 +5,10 @@ from __future__ import annotations
 from easydict import EasyDict
 
 from fgfa_rfcn import network
-from fgfa_rfcn.explain import explain
+from fgfa_rfcn.explain import sheet, span
 from fgfa_rfcn.frames import Neighbours
 from fgfa_rfcn.window import VideoDetector
-from lib.method import Files, Method
+from lib.method import Explain, Files, Method
 from lib.nets.params import DETECTION_LAYERS, he_normal
 
 
@@ -48,5 +48,5 @@ METHOD = Method(
     replay=lambda cfg, done: min(cfg.TEST.KEY_FRAME_INTERVAL, done),
     live=("TEST.causal=true",),
     advise=_advise,
-    explain=explain,
+    explain=Explain("window", span, sheet),
 )

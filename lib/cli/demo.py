@@ -60,7 +60,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         warmup=max(batch, method.warmup),
     )
     if method.explain and batch == 1 and args.explain:
-        explain_frames(args, method.name, method.explain, settings, classes)
+        explain_frames(args, method, method.explain, settings, classes)
 
 
 def add_arguments(
