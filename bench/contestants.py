@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.weights import synthetic
 from fgfa_rfcn import network as fgfa
-from lib.backends.base import Backend, Network, Precision
+from lib.backends.base import Arrays, Backend, Network, Precision
 from lib.backends.choice import make_backend
 from lib.config import make_config
 from lib.inference.detect import batch_detections, picture
@@ -98,10 +98,19 @@ def ranges(short: int) -> dict:
     return calibration.ranges()
 
 
-def synthetic_detector(reach: int, short: int, backend: Backend, precision: Precision, gpus: str = "", batch: int = 1):
-    """A detector of the published size, with synthetic weights."""
+def synthetic_detector(
+    reach: int,
+    short: int,
+    backend: Backend,
+    precision: Precision,
+    *,
+    gpus: str = "",
+    batch: int = 1,
+    weights: tuple[Arrays, Arrays] | None = None,
+):
+    """A detector of the published size. weights: (args, auxs) by `synthetic`, made here if None."""
     cfg = settings(reach, short)
-    args, auxs = synthetic(METHOD, cfg, backend)
+    args, auxs = weights or synthetic(METHOD, cfg, backend)
     (device,) = backend.devices(gpus)
     return METHOD.detector(
         cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=batch

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench import training_step
-from bench.contestants import METHOD, Timed, TimedNetwork, frames, settings
+from bench.contestants import METHOD, Timed, TimedNetwork, frames, settings, synthetic_detector
 from bench.turns import head, row, say, seconds
 from bench.weights import synthetic
 from fgfa_rfcn.network import window_frames
@@ -81,12 +81,8 @@ class Bench:
         return frames(self.short, round(self.short * 1000 / 600))
 
     def detector(self, reach: int, backend: Torch, precision: Precision, batch: int = 1, gpus: str | None = None):
-        (device,) = backend.devices(self.gpus if gpus is None else gpus)
-        args, auxs = self._weights
-        cfg = settings(reach, self.short)
-        return METHOD.detector(
-            cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=batch
-        )
+        gpus = self.gpus if gpus is None else gpus
+        return synthetic_detector(reach, self.short, backend, precision, gpus=gpus, batch=batch, weights=self._weights)
 
     def wait(self) -> None:
         if self.device == "cuda":

@@ -77,9 +77,9 @@ def compare(runs: int) -> dict[str, float]:
     finally:
         for contestant in started.values():
             contestant.stop()
+    reference, base = next(iter(medians.items()), ("", 0.0))
     for name, median in medians.items():
-        base = next(iter(medians.values()))
-        say(f"{name}: {1e3 * median:.0f} ms a step, {base / median:.2f} times as fast as {next(iter(medians))}")
+        say(f"{name}: {1e3 * median:.0f} ms a step, {base / median:.2f} times as fast as {reference}")
     return medians
 
 

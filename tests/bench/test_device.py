@@ -11,7 +11,7 @@ from tests.conftest import needs
 
 needs("torch")
 
-from bench import device, full_frame, training_step  # noqa: E402
+from bench import contestants, device, full_frame, training_step  # noqa: E402
 from lib.bbox.detections import Detections  # noqa: E402
 from lib.config import load_config  # noqa: E402
 
@@ -26,7 +26,8 @@ def tiny(monkeypatch):
         cfg.TEST.KEY_FRAME_INTERVAL = reach
         return cfg
 
-    monkeypatch.setattr(device, "settings", settings)
+    for module in (device, contestants):
+        monkeypatch.setattr(module, "settings", settings)
     monkeypatch.setattr(training_step, "load_config", load)
 
 
