@@ -79,10 +79,10 @@ def system(root: Path) -> Iterator[Line]:
 def packages(root: Path) -> Iterator[Line]:
     pinned = _pinned(root)
     missing = []
-    for name in PACKAGES:
+    for name in (*PACKAGES, *ENGINES):
         found = installed(name)
         if found is None:
-            missing.append(name)
+            missing += [name] if name in PACKAGES else []  # one of the engines is enough
             continue
         version, wanted = metadata.version(found), pinned.get(found)
         remedy = ""
@@ -90,13 +90,6 @@ def packages(root: Path) -> Iterator[Line]:
             remedy = "MXNet 1.9.1 does not work with numpy 2: pip install -c constraints.txt numpy, or remove MXNet"
         tested = f" (tested with {wanted})" if wanted and wanted != version.partition("+")[0] else ""
         yield Line(f"{found} {version}{tested}", remedy)
-    for name in ENGINES:
-        found = installed(name)
-        if found:
-            version = metadata.version(found)
-            wanted = pinned.get(found, "")
-            tested = f" (tested with {wanted})" if wanted not in ("", version.partition("+")[0]) else ""
-            yield Line(f"{found} {version}{tested}")
     if not any(map(installed, ENGINES)):
         missing.append("mxnet or torch")
     if missing:
