@@ -8,14 +8,9 @@ from dff_rfcn import network
 from dff_rfcn.detector import KeyFrameDetector
 from dff_rfcn.explain import sheet, span
 from dff_rfcn.frames import KeyFrame
-from lib.method import Explain, Files, Method
+from lib.method import Explain, Files, Method, pretrained_files
 from lib.nets.flownet import SCALE_LAYER
 from lib.nets.params import DETECTION_LAYERS, ones, zeros
-
-
-def _pretrained(cfg: EasyDict) -> list[str]:
-    net = cfg.network
-    return [f"{net.pretrained}-{net.pretrained_epoch:04d}.params", f"{net.pretrained_flow}-0000.params"]
 
 
 def _advise(cfg: EasyDict) -> list[str]:
@@ -34,7 +29,7 @@ METHOD = Method(
     losses=network.losses,
     sample=lambda cfg: KeyFrame(cfg.TRAIN.MIN_OFFSET, cfg.TRAIN.MAX_OFFSET),
     detector=KeyFrameDetector,
-    pretrained=_pretrained,
+    pretrained=lambda cfg: pretrained_files(cfg, flow=True),
     # A scale map of ones at the start. Its bias stays so; its weights learn the deviation, at the full rate, since
     # FLOW_LR_FACTOR is for layers that are trained already.
     new_layers={**DETECTION_LAYERS, f"{SCALE_LAYER}_weight": zeros, f"{SCALE_LAYER}_bias": ones},

@@ -8,14 +8,8 @@ from fgfa_rfcn import network
 from fgfa_rfcn.explain import sheet, span
 from fgfa_rfcn.frames import Neighbours
 from fgfa_rfcn.window import VideoDetector
-from lib.method import Explain, Files, Method
+from lib.method import Explain, Files, Method, pretrained_files
 from lib.nets.params import DETECTION_LAYERS, he_normal
-
-
-def _pretrained(cfg: EasyDict) -> list[str]:
-    net = cfg.network
-    files = [f"{net.pretrained}-{net.pretrained_epoch:04d}.params"]
-    return [*files, f"{net.pretrained_flow}-0000.params"] if cfg.TRAIN.WARP else files
 
 
 def _advise(cfg: EasyDict) -> list[str]:
@@ -34,7 +28,7 @@ METHOD = Method(
     losses=network.losses,
     sample=lambda cfg: Neighbours(cfg.TRAIN.MIN_OFFSET, cfg.TRAIN.MAX_OFFSET),
     detector=VideoDetector,
-    pretrained=_pretrained,
+    pretrained=lambda cfg: pretrained_files(cfg, flow=cfg.TRAIN.WARP),
     new_layers={**DETECTION_LAYERS, "em_conv": he_normal},
     eps=network.EPS,
     bundled=Files(

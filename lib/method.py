@@ -24,6 +24,13 @@ class Files(NamedTuple):
     weights: str
 
 
+def pretrained_files(cfg: EasyDict, *, flow: bool = False) -> list[str]:
+    """The settings' file of the backbone, and with `flow` that of the flow network."""
+    net = cfg.network
+    files = [f"{net.pretrained}-{net.pretrained_epoch:04d}.params"]
+    return [*files, f"{net.pretrained_flow}-0000.params"] if flow else files
+
+
 @dataclass(frozen=True)
 class Explain:
     """What `demo.py --explain` shows of a method's way of processing a frame.
