@@ -32,17 +32,19 @@ CLAIMS = (
     ("weights: cosine - plain mean, K = 9", "mean_k9", "fgfa_k9"),
     ("DFF, a key frame every 10 frames - R-FCN", "rfcn", "dff_i10"),
 )
+BFLOAT16_CLAIMS = (
+    ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
+    ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
+)
 MXNET_CLAIMS = (
     ("R-FCN in int8 - in float32", "rfcn", "rfcn_int8"),
     ("FGFA in int8 - in float32", "fgfa_k9", "fgfa_int8"),
     ("DFF in int8 - in float32", "dff_i10", "dff_int8"),
-    ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
-    ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
+    *BFLOAT16_CLAIMS,
     ("DFF in bfloat16 - in float32", "dff_i10", "dff_bfloat16"),
 )
 TORCH_CLAIMS = (
-    ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
-    ("FGFA in bfloat16 - in float32", "fgfa_k9", "fgfa_bfloat16"),
+    *BFLOAT16_CLAIMS,
     ("R-FCN trained in bfloat16 - in float32", "rfcn", "rfcn_trained_bfloat16"),
     ("FGFA trained in bfloat16 - in float32", "fgfa_k9", "fgfa_trained_bfloat16"),
 )

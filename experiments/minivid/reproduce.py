@@ -169,28 +169,28 @@ class Plan:
 
     def _bfloat16_steps(self) -> list[Step]:
         """Testing in bfloat16, and testing in float32 after training in bfloat16."""
-        rfcn, fgfa = self.weights["rfcn"], self.weights["fgfa_rfcn"]
-        return [
-            self._test("rfcn", "rfcn_bfloat16", rfcn, "TEST.PRECISION=bfloat16"),
-            self._test("fgfa_rfcn", "fgfa_bfloat16", fgfa, "TEST.PRECISION=bfloat16"),
-            self._train(
-                "rfcn", self.results / "rfcn_trained_bfloat16", "bfloat16", only_train=["TRAIN.PRECISION=bfloat16"]
-            ),
-            self._train(
-                "fgfa_rfcn", self.results / "fgfa_trained_bfloat16", "bfloat16", only_train=["TRAIN.PRECISION=bfloat16"]
-            ),
+        methods = ("rfcn", "fgfa_rfcn")
+        tests = [
+            self._test(method, f"{_short(method)}_bfloat16", self.weights[method], "TEST.PRECISION=bfloat16")
+            for method in methods
         ]
+        trainings = [
+            self._train(
+                method,
+                self.results / f"{_short(method)}_trained_bfloat16",
+                "bfloat16",
+                only_train=["TRAIN.PRECISION=bfloat16"],
+            )
+            for method in methods
+        ]
+        return tests + trainings
 
     def _seq_nms(self, name: str) -> Step:
         out, detections = self.results / f"{name}_seqnms" / "results.json", self.results / name / "detections.txt"
         arguments = ["-m", "lib.eval.vid_map", "--detections", str(detections), "--seq-nms"]
         arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
-        arguments += [
-            "--image-set",
-            "data/MiniVID/ImageSets/VID_val_videos.txt",
-            "--classes",
-            "model/minivid/classes.txt",
-        ]
+        arguments += ["--image-set", "data/MiniVID/ImageSets/VID_val_videos.txt"]
+        arguments += ["--classes", "model/minivid/classes.txt"]
         return Step(f"Seq-NMS on {name}", arguments, out, made_from=detections)
 
 
