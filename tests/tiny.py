@@ -160,3 +160,14 @@ def write_experiment(folder: Path, dataset: Path, method: str = "rfcn", **change
     if flow:
         params.save(folder / "flow-0000.params", flow, {})
     return path
+
+
+def training(folder: Path, method: str) -> Path:
+    """Where an experiment of `write_experiment` keeps its checkpoints."""
+    return folder / "output" / method / "Tiny" / method / "VID_train_15frames"
+
+
+def parameters(path: Path) -> dict:
+    """Parameters and auxiliary states of a file."""
+    args, auxs = params.load(path)
+    return {**args, **auxs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,11 +18,12 @@ from lib.nets.params import load, save
 from tests import tiny
 from tests.conftest import needs
 from tests.golden import same_detections
-from tests.tiny import refused, run_script
+from tests.tiny import parameters, refused, run_script
 
 TRAIN_TEST = "experiments/dff_rfcn/dff_rfcn_end2end_train_test.py"
 TEST = "experiments/dff_rfcn/dff_rfcn_test.py"
 SETTINGS = {"TRAIN": {"MIN_OFFSET": -2, "MAX_OFFSET": 0, "CLIP_GRADIENT": 10.0}, "TEST": {"KEY_FRAME_INTERVAL": 3}}
+training = partial(tiny.training, method="dff_rfcn")
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,9 @@ def trained(minivid, tmp_path_factory):
     return folder
 
 
-def training(folder):
-    return folder / "output" / "dff_rfcn" / "Tiny" / "dff_rfcn" / "VID_train_15frames"
-
-
-def weights(path):
-    args, auxs = load(path)
-    return {**args, **auxs}
-
-
 def test_the_flow_network_and_the_scale_map_train_too(trained):
-    start = weights(trained / "flow-0000.params")
-    end = weights(training(trained) / "tiny-0002.params")
+    start = parameters(trained / "flow-0000.params")
+    end = parameters(training(trained) / "tiny-0002.params")
     scale = {f"{SCALE_LAYER}_weight", f"{SCALE_LAYER}_bias"}
     assert set(start) == {name for name in end if is_flow_layer(name)} - scale and len(start) > 20
     for name, value in start.items():
@@ -57,7 +50,7 @@ def test_stopped_after_an_epoch_and_resumed_equals_uninterrupted(trained, tmp_pa
     run_script(TRAIN_TEST, "--cfg", cfg, "--set", "TRAIN.end_epoch=1")
     run_script(TRAIN_TEST, "--cfg", cfg, "--resume")
     assert (training(tmp_path) / "losses.jsonl").read_text() == (training(trained) / "losses.jsonl").read_text()
-    found, expected = (weights(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
+    found, expected = (parameters(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
