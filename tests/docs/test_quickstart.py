@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -26,7 +25,6 @@ def checkout(folder):
     return folder
 
 
-@pytest.mark.skipif("FGFA_NOTEBOOK" not in os.environ, reason="takes over 4 minutes: set FGFA_NOTEBOOK=1")
 @pytest.mark.timeout(900)
 def test_it_runs(tmp_path, monkeypatch):
     for package in ("torch", "nbclient", "ipykernel"):
