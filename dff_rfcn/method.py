@@ -45,6 +45,7 @@ METHOD = Method(
     ),
     replay=lambda cfg, done: done % cfg.TEST.KEY_FRAME_INTERVAL,
     warmup=2,  # a key frame and one that is not
+    cycle=lambda cfg: cfg.TEST.KEY_FRAME_INTERVAL,
     advise=_advise,
     explain=Explain("key", span, sheet),
 )

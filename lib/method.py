@@ -56,7 +56,8 @@ class Method:
     which are part of the repository, and of the published network.
     replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again. live:
     settings that make it causal. lr_factors: factors of the learning rate, by name of the parameter.
-    warmup: the number of frames that run all its networks. advise: (cfg) -> warnings before training. explain: what
+    warmup: the number of frames that run all its networks. cycle: (cfg) -> number of frames after which the work for a
+    frame repeats. advise: (cfg) -> warnings before training. explain: what
     `demo.py --explain` shows, if there is anything.
     """
 
@@ -74,6 +75,7 @@ class Method:
     live: tuple[str, ...] = ()
     lr_factors: Mapping[str, float] = field(default_factory=dict)
     warmup: int = 1
+    cycle: Callable[[EasyDict], int] = lambda cfg: 1
     advise: Callable[[EasyDict], list[str]] = field(default=lambda cfg: [])
     explain: Explain | None = None
 
