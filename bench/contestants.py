@@ -24,11 +24,23 @@ from lib.methods import METHODS
 
 METHOD = METHODS["fgfa_rfcn"]
 CONTESTANTS = ("published", "float32", "int8", "bfloat16", "pytorch")
+# Of the detectors, such as `float32_h3d3`: FLOW_HOP 3, KEY_FRAME_DURATION 3
+VARIANTS = {
+    f"{kind}_{'h3' if hop else ''}{f'd{duration}' if duration > 1 else ''}": (hop, duration)
+    for kind in ("float32", "int8", "bfloat16")
+    for hop, duration in ((3, 1), (3, 3), (3, 5), (0, 3))
+}
 Frame = Callable[[], object]  # reads a frame and returns the result for one
 
 
-def settings(reach: int, short: int):
-    return make_config({"SCALES": [short, 10 * short], "TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
+def settings(reach: int, short: int, hop: int = 0, duration: int = 1):
+    test = {"KEY_FRAME_INTERVAL": reach, "FLOW_HOP": hop, "KEY_FRAME_DURATION": duration}
+    return make_config({"SCALES": [short, 10 * short], "TEST": test}, METHOD.schema)
+
+
+def frames_a_turn(name: str) -> int:
+    """Frames between the results of a contestant: up to the next key frame, since those differ in cost."""
+    return VARIANTS[name][1] if name in VARIANTS else 1
 
 
 def frames(short: int):
@@ -69,9 +81,10 @@ class Timed(Precision):
 
 def precision(name: str, short: int) -> Precision:
     """The precision of a contestant. Int8 ranges are measured in another process, so that its memory does not count."""
-    if name == "bfloat16":
+    kind = name.partition("_")[0]
+    if kind == "bfloat16":
         return Bfloat16(Compiled())
-    if name != "int8":
+    if kind != "int8":
         return Precision(Compiled())
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return Int8(Compiled(), pool.apply(ranges, (short,)))
@@ -86,16 +99,16 @@ def ranges(short: int) -> dict:
     return calibration.ranges()
 
 
-def synthetic_detector(reach: int, short: int, precision: Precision):
-    cfg, backend = settings(reach, short), MXNet()
+def synthetic_detector(reach: int, short: int, precision: Precision, hop: int = 0, duration: int = 1):
+    cfg, backend = settings(reach, short, hop, duration), MXNet()
     args, auxs = synthetic(METHOD, cfg, backend)
     (device,) = backend.devices("")
     return METHOD.detector(cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=1)
 
 
 def detector(name: str, reach: int, short: int, timed: Timed | None = None) -> Frame:
-    run = synthetic_detector(reach, short, timed or precision(name, short))(frames(short))
-    return lambda: next(run)
+    run = synthetic_detector(reach, short, timed or precision(name, short), *VARIANTS.get(name, (0, 1)))(frames(short))
+    return lambda: [next(run) for _ in range(frames_a_turn(name))]
 
 
 def published(reach: int, short: int) -> Frame:

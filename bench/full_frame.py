@@ -1,6 +1,7 @@
 """Times FGFA per frame at full size on the CPU: ResNet-101, 562x1000, a window of 19 frames.
 
     python -m bench.full_frame                              # compares all contestants, which take turns
+    python -m bench.full_frame --only float32 float32_h3 float32_h3d3    # chained flow, key frames
     python -m bench.full_frame --sweep docs/images/cost.png # the cost by K, by image size and by threads
     python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory over a long clip
 
@@ -8,7 +9,8 @@ The contestants: `published`, the published graph of MXNet's own operators; `flo
 detector with each TEST.PRECISION; `pytorch`, the same networks in PyTorch (bench/torch_fgfa.py), without proposals,
 pooling and NMS. Weights are synthetic, which does not affect times. The time per frame is measured in the steady state,
 from one result to the next: one new frame passes through the feature network, and one window through flow, aggregation
-and heads. Memory is the peak of a separate process that runs one contestant. Those that cannot run here are skipped.
+and heads. With key frames (`_d3`), it is the mean from one key frame to the next. Memory is the peak of a separate
+process that runs one contestant. Those that cannot run here are skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.contestants import CONTESTANTS, Frame, Timed, contestant, detector, precision
+from bench.contestants import CONTESTANTS, VARIANTS, Frame, Timed, contestant, detector, frames_a_turn, precision
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.machine import cores
@@ -32,10 +34,11 @@ from lib.machine import cores
 REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
 
 
-def seconds(frame: Frame) -> float:
+def seconds(frame: Frame, frames: int) -> float:
+    """Seconds per frame of a turn of several."""
     start = time.perf_counter()
     frame()
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / frames
 
 
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
@@ -46,11 +49,12 @@ def alone(name: str, reach: int, short: int, runs: int) -> dict:
     frame()
     for times in timed.seconds.values():
         times.clear()
-    taken = [seconds(frame) for _ in range(min(runs, 10))]
+    frames = frames_a_turn(name)
+    taken = [seconds(frame, frames) for _ in range(min(runs, 10))]
     before = memory("VmRSS")
-    taken += [seconds(frame) for _ in range(runs - len(taken))]
+    taken += [seconds(frame, frames) for _ in range(runs - len(taken))]
     result = {"frame": statistics.mean(taken), "grown_megabytes": (memory("VmRSS") - before) / 1e6}
-    result.update({part: sum(times) / runs for part, times in timed.seconds.items()})
+    result.update({part: sum(times) / runs / frames for part, times in timed.seconds.items()})
     result["gigabytes"] = memory("VmHWM") / 1e9
     return result
 
@@ -83,7 +87,7 @@ def in_turns(names: list[str], reach: int, short: int, runs: int) -> dict[str, f
         frame()
     for _ in range(runs):
         for name, frame in running.items():
-            times[name].append(seconds(frame))
+            times[name].append(seconds(frame, frames_a_turn(name)))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
@@ -163,12 +167,19 @@ def say(text: str) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS, help="contestants (default: all)"
+        "--only",
+        nargs="+",
+        choices=[*CONTESTANTS, *VARIANTS],
+        metavar="NAME",
+        default=CONTESTANTS,
+        help=f"contestants (default: {' '.join(CONTESTANTS)}; others: {' '.join(VARIANTS)})",
     )
     parser.add_argument("--k", type=int, default=9, help="frames on either side (default: %(default)s)")
     parser.add_argument("--short", type=int, default=562, help="short side in pixels (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="frames timed, the median counts (default: %(default)s)")
-    parser.add_argument("--alone", choices=CONTESTANTS, help="one contestant, one line of JSON")
+    parser.add_argument(
+        "--alone", choices=[*CONTESTANTS, *VARIANTS], metavar="NAME", help="one contestant, one line of JSON"
+    )
     parser.add_argument("--sweep", type=Path, metavar="PNG", help="vary window, size and threads, and plot it here")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from easydict import EasyDict
 
+from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.window import Inside, VideoDetector
 from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
@@ -39,19 +40,20 @@ def explain(
     """Writes <name>_window.png and <name>_boxes.png to `folder` for each frame in `positions`.
 
     The first image shows every frame of the window, the flow to it (on the colour wheel of Baker et al., where full
-    saturation is the longest flow of the window), and its weight as a heat map from 0 to the largest weight. The
+    saturation is the longest flow of the window), and its weight as a heat map from 0 to the largest weight. Between
+    key frames, the window consists of the key frames around. The
     second shows the boxes of `baseline`, which uses only this frame, next to FGFA's. Raises InputError if a position
     is outside the clip.
     """
     watched: list[Inside] = []
     detector = VideoDetector.load(cfg, weights, batch=1, watch=watched.append)
-    reach, written = cfg.TEST.KEY_FRAME_INTERVAL, []
+    schedule, written = Schedule.of(cfg.TEST), []
     for position in positions:
         if not 0 <= position < len(clip.numbers):
             last = "" if clip.length is None else f" to {clip.length - 1}"
             raise InputError(f"--explain {position}: the clip's frames are numbered from 0{last}")
-        first = max(0, position - reach)
-        numbers = clip.numbers[first : position + reach + 1]
+        first = position - schedule.replay(position)
+        numbers = clip.numbers[first : schedule.needs(position) + 1]
         frames = list(replace(clip, start=numbers[0], stop=numbers[-1] + 1))
         watched.clear()
         found = list(detector(frame.image for frame in frames))[position - first]

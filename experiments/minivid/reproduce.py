@@ -103,6 +103,7 @@ class Plan:
                 plan += self._precisions(method)
         for name in ("rfcn", "fgfa_k9"):
             plan.append(self._seq_nms(name))
+        plan.append(self._fast_fgfa(fgfa))
         plan.append(self._flow_error("after", fgfa))
         plan.append(self._flow_error("sharp", fgfa, "--sharp"))
         report = ["experiments/minivid/report.py", str(results), "--backend", self.backend]
@@ -144,6 +145,12 @@ class Plan:
         arguments += ["--output", str(self.results / name), *self._changed(*settings)]
         test = Test(method, [*self.settings, *settings], weights)
         return Step(f"test {name}", arguments, self.results / name / "results.json", test=test)
+
+    def _fast_fgfa(self, weights: Path) -> Step:
+        """Chained flow and key frames."""
+        results = self.results / "fast_fgfa"
+        arguments = ["experiments/minivid/fast_fgfa.py", "--weights", str(weights), "--results", str(results)]
+        return Step("fast FGFA", [*arguments, *self._changed()], results / "fast_fgfa.md", made_from=weights)
 
     def _precisions(self, method: str) -> list[Step]:
         """int8, which only MXNet has, and bfloat16 as any processor can emulate it with MXNet."""

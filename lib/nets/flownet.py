@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.backends.functions import Functions
+from lib.nets.resnet import relu
 
 _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
 
@@ -129,6 +130,19 @@ def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bo
         x = _halve(F, x)
     finest = _conv(F, x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
     return [finest, *predictions] if every_scale else finest
+
+
+def chained(F: Functions, flows: Sequence, lowest=None, highest=None):
+    """Flow over several steps: each of `flows` (P, 2, h, w) begins where the one before it ends.
+
+    lowest, highest (P, 2, h, w): the flow to the first and to the last row and column of the map. A step that begins
+    outside the map is that of the nearest cell of its border. One flow needs no bounds.
+    """
+    total, *others = flows
+    for step in others:
+        inside = relu(F, total - lowest) - relu(F, total - highest) + lowest
+        total = total + F.warp(step, inside)
+    return total
 
 
 def pretraining_losses(F: Functions, net: FlowNet, weights: Sequence[float]) -> dict:
