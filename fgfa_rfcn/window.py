@@ -30,9 +30,9 @@ class VideoDetector(Detector):
     features of the frames between are propagated from the aggregated ones of the key frames around them.
 
     Output lags input by K frames (fewer than K plus the duration with key frames; 0 if `causal`) plus up to
-    `batch` - 1, where `batch` is the number of frames processed at a time, plus `batch` where the device works while the
-    host reads the next frames (`Backend.overlaps`). Process one clip at a time: RuntimeError is raised if an earlier
-    clip continues after a later one has started. watch: called with an `Inside` for each frame.
+    `batch` - 1, where `batch` is the number of frames processed at a time, plus `batch` where the device works while
+    the host reads the next frames (`Backend.overlaps`). Process one clip at a time: RuntimeError is raised if an
+    earlier clip continues after a later one has started. watch: called with an `Inside` for each frame.
     """
 
     schema = SCHEMA
