@@ -1,16 +1,18 @@
-"""Times FGFA per frame at full size on the CPU: ResNet-101, 562x1000, a window of 19 frames.
+"""Times detectors per frame, by default FGFA at full size: ResNet-101, 562x1000, a window of 19 frames.
 
-    python -m bench.full_frame                              # compares all contestants, which take turns
-    python -m bench.full_frame --only float32 float32_h3 float32_h3d3    # chained flow, key frames
+    python -m bench.full_frame                              # compares all contestants on the CPU, which take turns
+    python -m bench.full_frame --only float32_rfcn float32_fgfa_k9_h3_d3 int8_dff_i10    # other variants
     python -m bench.full_frame --sweep docs/images/cost.png # the cost by K, by image size and by threads
     python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory over a long clip
+    python -m bench.full_frame --backend torch --device cuda --json gpu.json    # PyTorch on a GPU, see bench.device
 
 The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the
-detector with each TEST.PRECISION; `pytorch`, the same networks in PyTorch (bench/torch_fgfa.py), without proposals,
-pooling and NMS. Weights are synthetic, which does not affect times. The time per frame is measured in the steady state,
-from one result to the next: one new frame passes through the feature network, and one window through flow, aggregation
-and heads. With key frames (`_d3`), it is the mean from one key frame to the next. Memory is the peak of a separate
-process that runs one contestant. Those that cannot run here are skipped.
+detector with each TEST.PRECISION in MXNet; `torch-float32` and `torch-bfloat16`, the same in PyTorch. A variant after
+the name (lib/variants.py) times R-FCN, Deep Feature Flow with key frames 10 apart (`dff_i10`) or FGFA with chained flow
+(`h`) and key frames (`d`). Weights are synthetic, which does not affect times. The time per frame is measured in the
+steady state, from one result to the next: one new frame passes through the feature network, and one window through
+flow, aggregation and heads. With key frames, it is the mean from one key frame to the next. Each contestant has its own
+process, whose peak memory is reported. Those that cannot run here are skipped.
 """
 
 from __future__ import annotations
@@ -19,14 +21,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
-from bench.contestants import CONTESTANTS, VARIANTS, Frame, Timed, contestant, detector, frames_a_turn, precision
+from bench.contestants import CONTESTANTS, case, contestant, engine
+from bench.turns import Contestant, head, in_turns, installed, memory, row, say, seconds, serve
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.machine import cores
@@ -34,77 +34,80 @@ from lib.machine import cores
 REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
 
 
-def seconds(frame: Frame, frames: int) -> float:
-    """Seconds per frame of a turn of several."""
-    start = time.perf_counter()
-    frame()
-    return (time.perf_counter() - start) / frames
-
-
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
-    """Runs one contestant: mean seconds per frame and part, peak memory, and its growth after ten frames."""
-    timed = Timed(precision(name, short))
-    ours = name not in ("published", "pytorch")
-    frame = detector(name, reach, short, timed) if ours else contestant(name, reach, short)
-    frame()
-    for times in timed.seconds.values():
+    """Runs one contestant: mean seconds per frame and part, peak memory, and its growth after ten frames.
+
+    short: as in `case`. runs: turns; 0 for one for each line of the input.
+    """
+    try:
+        running = contestant(name, reach, short)
+    except InputError as error:
+        return {"left_out": str(error)}
+    for _ in range(running.lead):
+        running.turn()
+    for times in running.parts.values():
         times.clear()
-    frames = frames_a_turn(name)
-    taken = [seconds(frame, frames) for _ in range(min(runs, 10))]
+    taken = [seconds(running.turn) for _ in range(min(runs, 10))]
     before = memory("VmRSS")
-    taken += [seconds(frame, frames) for _ in range(runs - len(taken))]
-    result = {"frame": statistics.mean(taken), "grown_megabytes": (memory("VmRSS") - before) / 1e6}
-    result.update({part: sum(times) / runs / frames for part, times in timed.seconds.items()})
+    if not runs:
+        say("ready")
+        taken = serve(running.turn)
+    taken += [seconds(running.turn) for _ in range(runs - len(taken))]
+    frames = len(taken) * running.frames
+    result = {"frames_a_turn": running.frames, "frame": sum(taken) / frames}
+    result["grown_megabytes"] = (memory("VmRSS") - before) / 1e6
+    result.update({part: sum(times) / frames for part, times in running.parts.items()})
     result["gigabytes"] = memory("VmHWM") / 1e9
     return result
 
 
-def memory(which: str) -> int:
-    """Bytes: VmRSS now, VmHWM at most. (getrusage would count the memory of the parent process.)"""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) * 1024
-
-
-def in_own_process(name: str, reach: int, short: int, runs: int, threads: int) -> dict:
-    command_line = [sys.executable, "-m", "bench.full_frame", "--alone", name, "--k", str(reach), "--short", str(short)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [*command_line, "--runs", str(runs)], env=environment, stdout=subprocess.PIPE, check=True, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def in_turns(names: list[str], reach: int, short: int, runs: int) -> dict[str, float]:
-    """Median seconds per frame of each. Those that cannot run here are skipped with a message."""
-    running: dict[str, Frame] = {}
-    for name in names:
-        try:
-            running[name] = contestant(name, reach, short)
-        except (InputError, ImportError) as error:
-            say(f"{name}: left out ({error})")
-    times: dict[str, list[float]] = {name: [] for name in running}
-    for frame in running.values():
-        frame()
-    for _ in range(runs):
-        for name, frame in running.items():
-            times[name].append(seconds(frame, frames_a_turn(name)))
-    return {name: statistics.median(taken) for name, taken in times.items()}
+def process(name: str, reach: int, short: int, runs: int, threads: int) -> Contestant:
+    sizes = ["--k", str(reach), "--short", str(short), "--runs", str(runs)]
+    return Contestant("bench.full_frame", "--alone", name, *sizes, threads=threads)
 
 
 def compare(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
-    rows = []
-    taken = in_turns(names, reach, short, runs)
-    base = taken.get("published", next(iter(taken.values())))
+    """Prints and returns the times of contestants. Raises InputError for an unknown one."""
+    rows = measured(names, reach, short, runs)
+    times = {row["name"]: row["frame"] for row in rows}
+    base = times.get("published", next(iter(times.values())))
     head("", "seconds per frame", "speed-up", "features", "flow", "other", "peak memory")
-    for name, frame in taken.items():
-        own = in_own_process(name, reach, short, 1, int(os.environ["OMP_NUM_THREADS"]))
-        rows.append({"name": name, **own, "frame": frame, "ratio": base / frame})
-        parts = ["", "", ""]
-        if "flow" in own:
-            rest = own["frame"] - own["features"] - own["flow"]
-            parts = [f"{own['features']:.2f} s", f"{own['flow']:.2f} s", f"{rest:.2f} s"]
-        say(f"| {name} | {frame:.2f} | {base / frame:.2f} | {' | '.join(parts)} | {own['gigabytes']:.2f} GB |")
+    for own in rows:
+        own["ratio"] = base / own["frame"]
+        networks = {part: own.get(part, 0.0) for part in ("features", "flow")}
+        networks["other"] = own["mean"] - sum(networks.values())
+        parts = [f"{value:#.3g} s" for value in networks.values()] if "features" in own else ["", "", ""]
+        row(own["name"], f"{own['frame']:#.3g}", f"{own['ratio']:.2f}", *parts, f"{own['gigabytes']:.2f} GB")
+    for kind in ("float32", "bfloat16"):
+        if kind in times and f"torch-{kind}" in times:
+            say(f"{kind}: PyTorch takes {times[f'torch-{kind}'] / times[kind]:.2f} times as long as MXNet")
     return rows
+
+
+def measured(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
+    """One row for each contestant that runs here: its median seconds per "frame", and what `alone` returns, in which
+    the mean is "mean".
+    """
+    for name in names:
+        case(name, reach, short)
+    started = {}
+    try:
+        for name in installed(names, engine):
+            started[name] = process(name, reach, short, 0, int(os.environ["OMP_NUM_THREADS"]))
+            answer = started[name].line()
+            if answer != "ready":
+                say(f"{name}: left out ({json.loads(answer)['left_out']})")
+                started.pop(name).stop()
+        taken = in_turns(started, runs)
+        rows = []
+        for name, contestant_ in started.items():
+            own = contestant_.result()
+            times = [turn / own["frames_a_turn"] for turn in taken[name]]
+            rows.append({"name": name, **own, "mean": own["frame"], "frame": statistics.median(times), "frames": times})
+        return rows
+    finally:
+        for contestant_ in started.values():
+            contestant_.stop()
 
 
 def sweep(plot: Path, runs: int) -> list[dict]:
@@ -116,12 +119,12 @@ def sweep(plot: Path, runs: int) -> list[dict]:
     rows = []
     for change in changes:
         case = {**full, **change}
-        own = in_own_process("float32", case["reach"], case["short"], runs, case["threads"])
+        own = process("float32", case["reach"], case["short"], runs, case["threads"]).result()
         rows.append({**case, **own})
         rest = own["frame"] - own["features"] - own["flow"]
         image = f"{case['short']} x {round(case['short'] * 1000 / 562)}"
-        parts = " | ".join(f"{value:.2f}" for value in (own["frame"], own["features"], own["flow"], rest))
-        say(f"| {case['reach']} | {image} | {case['threads']} | {parts} | {own['gigabytes']:.2f} GB |")
+        parts = [f"{value:.2f}" for value in (own["frame"], own["features"], own["flow"], rest)]
+        row(str(case["reach"]), image, str(case["threads"]), *parts, f"{own['gigabytes']:.2f} GB")
     draw(rows, full, plot)
     return rows
 
@@ -154,43 +157,43 @@ def draw(rows: list[dict], full: dict, path: Path) -> None:
     pyplot.close(figure)
 
 
-def head(*columns: str) -> None:
-    say(f"| {' | '.join(columns)} |\n|---{'|---:' * (len(columns) - 1)}|")
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 @command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=[*CONTESTANTS, *VARIANTS],
-        metavar="NAME",
-        default=CONTESTANTS,
-        help=f"contestants (default: {' '.join(CONTESTANTS)}; others: {' '.join(VARIANTS)})",
+        "--only", nargs="+", default=CONTESTANTS, metavar="NAME", help="contestants (default: all, without variants)"
     )
-    parser.add_argument("--k", type=int, default=9, help="frames on either side (default: %(default)s)")
-    parser.add_argument("--short", type=int, default=562, help="short side in pixels (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="frames timed, the median counts (default: %(default)s)")
+    parser.add_argument("--k", type=int, help="frames on either side (default: 9; with --device all of 0 1 2 5 9)")
     parser.add_argument(
-        "--alone", choices=[*CONTESTANTS, *VARIANTS], metavar="NAME", help="one contestant, one line of JSON"
+        "--short",
+        type=int,
+        help="short side in pixels (default: 562; with --device 600; 0: the small networks, on frames of MiniVID)",
     )
+    parser.add_argument("--runs", type=int, default=5, help="frames timed, the median counts (default: %(default)s)")
+    parser.add_argument("--alone", metavar="NAME", help="one contestant, one line of JSON")
     parser.add_argument("--sweep", type=Path, metavar="PNG", help="vary window, size and threads, and plot it here")
+    parser.add_argument("--backend", choices=["torch"], help="with --device: what to measure")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="measure PyTorch on this device")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
-    if args.alone:
-        say(json.dumps(alone(args.alone, args.k, args.short, args.runs)))
+    reach, short = 9 if args.k is None else args.k, 562 if args.short is None else args.short
+    figures: object
+    if args.device:
+        from bench import device
+
+        reaches = REACHES if args.k is None else (args.k,)
+        figures = device.measure(args.device, reaches, args.short or 600, args.runs)
+    elif args.alone:
+        say(json.dumps(alone(args.alone, reach, short, args.runs)))
         return
-    rows = sweep(args.sweep, args.runs) if args.sweep else compare(list(args.only), args.k, args.short, args.runs)
+    elif args.sweep:
+        figures = sweep(args.sweep, args.runs)
+    else:
+        figures = compare(list(args.only), reach, short, args.runs)
     if args.json:
         with replacing(args.json) as path:
-            path.write_text(json.dumps(rows, indent=1) + "\n")
+            path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def report(finished: np.ndarray, memory: np.ndarray, frames: int, settled: int) -> tuple[str, float]:
-    """The table, and the growth in MB: the peak after the first `settled` frames minus that in the half before them."""
+    """The table, and the growth in MB: the peak after the first `settled` frames minus that in the half before them.
+
+    Samples after the first with all frames are left out: the process is ending, and libraries touch memory then
+    (PyTorch's CUDA build, about 100 MB).
+    """
+    seen = int(np.argmax(finished == frames)) + 1 if (finished == frames).any() else len(finished)
+    finished, memory = finished[:seen], memory[:seen]
     rows, step = ["| frames | MB |", "|---:|---:|"], max(1, frames // 10)
     for end in range(step, frames + 1, step):
         span = memory[(finished > end - step) & (finished <= end)]

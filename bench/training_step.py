@@ -1,27 +1,37 @@
-"""Times a training step of FGFA on MiniVID with the compiled operators and with MXNet's own.
+"""Times a training step of FGFA.
 
-    python -m bench.training_step
+    python -m bench.training_step                                   # MiniVID on the CPU: MXNet and PyTorch in turns
+    python -m bench.training_step --backend torch --device cuda     # the published network at 600 x 1000 on a GPU
 
-Weights and images are synthetic, with the sizes of the MiniVID YAML file. The two take turns; medians are reported.
+Weights and images are synthetic; medians are reported. `compiled` and `builtin` are MXNet with the compiled operators
+and with its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
-import sys
-import time
+from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
 
+from bench.turns import Contestant, in_turns, installed, memory, say, seconds, serve
 from bench.weights import synthetic
-from lib.backends.mxnet.backend import MXNet
+from lib.backends.base import Backend, Trainer
+from lib.backends.choice import make_backend
 from lib.config import load_config
+from lib.errors import command
+from lib.files import replacing
+from lib.machine import cores
 from lib.methods import METHODS
 from lib.training.train import optimizer, trainable
 
 METHOD = METHODS["fgfa_rfcn"]
+CONTESTANTS = ("compiled", "builtin", "torch")
+GOAL = 0.150  # seconds, on an H100 or H200
 
 
 def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
@@ -40,32 +50,83 @@ def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
+def trainer(cfg: EasyDict, backend: Backend, gpus: str = "") -> Trainer:
+    weights, auxs = synthetic(METHOD, cfg, backend)
+    names = trainable(weights, cfg.network.FIXED_PARAMS)
+    return backend.trainer(lambda F: METHOD.losses(F, cfg), backend.devices(gpus), weights, auxs, names, optimizer(cfg))
+
+
+def alone(name: str) -> None:
+    """A contestant on MiniVID: one step for each line of the input."""
+    cfg = load_config(METHOD.bundled.cfg, [], METHOD.schema)
+    if name == "builtin":
+        cfg.network.OPERATORS = name
+    learner, inputs = trainer(cfg, make_backend("torch" if name == "torch" else "mxnet", cfg)), batch(cfg)
+    for _ in range(2):
+        learner.step([inputs], 1e-6)
+    serve(lambda: learner.step([inputs], 1e-6))
+
+
+def compare(runs: int) -> dict[str, float]:
+    """Median seconds of each contestant on MiniVID."""
+    started = {}
+    try:
+        for name in installed(CONTESTANTS, lambda name: "torch" if name == "torch" else "mxnet"):
+            started[name] = Contestant("bench.training_step", "--alone", name, threads=cores())
+        medians = {name: statistics.median(times) for name, times in in_turns(started, runs).items()}
+    finally:
+        for contestant in started.values():
+            contestant.stop()
+    reference, base = next(iter(medians.items()), ("", 0.0))
+    for name, median in medians.items():
+        say(f"{name}: {1e3 * median:.0f} ms a step, {base / median:.2f} times as fast as {reference}")
+    return medians
+
+
+def on_device(device: str, size: tuple[int, int], runs: int) -> dict[str, float]:
+    """The published network in PyTorch, for images of this size (height, width): median seconds, gigabytes."""
+    cfg = load_config(METHOD.published.cfg, [], METHOD.schema)
+    cfg.SCALES = list(size)
+    learner, inputs = trainer(cfg, make_backend("torch", cfg), "0" if device == "cuda" else ""), batch(cfg)
+    # A step copies its losses to the host, so only the update may be unfinished when it returns; the next waits for it.
+    taken = [seconds(lambda: learner.step([inputs], 1e-6)) for _ in range(runs + 3)]
+    figures = {"step": statistics.median(taken[3:]), "gigabytes": peak_gigabytes(device)}
+    say(
+        f"training step at {size[0]} x {size[1]} on {device}: {1e3 * figures['step']:.0f} ms, "
+        f"{figures['gigabytes']:.2f} GB; goal on an H100: {1e3 * GOAL:.0f} ms"
+    )
+    return figures
+
+
+def peak_gigabytes(device: str) -> float:
+    """The most memory of this process so far: PyTorch's on a GPU, else all of it."""
+    if device != "cuda":
+        return memory("VmHWM") / 1e9
+    from lib.backends.torch.loader import torch
+
+    return torch.cuda.max_memory_reserved() / 1e9
+
+
+@command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20, help="steps timed of each (default: %(default)s)")
+    parser.add_argument("--alone", choices=CONTESTANTS, help="one contestant, one step for each line of the input")
+    parser.add_argument("--backend", choices=["torch"], help="with --device: what to measure")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="measure PyTorch on this device")
     parser.add_argument(
-        "--runs", type=int, default=20, help="steps of each; the median is reported (default: %(default)s)"
+        "--size", type=int, nargs=2, default=(600, 1000), help="with --device: of the images (default: 600 1000)"
     )
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
-    times: dict[str, list[float]] = {"compiled": [], "builtin": []}
-    trainers = {}
-    for operators in times:
-        cfg, backend = load_config(METHOD.bundled.cfg, [], METHOD.schema), MXNet(operators)
-        weights, auxs = synthetic(METHOD, cfg, backend)
-        names = trainable(weights, cfg.network.FIXED_PARAMS)
-        trainer = backend.trainer(
-            lambda F, cfg=cfg: METHOD.losses(F, cfg), backend.devices(""), weights, auxs, names, optimizer(cfg)
-        )
-        trainers[operators] = trainer, batch(cfg)
-    for number in range(args.runs + 2):
-        for operators, (trainer, inputs) in trainers.items():
-            start = time.perf_counter()
-            trainer.step([inputs], 1e-6)
-            if number >= 2:
-                times[operators].append(time.perf_counter() - start)
-    compiled, builtin = (1e3 * statistics.median(times[operators]) for operators in times)
-    sys.stdout.write(
-        f"compiled {compiled:.0f} ms, MXNet's own {builtin:.0f} ms, {builtin / compiled:.2f} times as fast\n"
-    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    if args.alone:
+        alone(args.alone)
+        return
+    figures = on_device(args.device, tuple(args.size), args.runs) if args.device else compare(args.runs)
+    if args.json:
+        with replacing(args.json) as path:
+            path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from easydict import EasyDict
 from fgfa_rfcn import network
 from fgfa_rfcn.schedule import Schedule
 from lib.backends.base import Array, Arrays, Backend, Buffer, Device, Precision, Shape
-from lib.nets.flownet import for_convolutions
+from lib.nets import sizes
+from lib.nets.flownet import for_convolutions, image
 
 
 class Flows:
@@ -40,7 +41,7 @@ class Flows:
         self._hop = min(cfg.TEST.FLOW_HOP or longest, longest)
         self._rounds = max(1, -(-longest // max(1, self._hop)))
         self._step = pairs_at_once(batch * _new_pairs(schedule, self._hop))
-        self._image = backend.network(lambda F: network.image(F, cfg), device, {}, {})
+        self._image = backend.network(lambda F: image(F, sizes.flownet(cfg)), device, {}, {})
         self._network = precision.network(
             "flow", lambda F: network.flow_of_pairs(F, cfg), device, for_convolutions(args), auxs
         )

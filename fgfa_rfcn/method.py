@@ -5,18 +5,12 @@ from __future__ import annotations
 from easydict import EasyDict
 
 from fgfa_rfcn import network
-from fgfa_rfcn.explain import explain
+from fgfa_rfcn.explain import sheet, span
 from fgfa_rfcn.frames import Neighbours
 from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.window import VideoDetector
-from lib.method import Files, Method
+from lib.method import Explain, Files, Method, pretrained_files
 from lib.nets.params import DETECTION_LAYERS, he_normal
-
-
-def _pretrained(cfg: EasyDict) -> list[str]:
-    net = cfg.network
-    files = [f"{net.pretrained}-{net.pretrained_epoch:04d}.params"]
-    return [*files, f"{net.pretrained_flow}-0000.params"] if cfg.TRAIN.WARP else files
 
 
 def _advise(cfg: EasyDict) -> list[str]:
@@ -35,7 +29,7 @@ METHOD = Method(
     losses=network.losses,
     sample=lambda cfg: Neighbours(cfg.TRAIN.MIN_OFFSET, cfg.TRAIN.MAX_OFFSET),
     detector=VideoDetector,
-    pretrained=_pretrained,
+    pretrained=lambda cfg: pretrained_files(cfg, flow=cfg.TRAIN.WARP),
     new_layers={**DETECTION_LAYERS, "em_conv": he_normal},
     eps=network.EPS,
     bundled=Files(
@@ -47,7 +41,8 @@ METHOD = Method(
         "model/rfcn_fgfa_flownet_vid-0000.params",
     ),
     replay=lambda cfg, done: Schedule.of(cfg.TEST).replay(done),
+    cycle=lambda cfg: cfg.TEST.KEY_FRAME_DURATION,
     live=("TEST.causal=true",),
     advise=_advise,
-    explain=explain,
+    explain=Explain("window", span, sheet),
 )

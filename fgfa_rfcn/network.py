@@ -9,7 +9,7 @@ from lib.backends.functions import Functions
 from lib.nets import sizes
 from lib.nets.aggregation import aggregate, cosine, embedding, to_ring, weigh
 from lib.nets.detection import detection_maps, detections, training_losses
-from lib.nets.flownet import chained, double_by_convolution, flow, flow_of_prepared, prepare
+from lib.nets.flownet import chained, double_by_convolution, flow, flow_of_prepared
 from lib.nets.part import Part
 from lib.nets.resnet import feature_map
 
@@ -53,15 +53,10 @@ def features(F: Functions, cfg: EasyDict) -> dict:
     return {"conv_embed": F.identity(to_ring(F, both), name="conv_embed")}
 
 
-def image(F: Functions, cfg: EasyDict) -> dict:
-    """Input: data (N, 3, H, W). Output: the flow network's input, (N, 3, H / 2, W / 2) with sizes rounded up."""
-    return {"image": F.identity(prepare(F, F.Variable("data"), sizes.flownet(cfg)), name="image")}
-
-
 def flow_of_pairs(F: Functions, cfg: EasyDict) -> dict:
     """Output: flow (P, 2, h, w) in feature cells, from one image to another. Parameters: see `for_convolutions`.
 
-    Inputs: image_cache (S, ...), a ring buffer of outputs of `image`; current, other (P,), slots in it.
+    Inputs: image_cache (S, ...), a ring buffer of outputs of `lib.nets.flownet.image`; current, other (P,), its slots.
     """
     images, current, other = (F.Variable(name) for name in ("image_cache", "current", "other"))
     current, other = (F.take(images, slots) for slots in (current, other))

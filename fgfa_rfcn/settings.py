@@ -21,7 +21,10 @@ TREE: Tree = {
         "WARP": Key(True, "Warp neighbours with the flow; false trains FGFA without flow, for comparison."),
     },
     "TEST": {
-        "KEY_FRAME_INTERVAL": Key(9, "K: FGFA aggregates the 2K + 1 frames around a frame."),
+        "KEY_FRAME_INTERVAL": Key(
+            9,
+            "K: FGFA aggregates the 2K + 1 frames around a frame. In DFF, this key is the distance of key frames.",
+        ),
         "KEY_FRAME_DURATION": Key(
             1,
             "The backbone runs on every this many frames only; features of the frames between are warped from the "
@@ -50,7 +53,7 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
     return [
         *flow_rules(cfg),
         ("TRAIN.MIN_OFFSET must be less than TRAIN.MAX_OFFSET", train.MIN_OFFSET < train.MAX_OFFSET),
-        ("TEST.KEY_FRAME_INTERVAL must be 0 or more", test.KEY_FRAME_INTERVAL >= 0),
+        ("TEST.KEY_FRAME_INTERVAL must be 0 or more: it is half of FGFA's window", test.KEY_FRAME_INTERVAL >= 0),
         ("TEST.FLOW_HOP must be 0 or more", test.FLOW_HOP >= 0),
     ]
 

@@ -11,10 +11,9 @@ from fgfa_rfcn.flows import Flows
 from fgfa_rfcn.keys import Inside, Propagation, Windows
 from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.settings import SCHEMA
-from lib.backends.base import Arrays, Backend, Device, Precision, Shape
+from lib.backends.base import Arrays, Backend, Device, Precision
 from lib.bbox.detections import Detections
-from lib.errors import InputError
-from lib.inference.detect import Picture, batch_detections, behind, chunks, picture
+from lib.inference.detect import Picture, chunks, clip_pictures
 from lib.inference.detector import Detector
 
 __all__ = ["Inside", "VideoDetector"]
@@ -42,7 +41,6 @@ class VideoDetector(Detector):
         self, args: Arrays, auxs: Arrays, backend: Backend, device: Device, precision: Precision
     ) -> None:
         cfg, batch, watched = self._cfg, self._batch, self._watch is not None
-        self._backend, self._late = backend, int(backend.overlaps(device))
         self._schedule = schedule = Schedule.of(cfg.TEST)
         self._every = schedule.duration == 1  # whether every frame is a key frame
         window, kept = network.window_frames(cfg), schedule.frames_kept(batch)
@@ -70,19 +68,12 @@ class VideoDetector(Detector):
             propagation, self._windows, schedule, self._flows, frames=batch, channels=cfg.network.FEAT_DIM
         )
 
-    def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
-        return behind(self._launched(frames), self._late)
-
     def _launched(self, frames: Iterable[np.ndarray]) -> Iterator[Callable[[], list[Detections]]]:
-        """Queues the networks for all frames; see `behind`."""
         count = done = 0  # frames read, frames finished
-        size: Shape = ()
         self._clip = clip = object()
-        pictures = (picture(frame, self._cfg) for frame in frames)
-        for chunk in chunks(pictures, self._batch):
+        for chunk in chunks(clip_pictures(frames, self._cfg), self._batch):
             self._check_clip(clip)
-            size = size or chunk[0].data.shape
-            self._read(chunk, count, size)
+            self._read(chunk, count)
             im_info = chunk[0].im_info
             count += len(chunk)
             while self._schedule.needs(done + self._batch - 1) < count:
@@ -94,19 +85,8 @@ class VideoDetector(Detector):
             yield self._detections(indices, count, im_info)
             done = indices.stop
 
-    def _check_clip(self, clip: object) -> None:
-        """Raises RuntimeError if another clip has started, since the ring buffers hold only one."""
-        if self._clip is not clip:
-            raise RuntimeError("another clip was started before this one ended; finish it first, or use two detectors")
-
-    def _read(self, chunk: list[Picture], first: int, size: Shape) -> None:
-        """Keeps the frames from `first` on, and features of key frames. size: shape that every frame must have."""
-        for row, item in enumerate(chunk):
-            if item.data.shape != size:
-                raise InputError(
-                    f"frame {first + row} of the clip is {item.data.shape[2:]} after resizing, but earlier frames are "
-                    f"{size[2:]} (height, width); process clips of different sizes separately"
-                )
+    def _read(self, chunk: list[Picture], first: int) -> None:
+        """Keeps the frames from `first` on, and features of key frames."""
         numbers = range(first, first + len(chunk))
         data = np.concatenate([item.data for item in chunk])
         if self._flows:
@@ -116,7 +96,7 @@ class VideoDetector(Detector):
         for span in [keys] if self._every else [[key] for key in keys]:
             features = self._features(data=data[[key - first for key in span]])["conv_embed"]
             if span[0] == 0:
-                flow = (self._pairs, 2, *network.cells(self._cfg, size))
+                flow = (self._pairs, 2, *network.cells(self._cfg, data.shape))
                 self._detect.start(features.shape, flow, im_info=(self._batch, 3))
             self._windows.add(span, features)
 
@@ -128,5 +108,4 @@ class VideoDetector(Detector):
         if self._watch:
             for each in inside[: len(indices)]:
                 self._watch(each)
-        fetched = self._backend.fetch(outputs)
-        return lambda: batch_detections(fetched(), im_infos, self._cfg.TEST, self._class_names)[: len(indices)]
+        return self._fetched(outputs, im_infos[: len(indices)])

@@ -177,14 +177,15 @@ def verdict(found: Sequence[Card], driver: bool) -> tuple[str, bool]:
             lines.append(
                 f"GPU {number}: {card}: MXNet 1.9.1 has NO kernels for it. Its CUDA build supports compute capability "
                 "5.0 to 8.9 (Maxwell to Ada), not Hopper or Blackwell, and 1.9.1 is the last release. Use a supported "
-                "GPU, or the CPU: sh init.sh without --gpu, and gpus: '' in the YAML"
+                "GPU, PyTorch (sh init.sh --backend torch --gpu), or the CPU (sh init.sh without --gpu, and gpus: '' "
+                "in the YAML)"
             )
     return "\n".join(lines), any(card.served for card in found)
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Exit status 0: no problem, 1: no supported GPU, 2: a library is missing, 3: no driver."""
+    """Exit status 0: no problem that is known, or no driver; 1: no supported GPU; 2: a library is missing."""
     parser = argparse.ArgumentParser(prog="python -m lib.cuda", description=__doc__.splitlines()[0])
     parser.add_argument("--card", action="store_true", help="check only the GPUs, not the installed MXNet")
     card_only = parser.parse_args(argv).card
@@ -193,8 +194,8 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(text + "\n")
     if not card_only:
         _report_libraries()
-    if not usable:
-        sys.exit(1 if driver else 3)
+    if driver and not usable:
+        sys.exit(1)
 
 
 def _report_libraries() -> None:

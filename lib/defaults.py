@@ -152,6 +152,12 @@ TREE: Tree = {
         "RPN_MIN_SIZE": Key(0, "Smallest side of a proposal in pixels of the original image."),
         "wd": Key(5e-4, "Weight decay, for weights and gammas."),
         "momentum": Key(0.9, "Momentum of SGD."),
+        "PRECISION": Key(
+            "float32",
+            "Precision of the convolutions in training; weights, gradients and losses stay in float32. bfloat16 needs "
+            "the PyTorch backend, and AVX-512 or a GPU that has it. MiniVID's pre-training always uses float32.",
+            ("float32", "bfloat16"),
+        ),
         "CLIP_GRADIENT": Key(0.0, "Limit of the L2 norm of all gradients together; 0: no limit."),
     },
     "TEST": {

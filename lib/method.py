@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+import numpy as np
 from easydict import EasyDict
 
 from lib.backends.functions import Functions
 from lib.config import Schema
-from lib.dataset.classes import ClassList
 from lib.dataset.loader import Frames
 from lib.inference.detector import Detector
 from lib.nets.params import Initializer
 from lib.nets.part import Part
-from lib.video.clips import Clip
 
 
 class Files(NamedTuple):
@@ -26,21 +24,24 @@ class Files(NamedTuple):
     weights: str
 
 
-class Explain(Protocol):
-    """Writes images of what happens inside for the frames `positions` of a clip -> their files."""
+def pretrained_files(cfg: EasyDict, *, flow: bool = False) -> list[str]:
+    """The settings' file of the backbone, and with `flow` that of the flow network."""
+    net = cfg.network
+    files = [f"{net.pretrained}-{net.pretrained_epoch:04d}.params"]
+    return [*files, f"{net.pretrained_flow}-0000.params"] if flow else files
 
-    def __call__(
-        self,
-        cfg: EasyDict,
-        weights: str,
-        clip: Clip,
-        positions: Sequence[int],
-        folder: Path,
-        *,
-        classes: ClassList,
-        threshold: float,
-        baseline: Detector,
-    ) -> list[Path]: ...
+
+@dataclass(frozen=True)
+class Explain:
+    """What `demo.py --explain` shows of a method's way of processing a frame.
+
+    name: ends the name of the sheet's file. span: (cfg, position) -> the part of the clip to run the detector on, as
+    its first position and the end. sheet: (what `watch` received for the frame, the images of the part) -> an image.
+    """
+
+    name: str
+    span: Callable[[EasyDict, int], tuple[int, int]]
+    sheet: Callable[[Any, Sequence[np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class Method:
     files that training starts from. new_layers: initializers of layers that those files may lack, by prefix of their
     names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small MiniVID network,
     which are part of the repository, and of the published network.
-    replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again. live:
-    settings that make it causal. advise: (cfg) -> warnings before training. explain: writes images that show how
-    frames of a clip are processed (`demo.py --explain`).
+    replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again.
+    cycle: (cfg) -> the distance of key frames, 1 without any. live: settings that make it causal. lr_factors: factors
+    of the learning rate, by name of the parameter. warmup: the number of frames that run all its networks. advise:
+    (cfg) -> warnings before training. explain: what `demo.py --explain` shows, if there is anything.
     """
 
     name: str
@@ -69,7 +71,10 @@ class Method:
     bundled: Files
     published: Files
     replay: Callable[[EasyDict, int], int] = lambda cfg, done: 0
+    cycle: Callable[[EasyDict], int] = lambda cfg: 1
     live: tuple[str, ...] = ()
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
+    warmup: int = 1
     advise: Callable[[EasyDict], list[str]] = field(default=lambda cfg: [])
     explain: Explain | None = None
 

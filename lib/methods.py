@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from dff_rfcn.method import METHOD as DFF_RFCN
 from fgfa_rfcn.method import METHOD as FGFA_RFCN
 from lib.errors import InputError
 from lib.method import Method
 from rfcn.method import METHOD as RFCN
 
-METHODS: dict[str, Method] = {method.name: method for method in (RFCN, FGFA_RFCN)}
+METHODS: dict[str, Method] = {method.name: method for method in (RFCN, FGFA_RFCN, DFF_RFCN)}
 
 
 def method_named(name: str, source: str = "method") -> Method:

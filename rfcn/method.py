@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from easydict import EasyDict
-
 from lib.dataset.loader import single_frame
-from lib.method import Files, Method
+from lib.method import Files, Method, pretrained_files
 from lib.nets.params import DETECTION_LAYERS
 from rfcn import network
 from rfcn.detector import FrameDetector
-
-
-def _pretrained(cfg: EasyDict) -> list[str]:
-    return [f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params"]
-
 
 METHOD = Method(
     name="rfcn",
@@ -21,7 +14,7 @@ METHOD = Method(
     losses=network.losses,
     sample=lambda cfg: single_frame,
     detector=FrameDetector,
-    pretrained=_pretrained,
+    pretrained=pretrained_files,
     new_layers=DETECTION_LAYERS,
     eps=network.EPS,
     bundled=Files(

@@ -18,6 +18,7 @@ from lib.eval.detections import read_detections
 from lib.eval.truth import read_image_set, videos_of
 from lib.methods import METHODS
 from lib.video.tracks import Tracker
+from tests.conftest import needs
 from tests.tiny import ROOT, run_script
 
 RFCN = METHODS["rfcn"].bundled.cfg
@@ -60,6 +61,7 @@ def test_bundled_fgfa_is_better_than_the_baseline(rfcn, fgfa):
 
 
 def test_bundled_ranges_make_int8_about_as_good(rfcn, tmp_path):
+    needs("mxnet")  # only MXNet has int8
     script, weights = "experiments/rfcn/rfcn_test.py", "model/minivid/rfcn-0000.params"
     int8 = mean_ap(tmp_path, script, RFCN, weights, "TEST.PRECISION=int8")
     assert int8 != rfcn

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 TRAIN_LIST = "VID_train_15frames"
 BACKEND = "mxnet" if importlib.util.find_spec("mxnet") else "torch"  # the one that `auto` takes
 CLASSES = 4  # with the background
+# Images of a training example, where it has more than `data`
+FRAMES = {"fgfa_rfcn": ("data", "data_bef", "data_aft"), "dff_rfcn": ("data", "data_ref")}
 
 SETTINGS = {
     "SCALES": [48, 80],
@@ -62,8 +64,14 @@ def nested(**changes: dict) -> dict:
     return {name: dict(values) if isinstance(values, dict) else values for name, values in changed.items()}
 
 
+def known(method: str, values: dict) -> dict:
+    """The values without keys of the networks that the method does not have."""
+    keys = METHODS[method].schema.tree["network"]
+    return {**values, "network": {name: value for name, value in values["network"].items() if name in keys}}
+
+
 def settings(method: str = "fgfa_rfcn", **changes: dict) -> EasyDict:
-    return make_config(nested(**changes), METHODS[method].schema)
+    return make_config(known(method, nested(**changes)), METHODS[method].schema)
 
 
 def load(cfg: EasyDict, args: dict, auxs: dict, method: str = "fgfa_rfcn", **options):
@@ -90,13 +98,14 @@ def inputs(cfg: EasyDict, height: int = 48, width: int = 64, frames: tuple = ("d
         bbox_target=rng.normal(size=(1, 4 * anchors, *cells)),
         bbox_weight=np.repeat(label == 1, 4, axis=1),
     )
+    if "data_ref" in frames:
+        batch["eq_flag"] = np.zeros(1)
     return {name: np.asarray(value, np.float32) for name, value in batch.items()}
 
 
 def weights(cfg: EasyDict, method: str = "fgfa_rfcn") -> tuple[dict, dict]:
     """(args, auxs) by the recipe of the golden figures, whose outputs are lively; FGFA's include R-FCN's."""
-    frames = ("data", "data_bef", "data_aft") if method == "fgfa_rfcn" else ("data",)
-    shapes = {name: value.shape for name, value in inputs(cfg, frames=frames).items()}
+    shapes = {name: value.shape for name, value in inputs(cfg, frames=FRAMES.get(method, ("data",))).items()}
     wanted = backend_of(cfg).shapes(lambda F: METHODS[method].losses(F, cfg), **shapes)
     return tuple({name: recipe.weights(name, shape) for name, shape in part.items()} for part in wanted)
 
@@ -134,7 +143,7 @@ def write_experiment(folder: Path, dataset: Path, method: str = "rfcn", **change
     """Writes a YAML file of SETTINGS, and the weights that training starts from -> its path. Output goes to
     folder/output.
     """
-    values = nested(**changes)
+    values = known(method, nested(**changes))
     values["output_path"] = str(folder / "output")
     values["network"].update({"pretrained": str(folder / "backbone"), "pretrained_flow": str(folder / "flow")})
     values["dataset"] = {"dataset": "Tiny", "dataset_path": str(dataset), "NUM_CLASSES": 9, "image_set": TRAIN_LIST}
@@ -144,10 +153,21 @@ def write_experiment(folder: Path, dataset: Path, method: str = "rfcn", **change
     path = folder / f"{method}.yaml"
     path.write_text(yaml.safe_dump(values))
     args, auxs = weights(make_config(values, METHODS[method].schema), method)
-    flow = {name: value for name, value in args.items() if is_flow_layer(name)}
-    new = tuple(METHODS[method].new_layers)
-    backbone = {name: value for name, value in args.items() if not name.startswith(new) and name not in flow}
+    old = {name: value for name, value in args.items() if not name.startswith(tuple(METHODS[method].new_layers))}
+    flow = {name: value for name, value in old.items() if is_flow_layer(name)}
+    backbone = {name: value for name, value in old.items() if name not in flow}
     params.save(folder / "backbone-0000.params", backbone, auxs)
     if flow:
         params.save(folder / "flow-0000.params", flow, {})
     return path
+
+
+def training(folder: Path, method: str) -> Path:
+    """Where an experiment of `write_experiment` keeps its checkpoints."""
+    return folder / "output" / method / "Tiny" / method / "VID_train_15frames"
+
+
+def parameters(path: Path) -> dict:
+    """Parameters and auxiliary states of a file."""
+    args, auxs = params.load(path)
+    return {**args, **auxs}

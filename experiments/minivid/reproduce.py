@@ -1,4 +1,4 @@
-"""Reproduces every MiniVID figure of the README: data, backbone, flow network, both methods, tables and plots.
+"""Reproduces every MiniVID figure of the README: data, backbone, flow network, all methods, tables and plots.
 
 Runs the commands that a user would run, one after another, and prints each. Steps whose results exist are skipped, so
 an interrupted run can be continued. Tests are repeated if their settings or weights have changed, but trainings are
@@ -12,6 +12,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +23,15 @@ from lib.config import load_config
 from lib.errors import InputError, command
 from lib.inference.evaluate import already_done
 from lib.methods import METHODS
+from lib.variants import CHAINED, KEYED, SHORTER, variant
 
 log = logging.getLogger(__name__)
 
 CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
 RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
-WINDOWS = (5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
+WINDOWS = (14, 5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
+INTERVALS = (1, 2, 5, 20)  # distances of key frames to test with, besides 10, with which the test after training runs
+FASTER = (*(name for names in CHAINED.values() for name in names), *KEYED, SHORTER)
 
 
 class Test(NamedTuple):
@@ -66,8 +70,8 @@ class Step(NamedTuple):
 class Plan:
     """The steps with a backend. MXNet's results lie in output/, those of PyTorch in output/torch/."""
 
-    def __init__(self, backend: str = "mxnet"):
-        self.backend = backend
+    def __init__(self, backend: str = "mxnet", bfloat16: bool = True):
+        self.backend, self._bfloat16 = backend, bfloat16
         self.output = Path("output") if backend == "mxnet" else Path("output", backend)
         self.results = self.output / "minivid/results"
         self.settings: list[str] = []
@@ -92,21 +96,25 @@ class Plan:
             self._train("rfcn", results / "rfcn"),
             self._train("fgfa_rfcn", results / "fgfa_k9"),
             self._train("fgfa_rfcn", results / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
+            self._train("dff_rfcn", results / "dff_i10"),
         ]
         for reach in WINDOWS:
+            plan.append(self._variant(f"fgfa_k{reach}"))
             window = f"TEST.KEY_FRAME_INTERVAL={reach}"
-            plan.append(self._test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
             plan.append(self._test("fgfa_rfcn", f"nowarp_k{reach}", self.unwarped, window, "TEST.WARP=false"))
         plan.append(self._test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
+        plan += [self._variant(name) for name in (*FASTER, *(f"dff_i{interval}" for interval in INTERVALS))]
         if self.backend == "mxnet":
             for method in METHODS:
                 plan += self._precisions(method)
+        elif self._bfloat16:
+            plan += self._bfloat16_steps()
         for name in ("rfcn", "fgfa_k9"):
             plan.append(self._seq_nms(name))
-        plan.append(self._fast_fgfa(fgfa))
         plan.append(self._flow_error("after", fgfa))
         plan.append(self._flow_error("sharp", fgfa, "--sharp"))
         report = ["experiments/minivid/report.py", str(results), "--backend", self.backend]
+        report += [] if self._bfloat16 else ["--no-bfloat16"]
         return [*plan, Step("tables", report, Path())]
 
     def _weights(self, method: str, name: str) -> Path:
@@ -126,13 +134,16 @@ class Plan:
         arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
         return Step(f"flow error, {when}", [*arguments, *options, *self._changed()], out, made_from=weights)
 
-    def _train(self, method: str, results: Path, name: str = "", *settings: str) -> Step:
+    def _train(
+        self, method: str, results: Path, name: str = "", *settings: str, only_train: Sequence[str] = ()
+    ) -> Step:
+        """Training, then a test. settings: for both, as they are for TRAIN. only_train: not for the test."""
         cfg = CFGS[method]
         script = f"experiments/{method}/{method}_end2end_train_test.py"
         arguments = [script, "--cfg", cfg, "--resume", "--output", str(results)]
         if name:
             arguments += ["--name", name]
-        changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings)]
+        changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings), *only_train]
         test = Test(
             method, [*self.settings, *changed, "TRAIN.RESUME=true"], self._weights(method, name or Path(cfg).stem)
         )
@@ -146,11 +157,10 @@ class Plan:
         test = Test(method, [*self.settings, *settings], weights)
         return Step(f"test {name}", arguments, self.results / name / "results.json", test=test)
 
-    def _fast_fgfa(self, weights: Path) -> Step:
-        """Chained flow and key frames."""
-        results = self.results / "fast_fgfa"
-        arguments = ["experiments/minivid/fast_fgfa.py", "--weights", str(weights), "--results", str(results)]
-        return Step("fast FGFA", [*arguments, *self._changed()], results / "fast_fgfa.md", made_from=weights)
+    def _variant(self, name: str) -> Step:
+        """A test with the settings that the name says."""
+        method, settings = variant(name)
+        return self._test(method.name, name, self.weights[method.name], *settings)
 
     def _precisions(self, method: str) -> list[Step]:
         """int8, which only MXNet has, and bfloat16 as any processor can emulate it with MXNet."""
@@ -162,16 +172,30 @@ class Plan:
             self._test(method, f"{name}_bfloat16", weights, "TEST.PRECISION=bfloat16_emulated"),
         ]
 
+    def _bfloat16_steps(self) -> list[Step]:
+        """Testing in bfloat16, and testing in float32 after training in bfloat16."""
+        methods = ("rfcn", "fgfa_rfcn")
+        tests = [
+            self._test(method, f"{_short(method)}_bfloat16", self.weights[method], "TEST.PRECISION=bfloat16")
+            for method in methods
+        ]
+        trainings = [
+            self._train(
+                method,
+                self.results / f"{_short(method)}_trained_bfloat16",
+                "bfloat16",
+                only_train=["TRAIN.PRECISION=bfloat16"],
+            )
+            for method in methods
+        ]
+        return tests + trainings
+
     def _seq_nms(self, name: str) -> Step:
         out, detections = self.results / f"{name}_seqnms" / "results.json", self.results / name / "detections.txt"
         arguments = ["-m", "lib.eval.vid_map", "--detections", str(detections), "--seq-nms"]
         arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
-        arguments += [
-            "--image-set",
-            "data/MiniVID/ImageSets/VID_val_videos.txt",
-            "--classes",
-            "model/minivid/classes.txt",
-        ]
+        arguments += ["--image-set", "data/MiniVID/ImageSets/VID_val_videos.txt"]
+        arguments += ["--classes", "model/minivid/classes.txt"]
         return Step(f"Seq-NMS on {name}", arguments, out, made_from=detections)
 
 
@@ -187,10 +211,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--backend", choices=("mxnet", "torch"), default="mxnet", help="what trains and tests (default: %(default)s)"
     )
+    parser.add_argument(
+        "--no-bfloat16",
+        action="store_true",
+        help="with --backend torch: leave bfloat16 out, which needs AVX-512 or a GPU",
+    )
     args = parser.parse_args(argv)
     start_logging()
     started = time.monotonic()
-    plan = Plan(args.backend)
+    plan = Plan(args.backend, not args.no_bfloat16)
     found = backend_of(load_config(RFCN, plan.settings, METHODS["rfcn"].schema)).name
     if found != args.backend:
         raise InputError(

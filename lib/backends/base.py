@@ -51,21 +51,64 @@ class Network(Protocol):
         """Turns inputs into buffers with these shapes."""
 
 
+class Processes(Protocol):
+    """The processes that train together: this one is number `rank`, from 0, of `count`.
+
+    devices: those that this process trains on. All processes have the same number of them.
+    """
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def devices(self) -> Sequence[Device]: ...
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """The sum of a float64 array over all processes. Waits for all of them.
+
+        Raises InputError if one of them has ended.
+        """
+
+    def close(self) -> None:
+        """Ends the connection to the others."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A single process as `Processes`."""
+
+    devices: Sequence[Device] = ()
+    rank: int = 0
+    count: int = 1
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+ALONE = Alone()
+
+
 class Trainer(Protocol):
-    """A network in training, on one or more devices."""
+    """A network in training, on one or more devices, in one or more processes."""
 
     def step(self, batches: Sequence[Arrays], lr: float) -> list[dict[str, np.ndarray]]:
-        """One step with a batch for each device; gradients are summed over devices, not averaged.
+        """One step with a batch for each device of this process; gradients are summed over all devices of all
+        processes, not averaged.
 
         Returns the outputs of each device by name, from before the update. Raises ValueError unless there is one batch
         for each device.
         """
 
     def params(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """(args, auxs): the current parameters and auxiliary states."""
+        """(args, auxs): the current parameters and auxiliary states; the states are those of the first device, so only
+        the first process has the current ones."""
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Gradients of the last step, summed over devices."""
+        """Gradients of the last step, summed over devices and processes."""
 
     def state(self) -> dict[str, np.ndarray]:
         """The optimizer's state. After `load_state`, training continues exactly."""
@@ -106,7 +149,7 @@ class Precision(Protocol):
     """The number format that a detector's convolutional networks run in."""
 
     def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
-        """The detector's network `name` ("features" or "flow"): convolutions, one output, float32 in and out."""
+        """The detector's network `name` ("features" or "flow"): convolutions, float32 in and out."""
 
 
 def ranges_path(weights: str | Path) -> Path:
@@ -135,6 +178,12 @@ class Backend(Protocol):
     def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Network:
         """A network for inference in float32; unknown parameters are ignored."""
 
+    def processes(self, gpus: str) -> Processes:
+        """The processes of a training on the devices of the `gpus` setting: those that torchrun started, or this one.
+
+        Raises InputError if a GPU is missing, or the backend cannot train that way.
+        """
+
     def trainer(
         self,
         build: Build,
@@ -143,8 +192,14 @@ class Backend(Protocol):
         auxs: Arrays,
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
+        *,
+        precision: str = "float32",
+        processes: Processes = ALONE,
     ) -> Trainer:
-        """A network to train; parameters not in `trainable` do not change."""
+        """A network to train; parameters not in `trainable` do not change.
+
+        devices: of this process. precision: `TRAIN.PRECISION`. Raises InputError if it is not available there.
+        """
 
     def precision(self, kind: str, weights: str | Path) -> Precision:
         """The precision of a `TEST.PRECISION`. Raises InputError if it is not available here or for these weights."""

@@ -13,8 +13,8 @@ from lib.errors import InputError
 log = logging.getLogger(__name__)
 
 _PACKAGES = {
-    "mxnet": "MXNet is not installed in this Python; run sh init.sh",
-    "torch": "PyTorch is not installed in this Python; run pip install torch",
+    "mxnet": "MXNet is not installed in this Python; run sh init.sh --backend mxnet, or set backend: torch",
+    "torch": "PyTorch is not installed in this Python; run sh init.sh --backend torch",
 }
 
 
@@ -46,13 +46,23 @@ def make_backend(name: str, cfg: EasyDict) -> Backend:
 def _chosen(cfg: EasyDict) -> str:
     if cfg.backend != "auto":
         return cfg.backend
-    if cfg.MXNET_VERSION not in ("", "mxnet") or _installed("mxnet"):
+    if cfg.MXNET_VERSION not in ("", "mxnet"):
+        return "mxnet"
+    name = automatic()
+    if name == "torch":
+        log.info("backend: PyTorch, as MXNet is not installed")
+    return name
+
+
+def automatic() -> str:
+    """What `backend: auto` takes. Raises InputError where neither backend is installed."""
+    if _installed("mxnet"):
         return "mxnet"
     if not _installed("torch"):
         raise InputError(
-            "backend: neither MXNet nor PyTorch is installed in this Python; run sh init.sh or pip install torch"
+            "backend: neither MXNet nor PyTorch is installed in this Python; run sh init.sh, with --backend torch for "
+            "PyTorch"
         )
-    log.info("backend: PyTorch, as MXNet is not installed")
     return "torch"
 
 

@@ -31,7 +31,7 @@ def run_calibration(argv: list[str] | None, method: Method) -> None:
         f"TEST.PRECISION int8 needs, and write them next to the weights: {written.name} -> {written.stem}.int8.json."
     )
     parser = argparse.ArgumentParser(description=doc)
-    add_network(parser, *method.bundled)
+    add_network(parser, *method.bundled, method.schema)
     parser.add_argument(
         "--input", nargs="+", help="image folders, images or videos to measure on (default: clips of dataset.image_set)"
     )
@@ -42,12 +42,12 @@ def run_calibration(argv: list[str] | None, method: Method) -> None:
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: must be 1 or more")
     settings = begin(args.cfg, args.set, method.schema)
+    backend = backend_of(settings)
+    calibration = backend.calibration()  # first: only MXNet has it
     if args.input:
         clips = open_clips(args.input, frames=f"0:{args.frames}")[: args.clips]
     else:
         clips = training_clips(settings, args.clips, args.frames)
-    backend = backend_of(settings)
-    calibration = backend.calibration()
     detector = method.detector.load(settings, args.weights, backend=backend, precision=calibration)
     for clip in tqdm(clips, unit=" clips", desc="calibration", disable=None):
         deque(detector(frame.image for frame in clip), maxlen=0)

@@ -6,7 +6,9 @@ something that another one reports, it says so and adds no problem of its own.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import operator
 import os
 import platform
 import re
@@ -24,10 +26,12 @@ from lib.machine import cores
 
 INIT = "run sh init.sh"
 
-PACKAGES = "mxnet numpy opencv-python-headless scipy matplotlib pillow av easydict PyYAML tqdm".split()
+ENGINES = ("mxnet", "torch")
+PACKAGES = "numpy opencv-python-headless scipy matplotlib pillow av easydict PyYAML tqdm".split()
 OTHER_BUILDS = {"mxnet": ("mxnet-cu112",), "opencv-python-headless": ("opencv-python", "opencv-contrib-python")}
 
 MODULES = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "pillow"}  # packages of other names
+PIN = r'^([\w.-]+)==([^\s;]+)(?:; python_version (<|==|>=) "3\.(\d+)")?$'
 PARTS = ("Data", "Annotations", "ImageSets")
 
 
@@ -43,10 +47,13 @@ Check = Callable[[Path], Iterator[Line]]
 
 def system(root: Path) -> Iterator[Line]:
     version = sys.version_info
-    supported = (3, 9) <= version[:2] <= (3, 12)
+    newest = (3, 12) if installed("mxnet") else (3, 14)
     yield Line(
         f"Python {platform.python_version()} at {sys.executable}",
-        "" if supported else "MXNet 1.9.1 needs Python 3.9 to 3.12: remove .venv and run sh init.sh",
+        ""
+        if (3, 9) <= version[:2] <= newest
+        else "MXNet 1.9.1 needs Python 3.9 to 3.12, PyTorch 3.9 to 3.14: remove .venv and run sh init.sh, "
+        "with --backend torch for PyTorch",
     )
     other = _other_python(root)
     if other:
@@ -70,70 +77,42 @@ def system(root: Path) -> Iterator[Line]:
 
 
 def packages(root: Path) -> Iterator[Line]:
-    pinned = {}
-    constraints = root / "constraints.txt"
-    if constraints.is_file():
-        pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", constraints.read_text(encoding="utf-8"), re.MULTILINE))
+    pinned = _pinned(root)
     missing = []
-    for name in PACKAGES:
-        found = _installed(name)
+    for name in (*PACKAGES, *ENGINES):
+        found = installed(name)
         if found is None:
-            missing.append(name)
+            missing += [name] if name in PACKAGES else []  # one of the engines is enough
             continue
         version, wanted = metadata.version(found), pinned.get(found)
         remedy = ""
-        if name == "numpy" and _too_new(version):
-            remedy = "MXNet 1.9.1 does not work with numpy 2: pip install -c constraints.txt numpy"
-        tested = f" (tested with {wanted})" if wanted and wanted != version else ""
+        if name == "numpy" and installed("mxnet") and too_new(version):
+            remedy = "MXNet 1.9.1 does not work with numpy 2: pip install -c constraints.txt numpy, or remove MXNet"
+        tested = f" (tested with {wanted})" if wanted and wanted != version.partition("+")[0] else ""
         yield Line(f"{found} {version}{tested}", remedy)
+    if not any(map(installed, ENGINES)):
+        missing.append("mxnet or torch")
     if missing:
         # In the wrong Python they are missing because it is the wrong one, which System reports.
         yield Line(f"not installed: {', '.join(missing)}", "" if _other_python(root) else INIT)
-    if _version("mxnet") and _version("mxnet-cu112"):
+    if version_of("mxnet") and version_of("mxnet-cu112"):
         yield Line(
             "mxnet and mxnet-cu112 are both installed",
             "they contain the same files: pip uninstall both, then run sh init.sh or sh init.sh --gpu",
         )
 
 
-def gpus(root: Path) -> Iterator[Line]:
-    package = cuda.mxnet_folder()
-    build = package if package and cuda.is_cuda_build(package) else None
-    driver = cuda.has_driver()
-    if not build and not driver:
-        yield Line("no NVIDIA driver; networks run on the CPU (gpus: '' in the YAML)")
-        return
-    verdict, usable = cuda.verdict(cuda.cards(), driver)
-    *others, last = verdict.splitlines()
-    yield from map(Line, others)
-    if build:
-        yield Line(last, "" if usable else "run on the CPU: remove .venv, run sh init.sh, set gpus: '' in the YAML")
-        missing = _missing_libraries(build)
-        yield Line(
-            f"libraries of libmxnet.so: {'cannot load ' + ', '.join(missing) if missing else 'all found'}",
-            "run sh init.sh --gpu" if missing else "",
-        )
-    else:
-        yield Line(last)
-        if usable:
-            yield Line("the installed MXNet is the CPU build; sh init.sh --gpu installs the CUDA build")
-
-
-def mxnet(root: Path) -> Iterator[Line]:
-    known = _mxnet_reported()
-    if known:
-        yield Line(f"not checked: {known}")
-        return
-    from lib.backends.mxnet import health
-
-    about = health.engine()
-    yield Line(f"MXNet {about.version} at {about.file}, built with {', '.join(about.features)}")
-    right = health.adds_up()
-    yield Line(
-        "a small convolution gives the right result" if right else "a small convolution gives a WRONG result",
-        "" if right else "remove .venv and run sh init.sh",
-    )
-    yield Line(f"GPUs that MXNet sees: {about.gpus}")
+def _pinned(root: Path) -> dict[str, str]:
+    """The versions that init.sh installs beside the installed backends, for this Python."""
+    pins = {}
+    holds = {"<": operator.lt, "==": operator.eq, ">=": operator.ge}
+    for name in ("constraints-common.txt", "constraints.txt" if installed("mxnet") else "constraints-torch.txt"):
+        file = root / name
+        lines = file.read_text(encoding="utf-8") if file.is_file() else ""
+        for package, version, sign, minor in re.findall(PIN, lines, re.MULTILINE):
+            if not sign or holds[sign](sys.version_info[1], int(minor)):
+                pins[package] = version
+    return pins
 
 
 def built(root: Path) -> Iterator[Line]:
@@ -152,12 +131,16 @@ def built(root: Path) -> Iterator[Line]:
             yield Line(f"{module}: built")
     if missing:
         yield Line(f"not built: {', '.join(missing)} ({next(iter(missing.values()))})", INIT)
-    known = _mxnet_reported()
+    from lib.ops.library import KERNELS, LIBRARY, checked_kernels
+
+    ctypes.CDLL(str(checked_kernels()))
+    yield Line(f"{KERNELS.name}: matches its sources, loads")
+    known = mxnet_reported()
     if known:
-        yield Line(f"compiled operators: not checked: {known}")
+        if installed("mxnet"):
+            yield Line(f"{LIBRARY.name}: not checked: {known}")
         return
     from lib.backends.mxnet import library
-    from lib.ops.library import LIBRARY
 
     library.load()
     kernels = "with CUDA kernels" if b"nv_fatbin" in LIBRARY.read_bytes() else "for the CPU"
@@ -218,6 +201,21 @@ def checked_datasets(root: Path) -> Iterator[Line]:
         yield Line(f"{name}: {last}", remedy if done.returncode else "")
 
 
+def mxnet_reported() -> str:
+    """Why MXNet cannot be imported, where Packages or GPU reports that; "" where neither does."""
+    for name in ("mxnet", "numpy"):
+        if installed(name) is None:
+            return f"{name} is not installed"
+    if too_new(metadata.version("numpy")):
+        return "MXNet does not work with this numpy"
+    package = cuda.mxnet_folder()
+    if package is None or not cuda.is_cuda_build(package):
+        return ""
+    if not cuda.has_driver():
+        return "the CUDA build of MXNet needs the NVIDIA driver"
+    return "libmxnet.so lacks libraries" if missing_libraries(package) else ""
+
+
 def reported(error: Exception) -> str:
     """Why a module was not found, if Packages or Built here reports that; "" otherwise."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
@@ -226,27 +224,7 @@ def reported(error: Exception) -> str:
         return f"{error.name} is not built"
     top = error.name.split(".")[0]
     package = MODULES.get(top, top)
-    return f"{package} is not installed" if package in PACKAGES and _installed(package) is None else ""
-
-
-def _mxnet_reported() -> str:
-    """Why MXNet cannot be imported, where Packages or GPU reports that; "" where neither does."""
-    for name in ("mxnet", "numpy"):
-        if _installed(name) is None:
-            return f"{name} is not installed"
-    if _too_new(metadata.version("numpy")):
-        return "MXNet does not work with this numpy"
-    package = cuda.mxnet_folder()
-    if package is None or not cuda.is_cuda_build(package):
-        return ""
-    if not cuda.has_driver():
-        return "the CUDA build of MXNet needs the NVIDIA driver"
-    return "libmxnet.so lacks libraries" if _missing_libraries(package) else ""
-
-
-def _missing_libraries(package: Path) -> list[str]:
-    """Libraries of MXNet's CUDA build that cannot be loaded, apart from the driver's."""
-    return [name for name in cuda.unresolved(package) if name != cuda.DRIVER]
+    return f"{package} is not installed" if package in (*PACKAGES, *ENGINES) and installed(package) is None else ""
 
 
 def _other_python(root: Path) -> Path | None:
@@ -256,16 +234,21 @@ def _other_python(root: Path) -> Path | None:
     return Path(chosen) if chosen and Path(chosen).parent != Path(sys.executable).parent else None
 
 
-def _installed(name: str) -> str | None:
+def missing_libraries(package: Path) -> list[str]:
+    """Libraries of MXNet's CUDA build that cannot be loaded, apart from the driver's."""
+    return [name for name in cuda.unresolved(package) if name != cuda.DRIVER]
+
+
+def installed(name: str) -> str | None:
     """The package that provides `name`: itself, or another build of the same modules."""
-    return next((each for each in (name, *OTHER_BUILDS.get(name, ())) if _version(each)), None)
+    return next((each for each in (name, *OTHER_BUILDS.get(name, ())) if version_of(each)), None)
 
 
-def _too_new(numpy: str) -> bool:
+def too_new(numpy: str) -> bool:
     return int(numpy.split(".")[0]) >= 2
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

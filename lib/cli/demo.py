@@ -14,6 +14,7 @@ import cv2
 
 from lib.cli.explain import add_explain_arguments, explain_frames
 from lib.cli.options import add_network, begin
+from lib.config import COMMON, Schema
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, command, nearest
@@ -40,7 +41,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
     parser = argparse.ArgumentParser(
         description=f"Detect objects in images, videos or a camera's frames, {several}, with {method.title}."
     )
-    add_arguments(parser, cfg=method.bundled.cfg, weights=method.bundled.weights, inputs=(CLIP,))
+    add_arguments(parser, *method.bundled, inputs=(CLIP,), schema=method.schema)
     if method.explain and batch == 1:
         add_explain_arguments(parser, method)
     args = parser.parse_args(argv)
@@ -56,17 +57,23 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         classes,
         method=method.name,
         context=lambda done: method.replay(settings, done),
-        warmup=batch,
+        warmup=max(batch, method.warmup),
     )
     if method.explain and batch == 1 and args.explain:
-        explain_frames(args, method.name, method.explain, settings, classes)
+        explain_frames(args, method, method.explain, settings, classes)
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, *, cfg: str, weights: str, inputs: Sequence[str], threshold: float = 0.5
+    parser: argparse.ArgumentParser,
+    cfg: str,
+    weights: str,
+    *,
+    inputs: Sequence[str],
+    threshold: float = 0.5,
+    schema: Schema = COMMON,
 ) -> None:
     """Adds the options that the demo scripts share. cfg, weights, inputs, threshold: the defaults."""
-    add_network(parser, cfg, weights)
+    add_network(parser, cfg, weights, schema)
     add = parser.add_argument
     add(
         "--input", nargs="+", metavar="WHAT", default=list(inputs),
@@ -115,8 +122,8 @@ def run(
 
     The detector is created after the inputs and outputs have been checked and before anything is written. context:
     maps the number of finished frames to how many of them a resumed run must pass through the detector again. warmup:
-    frames before timing starts (a batch, for detectors that work in batches). Raises InputError for invalid options,
-    inputs or outputs.
+    frames before timing starts (at least a batch, for detectors that work in batches). Raises InputError for invalid
+    options, inputs or outputs.
     """
     only = _class_numbers(args.classes, classes)
     _check(args)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.cli import checks
+from lib.cli import checks, engine_checks
 from lib.cli.checks import INIT, Line
 from lib.errors import InputError
 
@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS: dict[str, checks.Check] = {
     "System": checks.system,
     "Packages": checks.packages,
-    "GPU": checks.gpus,
-    "MXNet": checks.mxnet,
+    "Backend": engine_checks.backend,
+    "GPU": engine_checks.gpus,
+    "MXNet": engine_checks.mxnet,
+    "PyTorch": engine_checks.torch,
     "Built here": checks.built,
     "Weights": checks.weights,
     "Datasets": checks.datasets,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lib.cli.signals import log_file, stop_requested
 from lib.errors import command
 from lib.eval.tables import report
 from lib.inference.evaluate import evaluate_detector, weights_path
+from lib.machine import Launch, launch
 from lib.method import Method
 from lib.settings import check_folder, output_folder
 from lib.training.train import train
@@ -22,28 +24,33 @@ log = logging.getLogger(__name__)
 
 @command
 def train_and_test(argv: list[str] | None, method: Method) -> None:
-    """Trains with the settings of a YAML file and tests the final weights."""
+    """Trains with the settings of a YAML file and tests the final weights. torchrun may start it in several processes,
+    of which the first tests.
+    """
     parser = _parser(
-        f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results."
+        f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results.",
+        method,
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
     )
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set, method.schema)
+    cfg = begin(args.cfg, args.set, method.schema, processes=True)
+    first = (launch() or Launch(0, 1)).rank == 0
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     folder = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
     for each in (folder, _results(cfg, args, method)):
         check_folder(each)
-    with log_file(folder / "train.log"), stop_requested() as stopped:
+    with log_file(folder / "train.log") if first else contextlib.nullcontext(), stop_requested(say=first) as stopped:
         weights = train(cfg, method, folder, stopped=stopped)
-    _test(cfg, args, method, weights)
+    if first:
+        _test(cfg, args, method, weights)
 
 
 @command
 def test_only(argv: list[str] | None, method: Method) -> None:
     """Tests weights with the settings of a YAML file: --weights, or the checkpoint after epoch TEST.test_epoch."""
-    parser = _parser(f"Test {method.title} on the videos of the test list; writes detections and results.")
+    parser = _parser(f"Test {method.title} on the videos of the test list; writes detections and results.", method)
     parser.add_argument("--weights", type=Path, help="parameter file (default: the result of training with this YAML)")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema)
@@ -51,9 +58,9 @@ def test_only(argv: list[str] | None, method: Method) -> None:
     _test(cfg, args, method, args.weights or weights_path(cfg, trained))
 
 
-def _parser(doc: str) -> argparse.ArgumentParser:
+def _parser(doc: str, method: Method) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc)
-    add_settings(parser)
+    add_settings(parser, schema=method.schema)
     parser.add_argument("--name", help="name of the experiment in output folders (default: the name of the YAML file)")
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser

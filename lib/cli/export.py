@@ -46,7 +46,7 @@ def run_export(argv: list[str] | None, method: Method) -> None:
     listed = method.parts(make_config({}, method.schema)).items()
     doc = ABOUT.format(title=method.title, parts="\n".join(f"{name}.onnx  {part.about}" for name, part in listed))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_network(parser, *method.bundled)
+    add_network(parser, *method.bundled, method.schema)
     parser.add_argument(
         "--out",
         metavar="DIR",

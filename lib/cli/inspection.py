@@ -67,6 +67,7 @@ class Fit:
 def networks(cfg_paths: Sequence[Path] = (), method: str = "") -> list[Network]:
     """The networks of these YAML files (default: all under experiments) and their parts, without duplicates.
 
+    Parts lack layers that training adds to them, such as DFF's scale map in the flow network.
     Raises InputError if the method of a file is unknown.
     """
     alike: dict[tuple, list[str]] = {}
@@ -76,8 +77,10 @@ def networks(cfg_paths: Sequence[Path] = (), method: str = "") -> list[Network]:
         needed = {name: part for name, part in record.parts(cfg).items() if part.needed}
         args, auxs = parameter_shapes(needed, backend_of(cfg))
         shapes = {**args, **auxs}
+        old = {name: shape for name, shape in shapes.items() if not name.startswith(tuple(record.new_layers))}
         for part, belongs in {"": lambda _: True, **PARTS}.items():
-            key = (part, record.name, tuple(sorted((n, s) for n, s in shapes.items() if belongs(n))))
+            own = {name: shape for name, shape in (old if part else shapes).items() if belongs(name)}
+            key = (part, record.name, tuple(sorted(own.items())))
             if key[2]:
                 alike.setdefault(key, []).append(Path(path).name)
     return [Network(name, part, tuple(files), dict(shapes)) for (part, name, shapes), files in alike.items()]

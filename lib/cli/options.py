@@ -9,7 +9,10 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from lib.config import Schema, load_config
+from lib.config import COMMON, Schema, load_config
+from lib.defaults import unused
+from lib.errors import InputError
+from lib.machine import launch
 
 
 def start_logging() -> None:
@@ -17,8 +20,11 @@ def start_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
-def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> None:
+def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None, schema: Schema = COMMON) -> None:
     """Adds --cfg and --set, the arguments of `begin`. Without a default, --cfg is required."""
+    # The one key whose meaning depends on the method.
+    interval = schema.tree["TEST"].get("KEY_FRAME_INTERVAL", unused(0))
+    note = "" if interval == unused(interval.default) else f". TEST.KEY_FRAME_INTERVAL: {interval.doc}"
     help_ = "YAML file of the network and its settings" + (" (default: %(default)s)" if cfg else "")
     parser.add_argument("--cfg", metavar="YAML", default=cfg, required=not cfg, help=help_)
     parser.add_argument(
@@ -26,17 +32,26 @@ def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None) -> Non
         nargs="+",
         default=[],
         metavar="KEY.PATH=VALUE",
-        help="settings that override the YAML, such as TEST.NMS=0.4",
+        help=f"settings that override the YAML, such as TEST.NMS=0.4{note}",
     )
 
 
-def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str) -> None:
+def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str, schema: Schema = COMMON) -> None:
     """Adds the options of `add_settings`, and --weights. cfg, weights: the defaults."""
-    add_settings(parser, cfg)
+    add_settings(parser, cfg, schema)
     parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
 
 
-def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema) -> EasyDict:
-    """Starts logging and loads the settings of a method (see `load_config`)."""
-    start_logging()
+def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema, *, processes: bool = False) -> EasyDict:
+    """Starts logging and loads the settings of a method (see `load_config`).
+
+    processes: whether torchrun may start the script. Of its processes, only the first logs to the terminal.
+    """
+    started = launch()
+    if started and not processes:
+        raise InputError("torchrun is for the *_end2end_train_test.py scripts only; start this one with python")
+    if started is None or started.rank == 0:
+        start_logging()
+    else:
+        logging.basicConfig(level=logging.CRITICAL)
     return load_config(cfg_path, overrides, schema)

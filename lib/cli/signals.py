@@ -55,8 +55,11 @@ def log_file(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """Yields an event that the first Ctrl-C or SIGTERM sets instead of ending the program. A second one ends it."""
+def stop_requested(*, say: bool = True) -> Iterator[threading.Event]:
+    """Yields an event that the first Ctrl-C or SIGTERM sets instead of ending the program. A second one ends it.
+
+    say: whether to print that the program is stopping.
+    """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # only the main thread can handle signals
@@ -67,7 +70,8 @@ def stop_requested() -> Iterator[threading.Event]:
         stopped.set()
         for each, handler in before.items():
             signal.signal(each, handler)
-        tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
+        if say:
+            tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
 
     for number in before:
         signal.signal(number, request)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from lib.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# Images that a training example consists of: {input name: path}; `data` is the annotated one.
-Frames = Callable[[Any, np.random.Generator], Mapping[str, Path]]
+# What a training example consists of: {input name: path of an image, or an array}; `data` is the annotated image.
+Frames = Callable[[Any, np.random.Generator], Mapping[str, Union[Path, np.ndarray]]]
 
 
 def single_frame(entry: Any, rng: np.random.Generator) -> dict[str, Path]:
@@ -32,6 +32,8 @@ def single_frame(entry: Any, rng: np.random.Generator) -> dict[str, Path]:
 class TrainLoader:
     """Training steps, each a list of batches, one image per device. `len(loader)` is the number of steps per epoch.
 
+    With several processes, each has a loader that knows all devices but loads only the images of its `own`.
+
     All randomness of image p in epoch e comes from a generator seeded by (seed, e, p), so the steps of an epoch do not
     depend on the step it starts from or the number of threads.
 
@@ -40,9 +42,10 @@ class TrainLoader:
     assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, for example
     `functools.partial(lib.bbox.assign.assign, base=…, stride=…)`. stride: pixels per feature cell.
     short, long: length of the short side after resizing, and the limit for the long side, pixels.
-    frames: `frames(entry, rng) -> {input name: path}`; `data` is the annotated image. All get the same flip and scale.
+    frames: `frames(entry, rng) -> {input name: path or array}`; `data` is the annotated image. All images get the same
+    flip and scale; arrays stay as they are.
     flip: add mirrored copies. aspect_grouping: give the images of a step the same orientation where possible.
-    prefetch: number of steps prepared in advance.
+    own: the devices whose batches `epoch` yields; all by default. prefetch: number of steps prepared in advance.
     Raises InputError if no entry has an object.
     """
 
@@ -57,6 +60,7 @@ class TrainLoader:
         long: int,
         pixel_means_bgr: Sequence[float],
         devices: int = 1,
+        own: Sequence[int] | None = None,
         flip: bool = True,
         shuffle: bool = True,
         aspect_grouping: bool = True,
@@ -71,6 +75,7 @@ class TrainLoader:
         self._assign, self._stride = assign, stride
         self._short, self._long, self._means = short, long, tuple(pixel_means_bgr)
         self._devices, self._seed, self._frames = devices, seed, frames
+        self._own = range(devices) if own is None else own
         self._shuffle, self._grouping = shuffle, aspect_grouping
         self._workers, self._ahead = workers, max(prefetch, 1)
         used = np.flatnonzero(np.diff(index.offsets) > 0)
@@ -112,14 +117,14 @@ class TrainLoader:
         return np.concatenate(whole + rest)
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[list[dict[str, np.ndarray]], None, None]:
-        """Steps of an epoch from `start` on, each a list of `devices` batches.
+        """Steps of an epoch from `start` on, each a list of batches, one for each of the `own` devices.
 
         A batch: data (and the inputs that `frames` adds) (1, 3, H, W), im_info (1, 3), gt_boxes (1, G, 5),
         label (1, A * h * w), bbox_target and bbox_weight (1, 4 A, h, w), all float32. Errors in the threads are raised
         here. The threads stop when the iterator is closed, on an exception and on Ctrl-C.
         """
         order = self.order(epoch)
-        positions = iter(range(start * self._devices, order.shape[0] * self._devices))
+        positions = (step * self._devices + device for step in range(start, len(order)) for device in self._own)
         items = order.reshape(-1, 2)
         waiting: collections.deque[Future] = collections.deque()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="loader")
@@ -131,10 +136,10 @@ class TrainLoader:
                 )
 
         try:
-            submit(self._ahead * self._devices)
+            submit(self._ahead * len(self._own))
             while waiting:
-                step = [waiting.popleft().result() for _ in range(self._devices)]
-                submit(self._devices)
+                step = [waiting.popleft().result() for _ in self._own]
+                submit(len(self._own))
                 yield step
         finally:
             for future in waiting:
@@ -148,6 +153,9 @@ class TrainLoader:
         width, height = (int(v) for v in self._index.sizes[number])
         batch: dict[str, np.ndarray] = {}
         for name, path in self._frames(entry, rng).items():
+            if isinstance(path, np.ndarray):
+                batch[name] = path
+                continue
             image = read(path)
             if image.shape[:2] != (height, width):
                 raise InputError(

@@ -14,6 +14,7 @@ from lib.backends.base import Array
 from lib.bbox.detections import Detections
 from lib.bbox.transform import clip, decode
 from lib.dataset.image import prepare
+from lib.errors import InputError
 from lib.nms.nms import nms_per_class
 
 
@@ -87,6 +88,20 @@ def same_size(frames: Iterable[np.ndarray], limit: int, cfg: EasyDict) -> Iterat
         run.append(item)
     if run:
         yield run
+
+
+def clip_pictures(frames: Iterable[np.ndarray], cfg: EasyDict) -> Iterator[Picture]:
+    """The frames of one clip. Raises InputError if their size changes."""
+    size: tuple[int, ...] = ()
+    for number, frame in enumerate(frames):
+        item = picture(frame, cfg)
+        size = size or item.data.shape
+        if item.data.shape != size:
+            raise InputError(
+                f"frame {number} of the clip is {item.data.shape[2:]} after resizing, but earlier frames are "
+                f"{size[2:]} (height, width); process clips of different sizes separately"
+            )
+        yield item
 
 
 def chunks(items: Iterable, size: int) -> Iterator[list]:

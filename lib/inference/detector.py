@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from easydict import EasyDict
 
-from lib.backends.base import Arrays, Backend, Device, Precision, Shape
+from lib.backends.base import Array, Arrays, Backend, Device, Precision, Shape
 from lib.backends.choice import backend_of
 from lib.bbox.detections import Detections
 from lib.config import Schema
+from lib.inference.detect import batch_detections, behind
 from lib.inference.pretrained import read_pretrained
 from lib.nets import params
 from lib.nets.part import Part
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 class Detector:
     """Detects objects in a clip: maps its frames (BGR uint8, (H, W, 3)) to an iterator over their `Detections`.
 
-    A subclass creates its networks in `_make_networks` and runs them in `__call__`. schema, parts: those of its method.
+    A subclass creates its networks in `_make_networks` and runs them in `_launched`. schema, parts: of its method.
 
     args, auxs: parameters for testing. batch: frames processed at a time. precision: of the convolutional networks.
     watch: called with intermediate results, if the method provides any. class_names: of classes 1 to C.
     """
 
     schema: ClassVar[Schema]
+    _clip: object = None  # the latest clip, for `_check_clip`
 
     @staticmethod
     def parts(cfg: EasyDict) -> dict[str, Part]:
@@ -50,6 +52,7 @@ class Detector:
         class_names: Sequence[str] = (),
     ):
         self._cfg, self._batch, self._watch, self._class_names = cfg, batch, watch, tuple(class_names)
+        self._backend, self._late = backend, int(backend.overlaps(device))
         self._make_networks(args, auxs, backend, device, precision)
 
     def _make_networks(
@@ -58,7 +61,23 @@ class Detector:
         raise NotImplementedError
 
     def __call__(self, frames: Iterable[np.ndarray]) -> Iterator[Detections]:
+        return behind(self._launched(frames), self._late)
+
+    def _launched(self, frames: Iterable[np.ndarray]) -> Iterator[Callable[[], list[Detections]]]:
+        """Queues the networks for all frames, in order; see `behind`."""
         raise NotImplementedError
+
+    def _fetched(self, outputs: Mapping[str, Array], im_infos: np.ndarray) -> Callable[[], list[Detections]]:
+        """Starts to copy the outputs of the heads; the function returns the detections. im_infos (N, 3): those of the
+        first N images of the batch.
+        """
+        fetched = self._backend.fetch(outputs)
+        return lambda: batch_detections(fetched(), im_infos, self._cfg.TEST, self._class_names)
+
+    def _check_clip(self, clip: object) -> None:
+        """Raises RuntimeError if another clip has started; for detectors that keep what belongs to a clip."""
+        if self._clip is not clip:
+            raise RuntimeError("another clip was started before this one ended; finish it first, or use two detectors")
 
     @classmethod
     def load(

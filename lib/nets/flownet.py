@@ -11,6 +11,7 @@ import numpy as np
 from lib.backends.functions import Functions
 from lib.nets.resnet import relu
 
+SCALE_LAYER = "Convolution5_scale"  # as published, however many levels the decoder has
 _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
 
 
@@ -89,6 +90,11 @@ def prepare(F: Functions, images, net: FlowNet):
     return _halve(F, images) if net.pool_input else images
 
 
+def image(F: Functions, net: FlowNet) -> dict:
+    """Input: data (N, 3, H, W), RGB minus mean. Output: image, from `prepare`, to be kept for several flows."""
+    return {"image": F.identity(prepare(F, F.Variable("data"), net), name="image")}
+
+
 def encode(F: Functions, x, net: FlowNet) -> list:
     """The feature maps of levels 1, 2, ..., each half the size of the previous one."""
     levels = []
@@ -116,6 +122,21 @@ def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bo
     """Like `flow`, for images from `prepare`. double: `_double`, or `double_by_convolution` with parameters from
     `for_convolutions`.
     """
+    x, predictions = _decode(F, current, other, net, double)
+    finest = _finest(F, x, net)
+    return [finest, *predictions] if every_scale else finest
+
+
+def flow_and_scale(F: Functions, current, other, net: FlowNet, channels: int, double=_double) -> tuple[Any, Any]:
+    """Like `flow_of_prepared`, with the scale map that features are multiplied by once they are warped along the flow
+    (Zhu et al., Deep Feature Flow, CVPR 2017, section 3) -> flow (F, 2, h, w), scale map (F, channels, h, w).
+    """
+    x, _ = _decode(F, current, other, net, double)
+    return _finest(F, x, net), _conv(F, x, SCALE_LAYER, channels, kernel=1)
+
+
+def _decode(F: Functions, current, other, net: FlowNet, double) -> tuple[Any, list]:
+    """(input of the last layer, the decoder's raw predictions from the finest to the coarsest)."""
     levels = encode(F, F.concat(current, other, dim=1), net)
     x = levels[-1]
     predictions: list[Any] = []
@@ -126,10 +147,12 @@ def flow_of_prepared(F: Functions, current, other, net: FlowNet, every_scale: bo
         detail = _leaky(F, double(F, x, below, f"deconv{level - 1}", filters))
         upsampled = _double(F, coarse, below, f"upsample_flow{level}to{level - 1}", 2)
         x = F.concat(below, detail, upsampled, dim=1)
-    if net.pool_output:
-        x = _halve(F, x)
-    finest = _conv(F, x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
-    return [finest, *predictions] if every_scale else finest
+    return _halve(F, x) if net.pool_output else x, predictions
+
+
+def _finest(F: Functions, x, net: FlowNet):
+    """The flow, from the decoder's output."""
+    return _conv(F, x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
 
 
 def chained(F: Functions, flows: Sequence, lowest=None, highest=None):

@@ -87,6 +87,14 @@ def normal(shape: tuple, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal(shape) * 0.01
 
 
+def zeros(shape: tuple, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros(shape)
+
+
+def ones(shape: tuple, rng: np.random.Generator) -> np.ndarray:
+    return np.ones(shape)
+
+
 def he_normal(shape: tuple, rng: np.random.Generator) -> np.ndarray:
     """He's normal distribution for a convolution (out, in, height, width)."""
     return rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))

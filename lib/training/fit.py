@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from lib.backends.base import Arrays, Trainer
+from lib.backends.base import ALONE, Arrays, Processes, Trainer
 from lib.errors import InputError
 from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
@@ -53,6 +53,7 @@ def fit(
     frequent: int = 100,
     save_minutes: float = 30.0,
     stopped: threading.Event | None = None,
+    processes: Processes = ALONE,
 ) -> Path:
     """Trains epochs `begin_epoch` to `end_epoch` - 1; returns the path of the final weights.
 
@@ -64,18 +65,22 @@ def fit(
     epoch; `losses.jsonl`, the means over every `frequent` steps; `losses.png`, updated after an epoch at most once a
     minute, and at the end.
     stopped: when it is set, training finishes the current step, saves its state and raises Interrupted (see
-    `lib.cli.signals.stop_requested`). Raises InputError if a loss becomes infinite or NaN.
+    `lib.cli.signals.stop_requested`). processes: those that train together; they stop and save after the same step,
+    whichever of them was asked to. Only the first writes; what is logged covers all. Raises InputError if a loss
+    becomes infinite or NaN, or another process has ended.
     """
-    run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes)
+    run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes, processes)
     epoch, start = begin_epoch, 0
     if resumed is None:
-        checkpoints.forget()
+        if run.first:
+            checkpoints.forget()
     else:
         epoch, start = resumed.epoch, resumed.step
         trainer.load_state(resumed.optimizer)
         run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
-    run.curves.cut(epoch, start)
+    if run.first:
+        run.curves.cut(epoch, start)
     return run.train(epoch, start, end_epoch, stopped or threading.Event())
 
 
@@ -91,7 +96,9 @@ class _Run:
         checkpoints: Checkpoints,
         frequent: int,
         save_minutes: float,
+        processes: Processes,
     ) -> None:
+        self.processes, self.first = processes, processes.rank == 0
         self.trainer, self.loader, self.schedule, self.metrics = trainer, loader, schedule, metrics
         self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
         folder = checkpoints.prefix.parent
@@ -105,7 +112,10 @@ class _Run:
         path = self.checkpoints.path(epoch)
         drawn = time.monotonic()
         with tqdm(
-            total=max(end_epoch, epoch) * steps, initial=epoch * steps + start, unit=" steps", disable=None
+            total=max(end_epoch, epoch) * steps,
+            initial=epoch * steps + start,
+            unit=" steps",
+            disable=None if self.first else True,  # None: unless this is a terminal
         ) as bar:
             for number in range(epoch, end_epoch):
                 bar.set_description(f"epoch {number + 1}/{end_epoch}")
@@ -114,10 +124,11 @@ class _Run:
                 self.window, self.epoch_totals = {}, {}
                 path = self._save(number + 1, 0)
                 log.info("saved %s", path)
-                if number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS:
+                if self.first and (number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS):
                     self.curves.draw(steps)
                     drawn = time.monotonic()
-                if stopped.is_set() and number + 1 < end_epoch:
+                (stop,) = self.processes.total(np.array([stopped.is_set()], np.float64))
+                if stop and number + 1 < end_epoch:
                     self._interrupt(number + 1, 0)
         return path
 
@@ -125,7 +136,7 @@ class _Run:
         """Runs an epoch from step `start`. If `stopped` is set before its last step, saves and raises Interrupted."""
         steps = len(self.loader)
         saved = started = time.monotonic()
-        images, waiting = 0, 0.0
+        images, waiting = 0.0, 0.0
         with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
             for number in range(start, steps):
                 requested = time.monotonic()
@@ -133,44 +144,60 @@ class _Run:
                 waiting += time.monotonic() - requested
                 lr = self.schedule(epoch * steps + number)
                 outputs = self.trainer.step(batch, lr)
-                self._measure(epoch, number, outputs, batch)
-                images += sum(len(next(iter(part.values()))) for part in batch)
-                done = number + 1
                 now = time.monotonic()
+                shown = sum(len(next(iter(part.values()))) for part in batch)
+                save = self.first and now - saved > self.save_seconds
+                shown, stop, save = self._measure(epoch, number, outputs, batch, (shown, stopped.is_set(), save))
+                images += shown
+                done = number + 1
                 if not bar.disable:
                     bar.set_postfix(_rounded(_means(self.window), images / (now - started)), refresh=False)
                 bar.update()
                 if done % self.frequent == 0 or done == steps:
                     means = _means(self.window)
-                    self.curves.add(epoch, done, lr, means)
+                    if self.first:
+                        self.curves.add(epoch, done, lr, means)
                     log.info(
                         "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s",
                         *(epoch + 1, done, steps, lr, images / (now - started), 100 * waiting / (now - started)),
                         _format(means),
                     )
                     self.window = {}
-                    images, waiting, started = 0, 0.0, now
-                if done < steps and stopped.is_set():
+                    images, waiting, started = 0.0, 0.0, now
+                if done < steps and stop:
                     self._interrupt(epoch, done)
-                if done < steps and now - saved > self.save_seconds:
+                if done < steps and save:
                     self._save(epoch, done)
                     saved = time.monotonic()
 
-    def _measure(self, epoch: int, number: int, outputs: Sequence[Arrays], batches: Sequence[Arrays]) -> None:
+    def _measure(
+        self, epoch: int, number: int, outputs: Sequence[Arrays], batches: Sequence[Arrays], own: Sequence[float]
+    ) -> np.ndarray:
+        """Adds the metrics of a step to the totals, those of all processes in one exchange, which also sums `own`."""
+        found: dict[str, np.ndarray] = {}
         for output, batch in zip(outputs, batches):
-            for name, (total, count) in self.metrics(output, batch).items():
-                if not math.isfinite(total):
-                    raise InputError(
-                        f"training diverged: {name} is {total} in epoch {epoch + 1}, step {number + 1}; "
-                        "lower TRAIN.lr, use TRAIN.warmup or set TRAIN.CLIP_GRADIENT"
-                    )
-                for totals in (self.window, self.epoch_totals):
-                    totals[name] = totals.get(name, np.zeros(2)) + np.array([total, count])
+            for name, pair in self.metrics(output, batch).items():
+                found[name] = found.get(name, np.zeros(2)) + np.array(pair)
+        summed = self.processes.total(np.concatenate([np.array(own, np.float64), *found.values()]))
+        for name, pair in zip(found, summed[len(own) :].reshape(-1, 2)):
+            if not math.isfinite(pair[0]):
+                raise InputError(
+                    f"training diverged: {name} is {pair[0]} in epoch {epoch + 1}, step {number + 1}; "
+                    "lower TRAIN.lr, use TRAIN.warmup or set TRAIN.CLIP_GRADIENT"
+                )
+            for totals in (self.window, self.epoch_totals):
+                totals[name] = totals.get(name, np.zeros(2)) + pair
+        return summed[: len(own)]
 
     def _save(self, epoch: int, step: int) -> Path:
-        args, auxs = self.trainer.params()
-        totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
-        return self.checkpoints.save(Checkpoint(epoch, step, args, auxs, self.trainer.state(), totals))
+        """All processes wait until the first has written the checkpoint."""
+        path = self.checkpoints.path(epoch)
+        if self.first:
+            args, auxs = self.trainer.params()
+            totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
+            path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, self.trainer.state(), totals))
+        self.processes.total(np.zeros(1))
+        return path
 
     def _interrupt(self, epoch: int, step: int) -> None:
         if step:

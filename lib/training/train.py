@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from easydict import EasyDict
 
-from lib.backends.base import Backend, Sgd, Shape, Trainer
+from lib.backends.base import Backend, Processes, Sgd, Shape, Trainer
 from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
 from lib.bbox.anchors import base_anchors
@@ -40,13 +42,29 @@ def train(
     """Trains a method and returns the path of its final weights in `folder`.
 
     Also writes the settings, states and loss curves there. New layers of the method that its pretrained files lack
-    start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder.
+    start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder. Of several
+    processes, only the first writes.
     """
     for warning in method.advise(cfg):
         log.warning(warning)
     backend = backend or backend_of(cfg)
-    devices = backend.devices(cfg.gpus)
-    loader = make_loader(cfg, len(devices), method.sample(cfg))
+    with contextlib.closing(backend.processes(cfg.gpus)) as processes:
+        return _train(cfg, method, folder, backend, processes, stopped)
+
+
+def _train(
+    cfg: EasyDict,
+    method: Method,
+    folder: Path,
+    backend: Backend,
+    processes: Processes,
+    stopped: threading.Event | None,
+) -> Path:
+    if processes.rank:
+        processes.total(np.zeros(1))  # until the first process has written the cache of the annotations
+    loader = make_loader(cfg, processes, method.sample(cfg))
+    if not processes.rank:
+        processes.total(np.zeros(1))
     checkpoints = Checkpoints(folder / cfg.TRAIN.model_prefix, functools.partial(_with_test, cfg=cfg))
     resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
 
@@ -61,11 +79,22 @@ def train(
         params.check({**args, **auxs}, {**wanted, **wanted_auxs}, f"checkpoint in {folder}")
     else:
         args, auxs, new = starting_point(cfg, method, wanted, wanted_auxs)
-    keep_config(cfg, folder)
+    if not processes.rank:
+        keep_config(cfg, folder)
     log.info("new layers: %s", ", ".join(new) or "none")
-    names = trainable(args, cfg.network.FIXED_PARAMS)
-    trainer = backend.trainer(losses, devices, args, auxs, names, optimizer(cfg))
-    return _fit(cfg, trainer, loader, checkpoints, resumed, stopped)
+    rules = optimizer(cfg, method.lr_factors)
+    names = {name for name in trainable(args, cfg.network.FIXED_PARAMS) if rules.lr_factor(name)}
+    trainer = backend.trainer(
+        losses,
+        processes.devices,
+        args,
+        auxs,
+        names,
+        rules,
+        precision=cfg.TRAIN.PRECISION,
+        processes=processes,
+    )
+    return _fit(cfg, trainer, loader, checkpoints, resumed, stopped, processes)
 
 
 def _fit(
@@ -75,6 +104,7 @@ def _fit(
     checkpoints: Checkpoints,
     resumed: Checkpoint | None,
     stopped: threading.Event | None,
+    processes: Processes,
 ) -> Path:
     settings = cfg.TRAIN
     schedule = step_decay(
@@ -95,12 +125,13 @@ def _fit(
         resumed=resumed,
         frequent=cfg.default.frequent,
         stopped=stopped,
+        processes=processes,
     )
 
 
-def make_loader(cfg: EasyDict, device_count: int, frames: Frames) -> TrainLoader:
-    """The loader of the training examples in the settings' image sets."""
-    net, settings = cfg.network, cfg.TRAIN
+def make_loader(cfg: EasyDict, processes: Processes, frames: Frames) -> TrainLoader:
+    """The loader of this process's training examples in the settings' image sets."""
+    net, settings, own = cfg.network, cfg.TRAIN, len(processes.devices)
     root = Path(cfg.dataset.dataset_path)
     entries = train_entries(root, cfg.dataset.image_set)
     index = training_index(root, entries, classes_of(cfg), cache=Path(cfg.output_path) / "cache")
@@ -124,7 +155,8 @@ def make_loader(cfg: EasyDict, device_count: int, frames: Frames) -> TrainLoader
         short=cfg.SCALES[0],
         long=cfg.SCALES[1],
         pixel_means_bgr=net.PIXEL_MEANS,
-        devices=device_count,
+        devices=processes.count * own,
+        own=range(processes.rank * own, (processes.rank + 1) * own),
         flip=settings.FLIP,
         shuffle=settings.SHUFFLE,
         aspect_grouping=settings.ASPECT_GROUPING,
@@ -156,14 +188,16 @@ def trainable(names: Iterable[str], fixed: Iterable[str]) -> set[str]:
     return {name for name in names if not name.startswith(tuple(fixed))}
 
 
-def optimizer(cfg: EasyDict) -> Sgd:
-    """SGD with momentum; the flow network's learning rate is multiplied by FLOW_LR_FACTOR."""
-    factor = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
+def optimizer(cfg: EasyDict, factors: Mapping[str, float] = MappingProxyType({})) -> Sgd:
+    """SGD with momentum. The learning rate of a parameter in `factors` is multiplied by its factor, that of the rest of
+    the flow network by FLOW_LR_FACTOR.
+    """
+    flow = cfg.TRAIN.get("FLOW_LR_FACTOR", 1.0)
     return Sgd(
         momentum=cfg.TRAIN.momentum,
         wd=cfg.TRAIN.wd,
         clip_norm=cfg.TRAIN.CLIP_GRADIENT,
-        lr_factor=lambda name: factor if is_flow_layer(name) else 1.0,
+        lr_factor=lambda name: factors.get(name, flow if is_flow_layer(name) else 1.0),
     )
 
 

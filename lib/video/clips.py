@@ -69,6 +69,11 @@ class Clip:
         """The clip without its first `frames` frames."""
         return replace(self, start=self.start + frames * self.step)
 
+    def part(self, first: int, stop: int) -> Clip:
+        """The frames at the positions from `first` up to, but excluding, `stop`; there may be fewer."""
+        numbers = self.numbers[first:stop]
+        return replace(self, start=numbers[0], stop=numbers[-1] + 1)
+
     def __iter__(self) -> Generator[Frame, None, None]:
         return _read_ahead(self._frames(), self.prefetch, self.live)
 

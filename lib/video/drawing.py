@@ -6,7 +6,7 @@ and font sizes scale with the resolution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lib.bbox.detections import Detections
-from lib.dataset.classes import default_colour
+from lib.dataset.classes import ClassList, default_colour
 
 _GAP = 4  # pixels between pictures side by side
 
@@ -76,6 +76,17 @@ def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str] | None = No
         columns = [np.vstack([_title_bar(title, image.shape[1], size), image]) for title, image in zip(titles, columns)]
     gap = np.full((columns[0].shape[0], _GAP, 3), 255, np.uint8)
     return np.hstack([part for column in columns for part in (gap, column)][1:])
+
+
+def compare_boxes(
+    image: np.ndarray, found: Mapping[str, Detections], classes: ClassList, threshold: float
+) -> np.ndarray:
+    """The image with the boxes of several detectors side by side, by title. Small images are enlarged."""
+    zoom = max(1, 480 // image.shape[0])
+    drawn = [
+        draw(image, each, classes.names, classes.colours, threshold=threshold, zoom=zoom) for each in found.values()
+    ]
+    return side_by_side(drawn, list(found))
 
 
 def flow_to_colour(flow: np.ndarray, largest: float | None = None) -> np.ndarray:

@@ -17,6 +17,7 @@ from lib.errors import InputError
 from lib.inference.pretrained import read_pretrained
 from lib.methods import METHODS
 from lib.video.clips import open_clip
+from tests.bundled import BUNDLED
 from tests.conftest import DATA, needs
 from tests.golden import rows
 from tests.tiny import ROOT
@@ -35,15 +36,20 @@ def detect(method: str, backend: str, **options) -> list[np.ndarray]:
     return [each[each[:, 5] >= SCORE] for each in found]
 
 
+def near(found: np.ndarray, expected: np.ndarray, score: float, pixels: float) -> np.ndarray:
+    """Which pairs have the same class and differ by at most this: (found, expected), bool."""
+    return (np.abs(found[:, None] - expected[None]) <= [0, *[pixels] * 4, score]).all(axis=2)
+
+
 def matched(found: np.ndarray, expected: np.ndarray, score: float, pixels: float) -> None:
     """Fails unless each detection has one of the same class on the other side, within these differences."""
     assert len(found) == len(expected)
-    near = (np.abs(found[:, None] - expected[None]) <= [0, *[pixels] * 4, score]).all(axis=2)
-    assert near.any(axis=0).all() and near.any(axis=1).all()
+    pairs = near(found, expected, score, pixels)
+    assert pairs.any(axis=0).all() and pairs.any(axis=1).all()
 
 
 @pytest.mark.parametrize("name", ["mxnet", "torch"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BUNDLED)
 def test_detections_on_the_bundled_clip(method, name):
     needs(name)
     found = detect(method, name)
@@ -59,10 +65,14 @@ def test_bfloat16_detects_nearly_the_same():
         found = detect("fgfa_rfcn", "torch", settings=["TEST.PRECISION=bfloat16"])
     except InputError as error:
         pytest.skip(str(error))
+    everything = ["TEST.NMS=1", "TEST.RPN_NMS_THRESH=1", "TEST.RPN_POST_NMS_TOP_N=2000", "TEST.max_per_image=20000"]
+    candidates = detect("fgfa_rfcn", "torch", settings=everything)
     with np.load(FILE, allow_pickle=False) as expected:
-        for number, each in enumerate(found):
-            sure = expected[f"fgfa_rfcn/{number}"]
-            matched(each[each[:, 5] > 0.5], sure[sure[:, 5] > 0.5], score=0.05, pixels=3)
+        for number, (each, before) in enumerate(zip(found, candidates)):
+            ours, sure = each[each[:, 5] > 0.5], expected[f"fgfa_rfcn/{number}"]
+            # NMS may keep another one of two boxes with nearly equal scores: those are in float32's candidates too.
+            assert near(ours, before, score=0.05, pixels=3).any(axis=1).all()
+            matched(ours, sure[sure[:, 5] > 0.5], score=0.05, pixels=5)
 
 
 @pytest.mark.parametrize("setting, message", [
@@ -76,7 +86,10 @@ def test_what_only_mxnet_has(setting, message):
         detect("rfcn", "torch", settings=[setting])
 
 
-@pytest.mark.parametrize("name, advice", [("mxnet", "run sh init.sh"), ("torch", "run pip install torch")])
+@pytest.mark.parametrize("name, advice", [
+    ("mxnet", "run sh init.sh --backend mxnet, or set backend: torch"),
+    ("torch", "run sh init.sh --backend torch"),
+])  # fmt: skip
 def test_a_backend_that_is_not_installed(monkeypatch, name, advice):
     monkeypatch.setattr("lib.backends.choice._installed", lambda package: package != name)
     with pytest.raises(InputError, match=f"^backend: .* is not installed in this Python; {advice}$"):
@@ -98,5 +111,5 @@ def test_auto_takes_what_is_installed(monkeypatch, caplog):
 
 
 if __name__ == "__main__":
-    made = {f"{method}/{number}": each for method in METHODS for number, each in enumerate(detect(method, "mxnet"))}
+    made = {f"{method}/{number}": each for method in BUNDLED for number, each in enumerate(detect(method, "mxnet"))}
     np.savez_compressed(FILE, **made)

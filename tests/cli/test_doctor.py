@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from lib import cuda
-from lib.cli import checks, doctor
+from lib.backends import choice
+from lib.cli import checks, doctor, engine_checks
 from lib.errors import InputError
 from lib.files import sha256
+from tests.conftest import needs
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,17 +50,54 @@ def cuda_build(monkeypatch):
 
 
 def problems():
-    todo = {name: doctor.CHECKS[name] for name in ("Packages", "GPU", "MXNet", "Built here")}
+    todo = {name: doctor.CHECKS[name] for name in ("Packages", "Backend", "GPU", "MXNet", "PyTorch", "Built here")}
     return [(section, line.text) for section, line in doctor.examine(ROOT, todo) if line.remedy]
 
 
+def backends(monkeypatch, *names: str) -> None:
+    """Only these count as installed, and those that are, in their tested version."""
+    version = checks.version_of
+    monkeypatch.setattr(
+        checks, "version_of", lambda name: None if name in {"mxnet", "torch"} - {*names} else version(name)
+    )
+    real = choice._installed
+    monkeypatch.setattr(choice, "_installed", lambda name: name in names and real(name))
+
+
+def test_what_auto_takes(monkeypatch):
+    monkeypatch.setattr(choice, "_installed", {"mxnet", "torch"}.__contains__)
+    assert lines(engine_checks.backend, ROOT) == [("backend: auto takes MXNet", False)]
+    monkeypatch.setattr(choice, "_installed", {"torch"}.__contains__)
+    assert lines(engine_checks.backend, ROOT) == [("backend: auto takes PyTorch, as MXNet is not installed", False)]
+    monkeypatch.setattr(choice, "_installed", set().__contains__)
+    assert lines(engine_checks.backend, ROOT) == [("not checked: mxnet or torch is not installed", False)]
+
+
+def test_no_backend_is_one_problem(monkeypatch):
+    backends(monkeypatch)
+    assert problems() == [("Packages", "not installed: mxnet or torch")]
+    assert lines(engine_checks.mxnet, ROOT) == [("not installed", False)]
+    ((text, problem),) = lines(engine_checks.torch, ROOT)
+    assert text.startswith("not installed; sh init.sh --backend torch installs it") and not problem
+
+
+def test_what_pytorch_can_use():
+    needs("torch")
+    about, processor, convolution, gpus, *_ = lines(engine_checks.torch, ROOT)
+    assert about[0].startswith("PyTorch 2.") and "TEST.PRECISION: bfloat16: " in processor[0]
+    assert convolution == ("a small convolution gives the right result", False)
+    assert gpus[0].startswith("GPUs that PyTorch sees: ")
+
+
 def test_a_missing_driver_is_one_problem(cuda_build):
+    needs("mxnet")
     ((section, text),) = problems()
     assert section == "GPU" and "no NVIDIA driver" in text
-    assert lines(checks.mxnet, ROOT) == [("not checked: the CUDA build of MXNet needs the NVIDIA driver", False)]
+    assert lines(engine_checks.mxnet, ROOT) == [("not checked: the CUDA build of MXNet needs the NVIDIA driver", False)]
 
 
 def test_a_missing_library_of_the_cuda_build_is_one_problem(cuda_build, monkeypatch):
+    needs("mxnet")
     monkeypatch.setattr(cuda, "has_driver", lambda: True)
     monkeypatch.setattr(cuda, "cards", lambda: [cuda.Card("X", (8, 6))])
     monkeypatch.setattr(cuda, "unresolved", lambda package: ["libcudnn.so.8"])
@@ -66,9 +105,9 @@ def test_a_missing_library_of_the_cuda_build_is_one_problem(cuda_build, monkeypa
 
 
 def test_a_package_that_is_not_installed_is_one_problem(monkeypatch):
-    version = checks._version
-    monkeypatch.setattr(checks, "_version", lambda name: None if name in ("mxnet", "av") else version(name))
-    assert problems() == [("Packages", "not installed: mxnet, av")]
+    version = checks.version_of
+    monkeypatch.setattr(checks, "version_of", lambda name: None if name in ("tqdm", "av") else version(name))
+    assert problems() == [("Packages", "not installed: av, tqdm")]
 
 
 def test_weights_with_their_sums_and_what_is_missing(tmp_path):
@@ -78,8 +117,8 @@ def test_weights_with_their_sums_and_what_is_missing(tmp_path):
     path.write_bytes(b"weights")
     found = lines(checks.weights, tmp_path)
     assert found[0] == (f"model/minivid/rfcn-0000.params: 0.0 MB, sha256 {sha256(path)}", False)
-    assert found[1] == ("model/minivid/fgfa-0000.params: missing", True)
-    assert len(found) == 6 and not any(problem for _, problem in found[2:])
+    assert found[1:3] == [(f"model/minivid/{name}-0000.params: missing", True) for name in ("fgfa", "dff")]
+    assert len(found) == 8 and not any(problem for _, problem in found[3:])
 
 
 def test_datasets_and_the_lists_in_them(tmp_path):
@@ -134,8 +173,8 @@ def test_the_whole_on_this_installation():
 def test_without_any_package_it_still_says_what_to_do():
     done = run("-S", PYTHONPATH="", OMP_NUM_THREADS="")
     assert done.returncode == 1, done.stderr
-    assert "  not installed: mxnet, numpy, " in done.stdout and "tqdm\n    PROBLEM 1: run sh init.sh" in done.stdout
-    assert "  not checked: mxnet is not installed\n" in done.stdout and "Datasets\n" in done.stdout
+    assert "  not installed: numpy, " in done.stdout and "mxnet or torch\n    PROBLEM 1: run sh init.sh" in done.stdout
+    assert "MXNet\n  not installed\n" in done.stdout and "Datasets\n" in done.stdout
     assert done.stdout.endswith("\n1 problem\n")
 
 

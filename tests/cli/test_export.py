@@ -21,11 +21,17 @@ from lib.nets import onnx_graph
 from lib.nets.onnx_graph import to_onnx
 from lib.nets.part import Part
 from tests import tiny
+from tests.bundled import BUNDLED
+from tests.conftest import needs
 from tests.golden import close, same_detections
 from tests.tiny import ROOT, refused, run_script
 
 BACKEND = backend_of(tiny.settings())
-FILES = {"rfcn": ["features", "heads"], "fgfa_rfcn": ["features", "flow", "heads"]}
+FILES = {
+    "rfcn": ["features", "heads"],
+    "fgfa_rfcn": ["features", "flow", "heads"],
+    "dff_rfcn": ["features", "flow", "heads"],
+}
 # Strides of the stages, and pooling before and after the flow network that gives flow of their cells.
 FLOWS = [
     ([1, 2, 2, 1], True, True),
@@ -111,7 +117,9 @@ OPERATORS = {
     "max rounded up": lambda F, x: pool(F, x, pool_type="max", pooling_convention="full"),
     "average rounded up": lambda F, x: pool(F, x, pool_type="avg", pooling_convention="full"),
     "average, padded": lambda F, x: pool(F, x, pool_type="avg", pad=(1, 1)),
-    "gamma fixed": lambda F, x: F.BatchNorm(x, name="norm", use_global_stats=True, fix_gamma=True, eps=1e-3),
+    "gamma fixed": lambda F, x: F.BatchNorm(
+        x, name="norm", use_global_stats=True, fix_gamma=True, eps=1e-3, momentum=0.9
+    ),
     "defaults": lambda F, x: F.Convolution(x, name="conv", kernel=(2, 2), num_filter=3),
     "to the end": lambda F, x: F.slice_axis(x, 2, 1, None),
     "from the end": lambda F, x: F.slice_axis(x, 3, -3, -1),
@@ -191,7 +199,7 @@ def test_a_missing_package_is_one_line_with_the_command(package, tmp_path, monke
 
 
 def bundled(method):
-    prefix = {"rfcn": "rfcn", "fgfa_rfcn": "fgfa"}[method]
+    prefix = method.partition("_")[0]
     return "--cfg", ROOT / f"model/minivid/{prefix}.yaml", "--weights", ROOT / f"model/minivid/{prefix}-0000.params"
 
 
@@ -199,14 +207,14 @@ def bundled(method):
 def exported(tmp_path_factory):
     """Folders of the bundled weights' files by method, written by the scripts, with all that they said."""
     found = {}
-    for method in METHODS:
+    for method in BUNDLED:
         found[method] = tmp_path_factory.mktemp(method) / "onnx"
         settings = ("TEST.KEY_FRAME_INTERVAL=2", f"dataset.CLASSES={ROOT / 'model/minivid/classes.txt'}")
         run_script(f"{method}/export.py", *bundled(method), "--out", found[method], "--set", *settings)
     return found
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BUNDLED)
 def test_the_bundled_weights_by_the_scripts(exported, method):
     names = [path.name for path in sorted(exported[method].iterdir())]
     assert names == ["config.yaml", *(f"{name}.onnx" for name in FILES[method])]
@@ -231,6 +239,7 @@ def test_weights_of_another_network_are_refused(tmp_path, capsys):
 
 def test_the_way_of_a_frame_in_the_documentation(exported):
     """The program of docs/weights.md gives the detections of VideoDetector on bundled frames."""
+    needs("mxnet")  # the program uses its arrays
     text = (ROOT / "docs/weights.md").read_text()
     (program,) = re.findall(r"<!-- tests/cli/test_export.py runs this -->\n```python\n(.*?)```", text, re.S)
     folder = ROOT / "data/minivid_val/Data/VID/val/MiniVID_val_0000"

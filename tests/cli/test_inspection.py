@@ -10,7 +10,9 @@ from lib.cli import inspection
 from lib.cli.weights import main
 from lib.errors import InputError
 from lib.files import sha256
+from lib.methods import METHODS
 from lib.nets import params
+from lib.nets.flownet import is_flow_layer
 from tests import tiny
 
 
@@ -18,10 +20,10 @@ from tests import tiny
 def cfgs(tmp_path_factory):
     """Settings of the tiny networks, where the program looks for those of a method."""
     root = tmp_path_factory.mktemp("experiments")
-    for method in ("rfcn", "fgfa_rfcn"):
+    for method in METHODS:
         folder = root / method / "cfgs"
         folder.mkdir(parents=True)
-        (folder / f"{method}.yaml").write_text(yaml.safe_dump(tiny.SETTINGS))
+        (folder / f"{method}.yaml").write_text(yaml.safe_dump(tiny.known(method, tiny.SETTINGS)))
     (root / "rfcn" / "cfgs" / "twin.yaml").write_text(yaml.safe_dump({**tiny.SETTINGS, "gpus": "0"}))
     return sorted(root.glob("*/cfgs/*.yaml"))
 
@@ -45,10 +47,13 @@ def test_alike_networks_are_one_and_parts_stand_by_themselves(known):
         "detector of fgfa_rfcn": ("fgfa_rfcn.yaml",),
         "backbone of fgfa_rfcn": ("fgfa_rfcn.yaml",),
         "flow network of fgfa_rfcn": ("fgfa_rfcn.yaml",),
+        "detector of dff_rfcn": ("dff_rfcn.yaml",),
+        "backbone of dff_rfcn": ("dff_rfcn.yaml",),
+        "flow network of dff_rfcn": ("dff_rfcn.yaml",),
     }
 
 
-@pytest.mark.parametrize("method", ["rfcn", "fgfa_rfcn"])
+@pytest.mark.parametrize("method", METHODS)
 def test_weights_fit_their_own_detector_alone(known, method, tmp_path):
     args, auxs = tiny.weights(tiny.settings(), method)
     args["rfcn_bbox_bias_test"] = args["rfcn_bbox_bias"]
@@ -75,6 +80,15 @@ def test_a_classifiers_weights_fit_the_backbone_and_the_rest_is_left_aside(known
     assert "detector" not in text
 
 
+def test_flow_weights_fit_every_flow_network_without_the_layers_that_training_adds(known, tmp_path):
+    args, _ = tiny.weights(tiny.settings("fgfa_rfcn"), "fgfa_rfcn")
+    flow = {name: value for name, value in args.items() if is_flow_layer(name)}
+    text, fits = inspection.report(written(tmp_path, flow, {}), known, listing=False)
+    assert fits
+    for method in ("fgfa_rfcn", "dff_rfcn"):
+        assert f"fits the flow network of {method} ({method}.yaml)" in text
+
+
 def test_every_fault_is_named_for_the_nearest_network(known, tmp_path):
     args, auxs = tiny.weights(tiny.settings(), "fgfa_rfcn")
     del args["em_conv1_weight"], args["conv2_weight"], args["conv1_weight"]
@@ -98,11 +112,11 @@ def test_values_that_are_no_numbers_are_told(known, tmp_path):
 def test_the_command_prints_and_its_status_tells_a_fit(cfgs, tmp_path, capsys):
     args, auxs = tiny.weights(tiny.settings(), "rfcn")
     path = written(tmp_path, args, auxs)
-    main(["inspect", str(path), "--cfg", str(cfgs[0]), "--cfg", str(cfgs[1])])
+    main(["inspect", str(path), "--cfg", str(cfgs[1]), "--cfg", str(cfgs[2])])
     assert "fits the detector of rfcn" in capsys.readouterr().out
     params.save(path, {"conv1_weight": args["conv1_weight"]}, {})
     with pytest.raises(SystemExit) as stop:
-        main(["inspect", str(path), "--cfg", str(cfgs[1]), "--brief"])
+        main(["inspect", str(path), "--cfg", str(cfgs[2]), "--brief"])
     assert stop.value.code == 1
     assert "fits none" in capsys.readouterr().out
 

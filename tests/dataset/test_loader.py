@@ -181,6 +181,16 @@ def test_frames_share_flip_and_scale_and_draw_from_the_generator(mixed):
     assert len(shown) == 4
 
 
+def test_arrays_of_an_example_are_passed_on_as_they_are(mixed):
+    entries, index = mixed
+    flag = np.float32([3, 1, 2])
+    loader = make_loader(entries, index, frames=lambda entry, rng: {"data": entry.image, "flag": flag})
+    for mirrored in (False, True):
+        batch = loader.batch(0, 0, 0, mirrored)
+        np.testing.assert_array_equal(batch["flag"], flag)
+        assert batch["data"].ndim == 4
+
+
 def test_an_error_in_a_thread_reaches_the_consumer_and_ends_the_threads(mixed):
     entries, index = mixed
     entries[4].image.write_bytes(b"broken")

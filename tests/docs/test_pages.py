@@ -94,7 +94,7 @@ def code_links():
                 yield pytest.param(page, target.split("#")[0], id=f"{page.name}-{target}")
 
 
-@pytest.mark.parametrize("page, target", code_links())
+@pytest.mark.parametrize("page, target", list(code_links()))
 def test_links_lead_to_files_of_the_checkout(page, target):
     assert (page.parent / target).exists()
 
@@ -103,7 +103,10 @@ def paths_named(page):
     """Files that a page names in code style or in a command, as far as they are below a folder of ours."""
     text = page.read_text(encoding="utf-8")
     return set(
-        re.findall(r"(?<![\w./-])(?:lib|rfcn|fgfa_rfcn|experiments|tests|bench|docs)/[\w/]+\.(?:py|yaml|md|json)", text)
+        re.findall(
+            r"(?<![\w./-])(?:lib|rfcn|fgfa_rfcn|dff_rfcn|experiments|tests|bench|docs)/[\w/]+\.(?:py|yaml|md|json)",
+            text,
+        )
     )
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from experiments import new_experiment
 from experiments.new_experiment import Facts, fitted_anchors, fitted_scales
+from lib.backends.base import Alone
 from lib.config import load_config, make_config
 from lib.dataset.importing import coco as import_coco
 from lib.dataset.loader import single_frame
@@ -84,17 +85,18 @@ def test_anchors_by_hand():
 
 def test_what_follows_from_the_data(root, tmp_path):
     made = make(root, tmp_path / "out", "--steps", 10)
-    assert set(made) == {"rfcn", "fgfa_rfcn"}
+    assert set(made) == {"rfcn", "fgfa_rfcn", "dff_rfcn"}
     for method, cfg in made.items():
         assert (cfg.dataset.dataset, cfg.dataset.dataset_path) == ("mine", root.as_posix())
         assert (cfg.dataset.NUM_CLASSES, cfg.dataset.image_set) == (4, "VID_train_15frames")
         assert cfg.dataset.motion_iou_path == (root / "motion.json").as_posix()
         # two images have an object, with their mirror images four steps an epoch
         assert cfg.TRAIN.end_epoch == cfg.TEST.test_epoch == 3 and cfg.TRAIN.lr_step == "2.1"
-        assert len(make_loader(cfg, 1, single_frame)) == 4
-        assert cfg.network.pretrained == {"rfcn": "model/minivid/rfcn", "fgfa_rfcn": "model/minivid/fgfa"}[method]
+        assert len(make_loader(cfg, Alone([None]), single_frame)) == 4
+        assert cfg.network.pretrained == f"model/minivid/{method.partition('_')[0]}"
         assert cfg.network.UNITS == load_config(SMALL).network.UNITS
-    assert made["fgfa_rfcn"].network.pretrained_flow == "model/minivid/fgfa"
+    for name in ("fgfa", "dff"):
+        assert made[f"{name}_rfcn"].network.pretrained_flow == f"model/minivid/{name}"
 
 
 def test_the_published_network(root, tmp_path):
@@ -142,11 +144,11 @@ def test_nothing_to_test_on(root, tmp_path, capsys):
     assert "VID_val_videos.txt: no videos to test on; import with --val-share" in line
 
 
-@pytest.mark.parametrize("method", ["rfcn", "fgfa_rfcn"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_commands_train_test_and_use_a_detector_of_ones_own_classes(root, tmp_path, caplog, method):
     """Starts from weights of 8 classes; no DET anywhere."""
-    content = yaml.safe_load((tiny.ROOT / SMALL).read_text(encoding="utf-8"))
-    small = make_config({**content, "SCALES": [48, 64]}, METHODS["fgfa_rfcn"].schema)
+    content = yaml.safe_load((tiny.ROOT / METHODS[method].bundled.cfg).read_text(encoding="utf-8"))
+    small = make_config({**content, "SCALES": [48, 64]}, METHODS[method].schema)
     trained, auxs = tiny.weights(small, method)
     params.save(tmp_path / "start-0000.params", trained, auxs)
     weights = ("--weights", tmp_path / "start-0000.params", "--flow-weights", tmp_path / "start-0000.params")

@@ -27,10 +27,12 @@ def test_the_plan_makes_what_the_report_reads(reproduce, backend):
     plan = reproduce["Plan"](backend)
     made = {step.output.relative_to(plan.results).parts[0] for step in plan.steps()
             if plan.results in step.output.parents}  # fmt: skip
-    compared = [*report["CLAIMS"], *(report["MXNET_CLAIMS"] if backend == "mxnet" else ())]
+    compared = [*report["CLAIMS"], *report["MXNET_CLAIMS" if backend == "mxnet" else "TORCH_CLAIMS"]]
     read = {*report["METHODS"].values(), *(name for _, *pair in compared for name in pair), "rfcn_seqnms"}
     read |= {f"{variant}_k{reach}" for variant in report["VARIANTS"] for reach in report["WINDOWS"]}
-    assert made == read | {"fast_fgfa", *(f"flow_{when}.json" for when in ("before", "after", "sharp"))}
+    read |= {f"dff_i{interval}" for interval in report["INTERVALS"]}
+    read |= {*report["FASTER"], *report["FASTER"].values()}
+    assert made == read | {f"flow_{when}.json" for when in ("before", "after", "sharp")}
 
 
 def test_each_step_is_a_script_that_is_there_and_leaves_its_own_file(reproduce):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from lib.nets.flownet import is_flow_layer
 from lib.nets.params import load, save
 from tests import tiny
 from tests.golden import same_detections
-from tests.tiny import refused, run_script
+from tests.tiny import parameters, refused, run_script
 
 TRAIN_TEST = "experiments/fgfa_rfcn/fgfa_rfcn_end2end_train_test.py"
 TEST = "experiments/fgfa_rfcn/fgfa_rfcn_test.py"
 SETTINGS = {"TRAIN": {"MIN_OFFSET": -1, "MAX_OFFSET": 1}}
+training = partial(tiny.training, method="fgfa_rfcn")
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +30,13 @@ def trained(minivid, tmp_path_factory):
     return folder
 
 
-def training(folder):
-    return folder / "output" / "fgfa_rfcn" / "Tiny" / "fgfa_rfcn" / "VID_train_15frames"
-
-
-def weights(path):
-    args, auxs = load(path)
-    return {**args, **auxs}
-
-
 def mean(folder):
     return json.loads((folder / "results.json").read_text())["mean"]
 
 
 def test_the_flow_network_and_the_embedding_train_too(trained):
-    start = weights(trained / "flow-0000.params")
-    end = weights(training(trained) / "tiny-0002.params")
+    start = parameters(trained / "flow-0000.params")
+    end = parameters(training(trained) / "tiny-0002.params")
     assert set(start) == {name for name in end if is_flow_layer(name)} and len(start) > 20
     for name, value in start.items():
         assert not np.array_equal(end[name], value), name
@@ -56,7 +49,7 @@ def test_stopped_after_an_epoch_and_resumed_equals_uninterrupted(trained, tmp_pa
     run_script(TRAIN_TEST, "--cfg", cfg, "--set", "TRAIN.end_epoch=1")
     run_script(TRAIN_TEST, "--cfg", cfg, "--resume")
     assert (training(tmp_path) / "losses.jsonl").read_text() == (training(trained) / "losses.jsonl").read_text()
-    found, expected = (weights(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
+    found, expected = (parameters(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
@@ -80,7 +73,7 @@ def test_trained_and_tested_without_warp(trained, tmp_path, minivid):
     cfg = tiny.write_experiment(tmp_path, minivid, "fgfa_rfcn", **SETTINGS)
     (tmp_path / "flow-0000.params").unlink()
     run_script(TRAIN_TEST, "--cfg", cfg, "--set", "TRAIN.WARP=false", "TEST.WARP=false", "TRAIN.end_epoch=1")
-    assert not any(map(is_flow_layer, weights(training(tmp_path) / "tiny-0001.params")))
+    assert not any(map(is_flow_layer, parameters(training(tmp_path) / "tiny-0001.params")))
     path = training(trained) / "tiny-0002.params"
     run_script(TEST, "--cfg", cfg, "--weights", path, "--output", tmp_path / "o", "--set", "TEST.WARP=false")
     assert (tmp_path / "o" / "detections.txt").stat().st_size > 0

@@ -54,6 +54,9 @@ class FakeNetwork:
             return {"flow": np.zeros((len(inputs["current"]), 2, 6, 9), np.float32)}
         if "flow_cache" in inputs:
             return {"flow": inputs["flow_cache"][inputs["rows"].astype(int)]}
+        if "image_key" in inputs:
+            count, *cells = len(inputs["current"]), 6, 9
+            return {"flow": np.zeros((count, 2, *cells), np.float32), "scale": np.ones((count, 24, *cells), np.float32)}
         count, _, height, width = inputs["data"].shape
         maps = np.ones((count, -(-height // 8), -(-width // 8), 24), np.float32)
         return {name: maps for name in ("features", "conv_embed", "image")}

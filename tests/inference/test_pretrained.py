@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import dff_rfcn
 import fgfa_rfcn
 import rfcn
 from fgfa_rfcn.settings import SCHEMA
@@ -23,7 +24,11 @@ from tests.golden import same_detections
 
 ROOT = Path(__file__).parents[2]
 CLASSES = "c1 cat\nc2 dog\nc3 fish\n"
-DETECTORS = {"rfcn": lambda: rfcn.FrameDetector, "fgfa_rfcn": lambda: fgfa_rfcn.VideoDetector}
+DETECTORS = {
+    "rfcn": lambda: rfcn.FrameDetector,
+    "fgfa_rfcn": lambda: fgfa_rfcn.VideoDetector,
+    "dff_rfcn": lambda: dff_rfcn.KeyFrameDetector,
+}
 
 
 def read(where, settings=(), gpu=None):
@@ -32,12 +37,12 @@ def read(where, settings=(), gpu=None):
 
 @pytest.fixture
 def files(tmp_path):
-    """A folder with weights of both methods."""
+    """A folder with weights of all methods."""
     (tmp_path / "classes.txt").write_text(CLASSES)
     for method in DETECTORS:
-        settings = tiny.nested(TEST={"KEY_FRAME_INTERVAL": 1})
+        settings = tiny.known(method, tiny.nested(TEST={"KEY_FRAME_INTERVAL": 2}))
         (tmp_path / f"{method}.yaml").write_text(yaml.safe_dump({**settings, "gpus": "0,1,2,3"}))
-        params.save(tmp_path / f"{method}-0000.params", *tiny.weights(tiny.settings(), method))
+        params.save(tmp_path / f"{method}-0000.params", *tiny.weights(tiny.settings(method), method))
     return tmp_path
 
 
@@ -45,7 +50,7 @@ def files(tmp_path):
 def test_a_pretrained_detector_is_the_one_of_settings_and_weights(files, method):
     detector = DETECTORS[method]().from_pretrained(files / method)
     plain = DETECTORS[method]().load(
-        tiny.settings(TEST={"KEY_FRAME_INTERVAL": 1}), files / f"{method}-0000.params", batch=1
+        tiny.settings(method, TEST={"KEY_FRAME_INTERVAL": 2}), files / f"{method}-0000.params", batch=1
     )
     frames = tiny.clip(3)
     found, expected = list(detector(frames)), list(plain(frames))
@@ -65,9 +70,9 @@ def test_settings_win_over_the_file(files):
 
 
 def test_a_folder_stands_for_the_one_detector_in_it_and_the_last_epoch(files):
-    with pytest.raises(InputError, match="contains weights of fgfa_rfcn, rfcn"):
+    with pytest.raises(InputError, match="contains weights of dff_rfcn, fgfa_rfcn, rfcn"):
         read(files)
-    for path in files.glob("rfcn*"):
+    for path in (*files.glob("rfcn*"), *files.glob("dff*")):
         path.unlink()
     (files / "fgfa_rfcn-0002.params").write_bytes(b"later")
     (files / "fgfa_rfcn-latest.params").write_bytes(b"within an epoch")
@@ -103,7 +108,7 @@ def test_importing_the_packages_needs_no_mxnet():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("package", [rfcn, fgfa_rfcn])
+@pytest.mark.parametrize("package", [rfcn, fgfa_rfcn, dff_rfcn])
 def test_the_packages_export_their_public_names(package):
     assert set(package.__all__) > {"Detections", "Tracker"}
     assert all(getattr(package, name).__name__ == name for name in package.__all__)
@@ -115,6 +120,7 @@ def test_the_packages_export_their_public_names(package):
 BUNDLED = {
     "fgfa": "experiments/fgfa_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
     "rfcn": "experiments/rfcn/cfgs/resnet_small_minivid_rfcn_end2end_ohem.yaml",
+    "dff": "experiments/dff_rfcn/cfgs/resnet_small_flownet_minivid_rfcn_end2end_ohem.yaml",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import subprocess
@@ -10,7 +11,8 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TOOLS = "sh cat cksum cut date dirname find grep head kill mkdir printf rm sed sleep sort tail tr".split()
+TOOLS = "sh cat cksum cut date dirname find grep head kill mkdir printf rm sed sleep sort tail tr uname".split()
+CONSTRAINTS = ("constraints.txt", "constraints-common.txt", "constraints-torch.txt")
 
 
 class Checkout:
@@ -20,8 +22,9 @@ class Checkout:
         self.root, self.programs, self.home = folder / "checkout", folder / "bin", folder / "home"
         for path in (self.root, self.programs, self.home):
             path.mkdir()
-        for name in ("init.sh", "requirements-gpu.txt", "constraints.txt", "pyproject.toml", "setup.py"):
-            shutil.copy(ROOT / name, self.root)
+        (self.root / "lib").mkdir()
+        for name in ("init.sh", "requirements-gpu.txt", "pyproject.toml", "setup.py", "lib/usable.py", *CONSTRAINTS):
+            shutil.copy(ROOT / name, self.root / name)
         for name in TOOLS:
             found = shutil.which(name)
             if found:  # some are shell built-ins only
@@ -39,9 +42,11 @@ class Checkout:
         self.script("g++", "exit 0")
 
     def python(self, path: Path | str, version: tuple[int, int, int]) -> Path:
-        """This Python, which runs `-c` and pretends to be another version (with its own headers)."""
-        setup = f"import platform, sys, sysconfig; sys.version_info = {(*version, 'final', 0)}; exec(sys.argv.pop(1))"
-        return self.script(path, f'exec {sys.executable} -c "{setup}" "$2" "$3"')
+        """This Python, which runs a script and pretends to be another version (with its own headers)."""
+        setup = (
+            f"import sys, sysconfig; sys.version_info = {(*version, 'final', 0)}; exec(open(sys.argv.pop(1)).read())"
+        )
+        return self.script(path, f'exec {sys.executable} -c "{setup}" "$@"')
 
     def run(self, *options: str, shell: str = "sh", **environment: str) -> subprocess.CompletedProcess:
         base = {"PATH": str(self.programs), "HOME": str(self.home), "LC_ALL": "C"}
@@ -66,6 +71,15 @@ if __name__ == "__main__":
     sys.exit(int(os.environ["STATUS"]))
 """
 
+# PyTorch as its loader hands it on: built with CUDA unless $CUDA is empty.
+TORCH = """
+import os
+class torch:
+    __version__ = "2.13.0"
+    class version: cuda = os.environ.get("CUDA", "13.0") or None
+    class cuda: device_count = staticmethod(lambda: 0)
+"""
+
 
 class Installed(Checkout):
     """A checkout with one Cython module, stand-ins for the rest, and an active venv whose pip records its calls."""
@@ -78,6 +92,8 @@ class Installed(Checkout):
         for name, text in {
             "lib/__init__.py": "",
             "lib/backends/mxnet/loader.py": "class mx: __version__ = '1.9.1'",
+            "lib/backends/torch/loader.py": TORCH,
+            "lib/ops/library.py": "import ctypes.util\ndef checked_kernels(): return ctypes.util.find_library('c')",
             "lib/cuda.py": CUDA,
             "lib/backends/mxnet/library.py": "def load(): pass",
             "lib/nms/fast.pyx": "",
@@ -86,6 +102,7 @@ class Installed(Checkout):
             "cv2.py": "__version__ = '4.10.0'",
             "rfcn/__init__.py": "",
             "fgfa_rfcn/__init__.py": "",
+            "dff_rfcn/__init__.py": "",
         }.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_text(text)
@@ -95,6 +112,7 @@ class Installed(Checkout):
             f"""case "$1 $2" in
             "-m pip") echo "$*" >>{self.calls}; case "$*" in *" -e "*) : >{self.module} ;; esac ;;
             "-m lib.ops.build") echo "built" ;;
+            lib/usable.py*) echo 3.11.7 ;;
             *) PYTHONPATH={self.root} exec {sys.executable} "$@" ;;
             esac""",
         )
@@ -105,4 +123,4 @@ class Installed(Checkout):
         done = self.run(*options, VIRTUAL_ENV=str(self.home / "venv"), **environment)
         assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
         assert "Done in" in done.stdout
-        return [line.rpartition("-c constraints.txt ")[2] for line in self.calls.read_text().splitlines()]
+        return [re.sub(r".* -c constraints\S*\.txt ", "", line) for line in self.calls.read_text().splitlines()]

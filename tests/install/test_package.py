@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,13 +27,23 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_constraints_pin_all_requirements():
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
-    pins = {canonical(line) for line in lines}
-    assert len(pins) == len(lines)
-    asked = project()["dependencies"] + project()["optional-dependencies"]["test"] + ["cython", "setuptools"]
-    assert {canonical(line) for line in asked} <= pins
+@pytest.mark.parametrize(("file", "extras", "newest"), [
+    ("constraints.txt", ["mxnet", "torch"], 12),
+    ("constraints-torch.txt", ["torch"], 14),
+])  # fmt: skip
+def test_constraints_pin_all_requirements(file, extras, newest):
+    """Each with one version for each Python."""
+    text = (ROOT / file).read_text().replace("-c constraints-common.txt", (ROOT / "constraints-common.txt").read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r'[\w.-]+==[\w.]+(; python_version (<|==|>=) "3\.\d+")?', line) for line in lines)
+    optional = project()["optional-dependencies"]
+    asked = project()["dependencies"] + optional["test"] + ["cython", "setuptools"]
+    asked += [line for extra in extras for line in optional[extra]]
+    for minor in range(9, newest + 1):
+        pins = [canonical(line) for line in lines if Requirement(line).marker is None
+                or Requirement(line).marker.evaluate({"python_version": f"3.{minor}"})]  # fmt: skip
+        assert len(pins) == len(set(pins)), minor
+        assert {canonical(line) for line in asked} <= set(pins), minor
 
 
 def test_the_version_is_the_same_everywhere():
@@ -46,13 +57,17 @@ def test_the_version_is_the_same_everywhere():
 def test_pre_commit_runs_the_pinned_ruff():
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     (ruff,) = (repo["rev"] for repo in repos if "ruff" in repo["repo"])
-    assert f"\nruff=={ruff[1:]}\n" in (ROOT / "constraints.txt").read_text()
+    assert f"\nruff=={ruff[1:]}\n" in (ROOT / "constraints-common.txt").read_text()
 
 
 def test_ci_runs_every_supported_python():
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
-    assert jobs["ci"]["strategy"]["matrix"]["python"] == ["3.9", "3.10", "3.11", "3.12"]
-    assert project()["requires-python"] == ">=3.9,<3.13"
+    matrix = jobs["ci"]["strategy"]["matrix"]
+    assert matrix["python"] == ["3.9", "3.10", "3.11", "3.12"] and matrix["backend"] == ["mxnet"]
+    assert [(each["python"], each["backend"]) for each in matrix["include"]] == [
+        ("3.9", "torch"), ("3.11", "torch"), ("3.13", "torch"), ("3.11", "both")
+    ]  # fmt: skip
+    assert project()["requires-python"] == ">=3.9,<3.15"
 
 
 def test_git_ignores_no_file_that_it_keeps():

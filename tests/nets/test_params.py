@@ -5,20 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
+from lib.nets import params_file
 from lib.nets.params import DETECTION_LAYERS, check, for_test, for_training, he_normal, initial, load, normal, start
+from tests.nets.params_bytes import ONE, parameters, stored
 
 
 def saved(path, arrays):
-    mx.nd.save(str(path), arrays)
+    params_file.write(path, arrays)
     return path
 
 
 def test_load_splits_arguments_and_auxiliary_states(tmp_path):
-    path = saved(
-        tmp_path / "a.params", {"arg:w": mx.nd.ones((2, 3)), "aux:m": mx.nd.zeros((4,)), "arg:b:c": mx.nd.ones(1)}
-    )
+    path = saved(tmp_path / "a.params", {"arg:w": np.ones((2, 3)), "aux:m": np.zeros(4), "arg:b:c": np.ones(1)})
     args, auxs = load(path)
     assert {name: value.shape for name, value in args.items()} == {"w": (2, 3), "b:c": (1,)}
     assert {name: value.shape for name, value in auxs.items()} == {"m": (4,)}
@@ -48,7 +47,7 @@ def test_a_file_that_is_no_parameters(tmp_path, content):
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
 def test_a_file_cut_short(tmp_path, share):
-    path = saved(tmp_path / "a.params", {"arg:w": mx.nd.ones((20, 30)), "aux:m": mx.nd.zeros((4,))})
+    path = saved(tmp_path / "a.params", {"arg:w": np.ones((20, 30)), "aux:m": np.zeros(4)})
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError, match="cut short"):
@@ -57,10 +56,10 @@ def test_a_file_cut_short(tmp_path, share):
 
 def test_arrays_without_the_names_of_parameters(tmp_path):
     with pytest.raises(InputError, match=r"contains arrays without names"):
-        load(saved(tmp_path / "a.params", [mx.nd.ones(2)]))
+        load(stored(tmp_path / "a.params", parameters(ONE, names=[])))
     for name in ("w", "foo:w"):
         with pytest.raises(InputError, match=rf"array '{name}' is not named arg:NAME or aux:NAME"):
-            load(saved(tmp_path / "a.params", {name: mx.nd.ones(2)}))
+            load(saved(tmp_path / "a.params", {name: np.ones(2)}))
 
 
 def test_weights_for_test_and_for_training():

@@ -10,6 +10,7 @@ from lib.nets import sizes
 from lib.nets.flownet import FlowNet
 from lib.nets.resnet import Backbone
 from lib.nets.rpn import Proposals
+from tests.conftest import needs
 
 SCHEMA = METHODS["fgfa_rfcn"].schema
 
@@ -55,5 +56,6 @@ def test_other_settings_reach_their_place():
 
 
 def test_operators():
+    needs("mxnet")
     assert type(backend_of(make_config({})).functions) is Compiled
     assert type(backend_of(make_config({"network": {"OPERATORS": "builtin"}})).functions) is Builtin

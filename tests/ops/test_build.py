@@ -10,19 +10,28 @@ import pytest
 from lib.backends.mxnet.library import load
 from lib.errors import InputError
 from lib.ops import build, library
+from tests.conftest import needs
 
 
 def test_an_unchanged_build_is_skipped():
     assert build.build() is False
+    assert library.build_mark(library.KERNELS)[0] == library.sources_digest()
+    needs("mxnet")
     assert library.build_mark(library.LIBRARY)[0] == library.sources_digest()
 
 
-USES = pytest.mark.parametrize("use", [library.checked, load.__wrapped__], ids=["checked", "load"])
+def load_into_mxnet():
+    needs("mxnet")
+    load.__wrapped__()
+
+
+USES = pytest.mark.parametrize("use", [library.checked, library.checked_kernels, load_into_mxnet])
 
 
 @USES
 def test_a_missing_library_names_the_command(monkeypatch, tmp_path, use):
-    monkeypatch.setattr(library, "LIBRARY", tmp_path / "libfgfa_ops.so")
+    for name in ("LIBRARY", "KERNELS"):
+        monkeypatch.setattr(library, name, tmp_path / "missing.so")
     with pytest.raises(InputError, match=r"not built; run `sh init\.sh` or `python -m lib\.ops\.build`"):
         use()
 
@@ -31,7 +40,8 @@ def test_a_missing_library_names_the_command(monkeypatch, tmp_path, use):
 def test_a_library_of_other_sources_names_the_command(monkeypatch, tmp_path, use):
     (tmp_path / "old.so").write_bytes(b"... fgfa-build:0123-4567; ...")
     assert library.build_mark(tmp_path / "old.so") == ("0123", "4567")
-    monkeypatch.setattr(library, "LIBRARY", tmp_path / "old.so")
+    for name in ("LIBRARY", "KERNELS"):
+        monkeypatch.setattr(library, name, tmp_path / "old.so")
     with pytest.raises(InputError, match=r"built from other sources .* run `python -m lib\.ops\.build`"):
         use()
     (tmp_path / "old.so").write_bytes(b"something else")

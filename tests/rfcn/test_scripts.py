@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from lib.nets.params import load, save
 from lib.settings import output_folder
 from rfcn.method import METHOD
 from tests import tiny
-from tests.tiny import refused, run_script
+from tests.tiny import parameters, refused, run_script
 
 ENGINE = {"mxnet": "MXNet", "torch": "PyTorch"}[tiny.BACKEND]
 
 TRAIN_TEST, TEST = "experiments/rfcn/rfcn_end2end_train_test.py", "experiments/rfcn/rfcn_test.py"
+training = partial(tiny.training, method="rfcn")
 
 
 def load_config(path, overrides=()):
@@ -35,17 +37,8 @@ def trained(minivid, tmp_path_factory):
     return folder
 
 
-def training(folder):
-    return folder / "output" / "rfcn" / "Tiny" / "rfcn" / "VID_train_15frames"
-
-
 def results(folder):
     return folder / "output" / "rfcn" / "Tiny" / "rfcn" / "VID_val_videos"
-
-
-def weights(path):
-    args, auxs = load(path)
-    return {**args, **auxs}
 
 
 def test_training_leaves_weights_states_settings_log_and_curves(trained):
@@ -61,7 +54,7 @@ def test_training_leaves_weights_states_settings_log_and_curves(trained):
 
 
 def test_frozen_layers_are_those_it_started_from_and_the_others_moved(trained):
-    start, end = weights(trained / "backbone-0000.params"), weights(training(trained) / "tiny-0002.params")
+    start, end = parameters(trained / "backbone-0000.params"), parameters(training(trained) / "tiny-0002.params")
     for name, value in start.items():
         frozen = name.startswith(("conv1", "res2", "bn"))
         assert np.array_equal(end[name], value) == frozen, name
@@ -101,7 +94,7 @@ def test_stopped_after_an_epoch_and_resumed_equals_uninterrupted(trained, tmp_pa
     run_script(TRAIN_TEST, "--cfg", cfg, "--set", "TRAIN.end_epoch=1")
     run_script(TRAIN_TEST, "--cfg", cfg, "--resume")
     assert (training(tmp_path) / "losses.jsonl").read_text() == (training(trained) / "losses.jsonl").read_text()
-    found, expected = (weights(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
+    found, expected = (parameters(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)

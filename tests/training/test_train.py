@@ -10,6 +10,7 @@ import pytest
 
 from fgfa_rfcn.method import METHOD
 from lib import settings
+from lib.backends.base import Alone
 from lib.dataset.loader import single_frame
 from lib.errors import InputError
 from lib.nets.flownet import is_flow_layer
@@ -25,7 +26,7 @@ def cfg(minivid, tmp_path):
 
 
 def test_the_loader_follows_the_settings(cfg):
-    loader = make_loader(cfg, 2, single_frame)
+    loader = make_loader(cfg, Alone([None] * 2), single_frame)
     files = Path(cfg.dataset.dataset_path).glob("Annotations/VID/train/*/*.xml")
     images = sum("<object>" in path.read_text() for path in files)
     assert len(loader) == images > 0  # and their mirror images, on 2 devices
@@ -41,23 +42,23 @@ def test_the_loader_follows_the_settings(cfg):
         assert (batch["label"] >= 0).sum() <= 16  # RPN_BATCH_SIZE
         np.testing.assert_allclose(batch["im_info"], [[48, 72, 0.75]])
     cfg.TRAIN.FLIP = False
-    assert len(make_loader(cfg, 1, single_frame)) == images
+    assert len(make_loader(cfg, Alone([None]), single_frame)) == images
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(cfg):
-    orders = [make_loader(cfg, 1, single_frame).order(epoch).tolist() for epoch in (0, 0, 1)]
+    orders = [make_loader(cfg, Alone([None]), single_frame).order(epoch).tolist() for epoch in (0, 0, 1)]
     cfg.TRAIN.SEED = 1
-    orders.append(make_loader(cfg, 1, single_frame).order(0).tolist())
+    orders.append(make_loader(cfg, Alone([None]), single_frame).order(0).tolist())
     assert orders[0] == orders[1] and orders[0] != orders[2] and orders[0] != orders[3]
     cfg.TRAIN.SHUFFLE = False
-    numbers = make_loader(cfg, 1, single_frame).order(5)[:, 0].tolist()
+    numbers = make_loader(cfg, Alone([None]), single_frame).order(5)[:, 0].tolist()
     assert numbers == sorted(numbers, key=lambda row: (row[1], row[0]))
 
 
 def test_missing_lists(cfg):
     cfg.dataset.image_set = "VID_train_15frames+VID_more"
     with pytest.raises(InputError, match=r"VID_more\.txt"):
-        make_loader(cfg, 1, single_frame)
+        make_loader(cfg, Alone([None]), single_frame)
 
 
 def test_frozen_layers():
@@ -78,6 +79,13 @@ def test_flow_layers_have_their_own_rate(cfg):
     cfg.TRAIN.update(FLOW_LR_FACTOR=0.1, momentum=0.0, wd=0.0, CLIP_GRADIENT=0.0)
     names = ("flow_conv1_weight", "conv2_bias", "conv1_weight", "rfcn_cls_bias")
     assert [optimizer(cfg).lr_factor(name) for name in names] == [0.1, 0.1, 1, 1]
+
+
+def test_parameters_have_factors_of_their_own(cfg):
+    cfg.TRAIN.FLOW_LR_FACTOR = 0.1
+    rules = optimizer(cfg, {"conv2_bias": 0.0, "conv2_weight": 2.0, "rfcn_cls_bias": 3.0})
+    names = ("conv2_bias", "conv2_weight", "rfcn_cls_bias", "rfcn_cls_weight")
+    assert [rules.lr_factor(name) for name in names] == [0, 2, 3, 1] and rules.lr_factor("conv3_bias") == 0.1
 
 
 def test_the_settings_of_the_optimizer(cfg):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.backends.base import Adam, Array, Arrays, Build, Device, Sgd, Shape
+from lib.backends.base import ALONE, Adam, Alone, Array, Arrays, Build, Device, Processes, Sgd, Shape
 from lib.backends.mxnet import precision as precisions
 from lib.backends.mxnet import runtime
 from lib.backends.mxnet.functions import OPERATORS
+from lib.errors import InputError
+from lib.machine import launch
 
 
 class MXNet:
@@ -30,6 +32,14 @@ class MXNet:
     def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> runtime.Forward:
         return runtime.Forward(runtime.symbol_of(build, self.functions), device, args, auxs)
 
+    def processes(self, gpus: str) -> Alone:
+        if launch():
+            raise InputError(
+                "torchrun needs backend: torch (--set backend=torch); MXNet trains on all GPUs of the gpus setting in "
+                "one process, which python starts"
+            )
+        return Alone(self.devices(gpus))
+
     def trainer(
         self,
         build: Build,
@@ -38,7 +48,12 @@ class MXNet:
         auxs: Arrays,
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
+        *,
+        precision: str = "float32",
+        processes: Processes = ALONE,
     ) -> runtime.TrainStep:
+        if precision != "float32":
+            raise InputError(f"TRAIN.PRECISION: {precision} needs backend: torch; MXNet trains in float32")
         symbol = runtime.symbol_of(build, self.functions)
         return runtime.TrainStep(symbol, devices, args, auxs, trainable, optimizer)
 

@@ -119,7 +119,10 @@ class Calibration(Precision):
         return Forward(quantized.fused, context, args, auxs, watch=quantized.collector.collect)
 
     def ranges(self) -> dict[str, Ranges]:
-        """The recorded ranges, by name of the network."""
+        """The recorded ranges, by name of the network. Raises InputError if one of them has not run."""
+        for name, quantized in self._seen.items():
+            if not quantized.collector.min_max_dict:
+                raise InputError(f"calibration: no frame went through the {name} network; measure on longer clips")
         return {name: quantized.ranges() for name, quantized in self._seen.items()}
 
     def save(self, weights: str | Path) -> Path:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.backends.base import Adam, Array, Arrays, Build, Calibration, Device, Precision, Sgd, Shape
-from lib.backends.torch import runtime
-from lib.backends.torch.precision import precision_of
+from lib.backends.base import ALONE, Adam, Array, Arrays, Build, Calibration, Device, Precision, Processes, Sgd, Shape
+from lib.backends.torch import distributed, runtime
+from lib.backends.torch.precision import precision_of, training_type
 from lib.backends.torch.shapes import shapes_of
 from lib.backends.torch.trainer import TrainStep
 from lib.errors import InputError
@@ -32,6 +32,9 @@ class Torch:
     def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> runtime.Forward:
         return runtime.Forward(build, device, args, auxs, graphs=self._graphs)
 
+    def processes(self, gpus: str) -> Processes:
+        return distributed.processes(self.devices(gpus))
+
     def trainer(
         self,
         build: Build,
@@ -40,8 +43,12 @@ class Torch:
         auxs: Arrays,
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
+        *,
+        precision: str = "float32",
+        processes: Processes = ALONE,
     ) -> TrainStep:
-        return TrainStep(build, devices, args, auxs, trainable, optimizer)
+        dtype = training_type(precision, devices)
+        return TrainStep(build, devices, args, auxs, trainable, optimizer, dtype=dtype, processes=processes)
 
     def precision(self, kind: str, weights: str | Path) -> Precision:
         return precision_of(kind, graphs=self._graphs)

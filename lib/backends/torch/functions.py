@@ -140,6 +140,7 @@ class TorchFunctions:
 
     def L2Normalization(self, data: Tensor, *, mode: str, eps: float) -> Tensor:
         _only(mode, "channel")
+        data = data.float()
         return data / torch.sqrt((data * data).sum(1, keepdim=True) + eps)
 
     # Shapes
@@ -224,12 +225,13 @@ class TorchFunctions:
             target = label.reshape(data.shape[0], *data.shape[2:]).long()
             ignored = ignore_label if use_ignore else -100  # PyTorch's default, which is no class
             count = {"valid": (target != ignored).sum().clamp(min=1), "batch": data.shape[0]}[normalization]
-            self.losses.append(_nn.cross_entropy(data, target, ignore_index=ignored, reduction="sum") / count)
-        return torch.softmax(data.detach(), 1)
+            loss = _nn.cross_entropy(data.float(), target, ignore_index=ignored, reduction="sum")
+            self.losses.append(loss / count)
+        return self.softmax(data.detach(), axis=1)
 
     def MakeLoss(self, data: Tensor, *, name: str, grad_scale: float = 1.0) -> Tensor:
         if self._training:
-            self.losses.append(data.sum() * grad_scale)
+            self.losses.append(data.float().sum() * grad_scale)
         return data.detach()
 
     # Operators of this project

@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from lib.errors import InputError
 from lib.machine import cores
+
+# Read when OpenMP is loaded: how long a thread that has finished its part of an operator spins before it sleeps. By
+# default it spins so long that, on a processor which runs other work as well, every operator loses a time slice of the
+# scheduler; sleeping at once makes the small operators of a training step slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import torch
 
 OLDEST = (2, 6)
 

@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lib.backends.base import Arrays, Build, Device
+from lib.backends.torch.folding import Folded
 from lib.backends.torch.loader import torch
-from lib.backends.torch.runtime import Forward
 from lib.errors import InputError
 
-
-@dataclass(frozen=True)
-class Float32:
-    """A `lib.backends.base.Precision`. graphs: whether a GPU runs networks as CUDA graphs."""
-
-    graphs: bool = True
-
-    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
-        return Forward(build, device, args, auxs, graphs=self.graphs)
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Bfloat16:
-    """Convolutions, and what lies between them, in bfloat16, sums in float32."""
+class Convolutions:
+    """A `lib.backends.base.Precision`: convolutions, and what lies between them, in this type, sums in float32.
 
-    graphs: bool = True
+    graphs: whether a GPU runs networks as CUDA graphs.
+    """
 
-    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Forward:
+    dtype: torch.dtype
+    graphs: bool
+
+    def network(self, name: str, build: Build, device: Device, args: Arrays, auxs: Arrays) -> Folded:
         """Raises InputError where the device cannot."""
-        if not _computes_bfloat16(device):
-            raise InputError(
-                f"TEST.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} "
-                "is not; use float32"
-            )
-        return Forward(build, device, args, auxs, torch.bfloat16, graphs=self.graphs)
+        _check("TEST.PRECISION", self.dtype, device)
+        return Folded(build, device, args, auxs, self.dtype, graphs=self.graphs)
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def training_type(precision: str, devices: Sequence[torch.device]) -> torch.dtype:
+    """The type that convolutions train in with a `TRAIN.PRECISION`. Raises InputError where a device cannot."""
+    dtype = _TYPES[precision]
+    for device in devices:
+        _check("TRAIN.PRECISION", dtype, device)
+    return dtype
+
+
+def _check(key: str, dtype: torch.dtype, device: torch.device) -> None:
+    if dtype == torch.bfloat16 and not computes_bfloat16(device):
+        raise InputError(
+            f"{key}: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} is not; "
+            "use float32"
+        )
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions on this device compute in bfloat16, and do not emulate it."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def precision_of(kind: str, *, graphs: bool = True) -> Float32 | Bfloat16:
+def precision_of(kind: str, *, graphs: bool = True) -> Convolutions:
     """What `TEST.PRECISION` says. Raises InputError for one that only MXNet has."""
-    kinds: dict[str, type[Float32] | type[Bfloat16]] = {"float32": Float32, "bfloat16": Bfloat16}
-    if kind not in kinds:
+    if kind not in _TYPES:
         raise InputError(f"TEST.PRECISION: {kind} needs backend: mxnet; the PyTorch backend has float32 and bfloat16")
-    return kinds[kind](graphs=graphs)
+    return Convolutions(_TYPES[kind], graphs)

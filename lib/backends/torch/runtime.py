@@ -9,24 +9,22 @@ from typing import Any
 import numpy as np
 
 from lib.backends.base import Arrays, Build, Shape
+from lib.backends.torch import cards
 from lib.backends.torch.functions import TorchFunctions
 from lib.backends.torch.graphs import Graphs
 from lib.backends.torch.loader import Tensor, torch
 from lib.backends.torch.memory import TESTING, enough_memory
-from lib.errors import InputError
 
 
 def devices(gpus: str) -> list[torch.device]:
-    """Devices for the `gpus` setting: '0,1' -> two GPUs; '' -> the CPU. Raises InputError for a missing one."""
+    """Devices for the `gpus` setting: '0,1' -> two GPUs; '' -> the CPU.
+
+    Raises InputError for one that is missing, or that PyTorch has no kernels for.
+    """
     if not gpus:
         return [torch.device("cpu")]
     numbers = [int(number) for number in gpus.split(",")]
-    present = torch.cuda.device_count()
-    for number in numbers:
-        if number >= present:
-            raise InputError(
-                f"gpus: there is no GPU {number}, PyTorch sees {present}; use gpus: '' (--set gpus=) for the CPU"
-            )
+    cards.check(numbers)
     return [torch.device("cuda", number) for number in numbers]
 
 
@@ -95,11 +93,17 @@ def fetch(outputs: Mapping[str, Any]) -> Callable[[], dict[str, np.ndarray]]:
     return wait
 
 
+def in_type(values: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Parameters by name, with those of convolutions in this type; `TorchFunctions` computes in it."""
+    return {name: v.to(dtype) if name.endswith(("_weight", "_bias")) else v for name, v in values.items()}
+
+
 class Forward:
     """Inference, a `lib.backends.base.Network`: `Forward(build, device, args, auxs)(data=...)`.
 
-    args, auxs: parameters by name, not to be changed afterwards. dtype: of the convolutions. graphs: whether a GPU runs
-    the network as CUDA graphs. A call on a GPU returns before the network has run.
+    args, auxs: parameters by name, not to be changed afterwards. graphs: whether a GPU runs the network as CUDA graphs.
+    benchmark: whether cuDNN tries all its algorithms for them; it may choose other ones in another run. A call on a GPU
+    returns before the network has run.
     """
 
     def __init__(
@@ -108,22 +112,15 @@ class Forward:
         device: torch.device,
         args: Arrays,
         auxs: Arrays,
-        dtype: torch.dtype = torch.float32,
         *,
         graphs: bool = True,
+        benchmark: bool = False,
     ):
         self._build, self._device = build, device
-        on_gpu, fast = device.type == "cuda", dtype == torch.bfloat16
         with self._guarded():
             self._values = {name: _on_host(value).to(device) for name, value in {**args, **auxs}.items()}
-            for name, value in self._values.items():
-                if name.endswith(("_weight", "_bias")):
-                    self._values[name] = value.to(dtype)
-                    if on_gpu and fast and value.ndim == 4:  # tensor cores read channels last, and so do the outputs
-                        self._values[name] = self._values[name].contiguous(memory_format=torch.channels_last)
         self._buffers: dict[str, TorchArray] = {}
-        # cuDNN's search may choose another algorithm in another run: in float32, results are to be repeatable.
-        self._graphs = Graphs(self._run, benchmark=fast) if graphs and on_gpu else None
+        self._graphs = Graphs(self._run, benchmark=benchmark) if graphs and device.type == "cuda" else None
 
     def buffers(self, **shapes: Shape) -> dict[str, TorchArray]:
         """Buffers of zeros. Those of an earlier call are used again where they have this shape."""
@@ -153,8 +150,12 @@ class Forward:
 
     def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         buffers = {name: buffer.values for name, buffer in self._buffers.items()}
-        outputs = self._build(TorchFunctions({**self._values, **inputs, **buffers}, self._device))
+        outputs = self._build(self._functions({**self._values, **inputs, **buffers}))
         return {name: value.float() for name, value in outputs.items()}
+
+    def _functions(self, values: Mapping[str, Tensor]) -> TorchFunctions:
+        """One execution on these inputs and parameters."""
+        return TorchFunctions(values, self._device)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:

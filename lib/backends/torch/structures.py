@@ -1,4 +1,4 @@
-"""The C structures of `lib/ops/src`, which tell a kernel the sizes of its arrays."""
+"""The C structures of `lib/ops/src`: the sizes of a kernel's arrays, and its options."""
 
 from __future__ import annotations
 

@@ -6,21 +6,22 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lib.backends.base import Adam, Arrays, Build, Sgd
+from lib.backends.base import ALONE, Adam, Arrays, Build, Processes, Sgd
+from lib.backends.torch.distributed import Torchrun
 from lib.backends.torch.functions import TorchFunctions
 from lib.backends.torch.loader import Tensor, torch
 from lib.backends.torch.memory import for_training
 from lib.backends.torch.optimizers import optimizer_of
-from lib.backends.torch.runtime import tensor_of
-from lib.errors import InputError
+from lib.backends.torch.runtime import in_type, tensor_of
 
 
 class TrainStep:
     """Training, a `lib.backends.base.Trainer`. All devices must be the same one: the batches run in turn on it, over
-    the same parameters. Raises InputError for different ones.
+    the same parameters.
 
     Parameters that are not `trainable`, and the auxiliary states unless the network updates them, stay as they are. The
-    first batch updates them, as with MXNet, which keeps the states of the first device.
+    first batch of the first process updates the states, as with MXNet, which keeps those of the first device.
+    dtype: of the convolutions; the parameters, their gradients and the optimizer stay in float32.
     """
 
     def __init__(
@@ -31,9 +32,13 @@ class TrainStep:
         auxs: Arrays,
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
+        *,
+        dtype: torch.dtype = torch.float32,
+        processes: Processes = ALONE,
     ):
         if len(set(devices)) > 1:
-            raise InputError("gpus: training with the PyTorch backend uses one GPU; name one, such as gpus: '0'")
+            raise ValueError(f"devices {devices} in one process")
+        self._dtype, self._processes = dtype, processes
         self._build, self._device, self._count = build, devices[0], len(devices)
         self._args, self._auxs = (
             {name: torch.tensor(np.asarray(value), device=self._device) for name, value in part.items()}
@@ -50,25 +55,29 @@ class TrainStep:
             raise ValueError(f"{len(batches)} batches for {self._count} devices")
         for name in self._trainable:
             self._args[name].grad = None
-        outputs = [self._backward(batch, first=number == 0) for number, batch in enumerate(batches)]
-        weights = {name: self._args[name] for name in self._trainable}
-        self._optimizer.update(weights, self._gradients(), lr)
+        first = 0 if self._processes.rank == 0 else None
+        outputs = [self._backward(batch, statistics=number == first) for number, batch in enumerate(batches)]
+        weights, gradients = {name: self._args[name] for name in self._trainable}, self._gradients()
+        if isinstance(self._processes, Torchrun):
+            self._processes.add_up(list(gradients.values()))
+        self._optimizer.update(weights, gradients, lr)
         return outputs
 
-    def _backward(self, batch: Arrays, first: bool) -> dict[str, np.ndarray]:
+    def _backward(self, batch: Arrays, statistics: bool) -> dict[str, np.ndarray]:
         """Outputs of a batch; its gradients are added to those of the parameters."""
         inputs = {name: tensor_of(value, self._device) for name, value in batch.items()}
-        functions = TorchFunctions(
-            {**self._args, **self._auxs, **inputs}, self._device, training=True, statistics=first
-        )
+        values = {**in_type(self._args, self._dtype), **self._auxs, **inputs}
+        functions = TorchFunctions(values, self._device, training=True, statistics=statistics)
         outputs = self._build(functions)
         torch.stack(functions.losses).sum().backward()
-        return {name: _copied(value) for name, value in outputs.items()}
+        return {name: _copied(value.float()) for name, value in outputs.items()}
 
     def _gradients(self) -> dict[str, Tensor]:
         """Zeros for a parameter that the losses do not depend on."""
-        found = {name: self._args[name].grad for name in self._trainable}
-        return {name: torch.zeros_like(self._args[name]) if g is None else g for name, g in found.items()}
+        for name in self._trainable:
+            if self._args[name].grad is None:
+                self._args[name].grad = torch.zeros_like(self._args[name])
+        return {name: self._args[name].grad for name in self._trainable}
 
     def params(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         args, auxs = ({n: _copied(value) for n, value in part.items()} for part in (self._args, self._auxs))

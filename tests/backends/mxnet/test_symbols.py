@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import dff_rfcn.network as dff
 import fgfa_rfcn.network as fgfa
 import rfcn.network as rfcn
 from lib.backends.base import Build
@@ -23,7 +24,7 @@ from lib.backends.mxnet.runtime import symbol_of
 from lib.config import load_config
 from lib.methods import METHODS
 from lib.nets import sizes
-from lib.nets.flownet import pretraining_losses
+from lib.nets.flownet import image, pretraining_losses
 from lib.nets.resnet import Backbone, classifier
 from tests.tiny import ROOT
 
@@ -34,12 +35,23 @@ NETWORKS: dict[str, dict[str, Callable]] = {
     "fgfa_rfcn": {
         "train": fgfa.losses,
         "features": fgfa.features,
-        "image": fgfa.image,
+        "image": lambda F, cfg: image(F, sizes.flownet(cfg)),
         "flow": fgfa.flow_of_pairs,
         "test": fgfa.test,
         "aggregation": fgfa.aggregation,
         "aggregation_batch2": lambda F, cfg: fgfa.aggregation(F, cfg, 2),
         "aggregation_explain": lambda F, cfg: fgfa.aggregation(F, cfg, 1, True),
+    },
+    "dff_rfcn": {
+        "train": dff.losses,
+        "features": dff.features,
+        "image": lambda F, cfg: image(F, sizes.flownet(cfg)),
+        "flow": dff.flow,
+        "heads": dff.heads,
+        "propagation": dff.propagation,
+        "key_test": dff.key_test,
+        "current_test": dff.current_test,
+        "batch_test": dff.batch_test,
     },
 }
 
