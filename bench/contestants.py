@@ -1,26 +1,53 @@
-"""The full-size detectors that bench.full_frame compares; each reads a frame and returns the result for one."""
+"""The detectors that bench.full_frame compares, by name such as `float32` or `int8_dff_i10`."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
+from types import MappingProxyType
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from easydict import EasyDict
 
 from bench.weights import synthetic
 from fgfa_rfcn import network as fgfa
 from lib.backends.base import Arrays, Backend, Network, Precision
 from lib.backends.choice import make_backend
-from lib.config import make_config
+from lib.config import load_config
+from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
+from lib.method import Method
 from lib.methods import METHODS
+from lib.variants import variant
 
 METHOD = METHODS["fgfa_rfcn"]
 CONTESTANTS = ("published", "float32", "int8", "bfloat16", "torch-float32", "torch-bfloat16")
-Frame = Callable[[], object]  # reads a frame and returns the result for one
+SMALL = (192, 256)  # frames of MiniVID, height and width
+
+
+class Case(NamedTuple):
+    """A detector to time, and the height and width of its frames."""
+
+    method: Method
+    cfg: EasyDict
+    size: tuple[int, int]
+
+
+class Running(NamedTuple):
+    """A detector that runs.
+
+    turn: reads some frames and returns the results for as many. frames: how many, the distance of its key frames. lead:
+    turns until all of them cost the same. parts: the seconds of its networks, to which each turn adds.
+    """
+
+    turn: Callable[[], object]
+    frames: int = 1
+    lead: int = 1
+    parts: Mapping[str, list[float]] = MappingProxyType({})
 
 
 def engine(name: str) -> str:
@@ -28,14 +55,30 @@ def engine(name: str) -> str:
     return "torch" if name.startswith("torch-") else "mxnet"
 
 
-def settings(reach: int, short: int):
-    return make_config({"SCALES": [short, 10 * short], "TEST": {"KEY_FRAME_INTERVAL": reach}}, METHOD.schema)
+def settings(reach: int, short: int) -> EasyDict:
+    """Of FGFA at published size. reach: K. short: the short side of its input."""
+    return case("float32", reach, short).cfg
 
 
-def frames(short: int, width: int = 0):
-    """An endless clip of a moving texture: BGR uint8 (short, width, 3), by default in the ratio of 562 x 1000."""
+def case(name: str, reach: int, short: int) -> Case:
+    """Of a contestant, which is a kind, then perhaps a variant. short: 0 for the bundled networks, on MiniVID's frames.
+
+    Raises InputError for an unknown name.
+    """
+    kind, _, rest = name.partition("_")
+    method, changes = variant(rest or f"fgfa_k{reach}")
+    if kind not in CONTESTANTS or (rest and kind == "published"):
+        raise InputError(f"{name}: unknown contestant; give {', '.join(CONTESTANTS)}, or one with a variant")
+    if short:
+        cfg = load_config(method.published.cfg, [f"SCALES=[{short}, {10 * short}]", *changes], method.schema)
+        return Case(method, cfg, (short, round(short * 1000 / 562)))
+    return Case(method, load_config(method.bundled.cfg, changes, method.schema), SMALL)
+
+
+def frames(height: int, width: int):
+    """An endless clip of a moving texture: BGR uint8 (height, width, 3)."""
     coarse = np.random.default_rng(0).integers(0, 255, (24, 48, 3), np.uint8)
-    texture = cv2.resize(coarse, (width or round(short * 1000 / 562), short), interpolation=cv2.INTER_CUBIC)
+    texture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for number in count():
         yield np.roll(texture, 4 * number, axis=1)
 
@@ -68,39 +111,41 @@ class Timed:
         return TimedNetwork(network, self.seconds.setdefault(name, []), self._wait)
 
 
-def precision(name: str, short: int) -> tuple[Backend, Timed]:
+def precision(name: str, case: Case) -> tuple[Backend, Timed]:
     """The backend of a contestant, and its precision. Int8 ranges are measured in another process, so that its memory
     does not count.
     """
+    kind = name.partition("_")[0]
     if engine(name) == "torch":
-        backend = make_backend("torch", settings(0, short))
-        return backend, Timed(backend.precision(name.removeprefix("torch-"), ""), lambda: None)
+        backend = make_backend("torch", case.cfg)
+        return backend, Timed(backend.precision(kind.removeprefix("torch-"), ""), lambda: None)
     from lib.backends.mxnet.functions import Compiled
     from lib.backends.mxnet.loader import mx
     from lib.backends.mxnet.precision import Int8
 
-    backend = make_backend("mxnet", settings(0, short))
-    if name != "int8":
-        return backend, Timed(backend.precision(name, ""), mx.nd.waitall)
+    backend = make_backend("mxnet", case.cfg)
+    if kind != "int8":
+        return backend, Timed(backend.precision(kind, ""), mx.nd.waitall)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return backend, Timed(Int8(Compiled(), pool.apply(ranges, (short,))), mx.nd.waitall)
+        found = pool.apply(ranges, (case.method.name, case.cfg, case.size))
+    return backend, Timed(Int8(Compiled(), found), mx.nd.waitall)
 
 
-def ranges(short: int) -> dict:
+def ranges(method: str, cfg: EasyDict, size: tuple[int, int]) -> dict:
     """The ranges for int8, measured on two frames."""
     from lib.backends.mxnet.functions import Compiled
     from lib.backends.mxnet.precision import Calibration
 
     calibration = Calibration(Compiled())
-    detect = synthetic_detector(1, short, make_backend("mxnet", settings(1, short)), calibration)
-    for _ in detect(frame for frame, _ in zip(frames(short), range(2))):
+    detect = synthetic_detector(METHODS[method], cfg, make_backend("mxnet", cfg), calibration)
+    for _ in detect(frame for frame, _ in zip(frames(*size), range(2))):
         pass
     return calibration.ranges()
 
 
 def synthetic_detector(
-    reach: int,
-    short: int,
+    method: Method,
+    cfg: EasyDict,
     backend: Backend,
     precision: Precision,
     *,
@@ -108,18 +153,17 @@ def synthetic_detector(
     batch: int = 1,
     weights: tuple[Arrays, Arrays] | None = None,
 ):
-    """A detector of the published size. weights: (args, auxs) by `synthetic`, made here if None."""
-    cfg = settings(reach, short)
-    args, auxs = weights or synthetic(METHOD, cfg, backend)
+    """A detector with synthetic weights. weights: (args, auxs) by `synthetic`, made here if None."""
+    args, auxs = weights or synthetic(method, cfg, backend)
     (device,) = backend.devices(gpus)
-    return METHOD.detector(
+    return method.detector(
         cfg=cfg, args=args, auxs=auxs, backend=backend, device=device, precision=precision, batch=batch
     )
 
 
-def published(reach: int, short: int) -> Frame:
+def published(case: Case) -> Callable[[], object]:
     """As published: full-size images are concatenated, and the caches are reordered for each window."""
-    cfg = settings(reach, short)
+    cfg = case.cfg
     cfg.network.OPERATORS = "builtin"
     backend = make_backend("mxnet", cfg)
     window = fgfa.window_frames(cfg)
@@ -127,7 +171,7 @@ def published(reach: int, short: int) -> Frame:
     (device,) = backend.devices("")
     features = backend.network(lambda F: fgfa.features(F, cfg), device, args, auxs)
     detection = backend.network(lambda F: fgfa.test(F, cfg), device, args, auxs)
-    source = frames(short)
+    source = frames(*case.size)
     first = picture(next(source), cfg)
     (maps,) = features(data=first.data).values()
     inputs = detection.buffers(
@@ -153,10 +197,14 @@ def published(reach: int, short: int) -> Frame:
     return frame
 
 
-def contestant(name: str, reach: int, short: int) -> tuple[Frame, dict[str, list[float]]]:
-    """A contestant, and the seconds of its networks, to which each run adds. Raises InputError where it cannot run."""
+def contestant(name: str, reach: int, short: int) -> Running:
+    """Raises InputError where it cannot run."""
+    found = case(name, reach, short)
     if name == "published":
-        return published(reach, short), {}
-    backend, timed = precision(name, short)
-    run = synthetic_detector(reach, short, backend, timed)(frames(short))
-    return lambda: next(run), timed.seconds
+        return Running(published(found))
+    backend, timed = precision(name, found)
+    results = synthetic_detector(found.method, found.cfg, backend, timed)(frames(*found.size))
+    cycle = found.method.cycle(found.cfg)
+    # Windows at the start of a clip repeat frames, which is less work.
+    lead = 1 + found.method.replay(found.cfg, 1000 * cycle) // cycle
+    return Running(lambda: [next(results) for _ in range(cycle)], cycle, lead, timed.seconds)

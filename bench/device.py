@@ -82,7 +82,8 @@ class Bench:
 
     def detector(self, reach: int, backend: Torch, precision: Precision, batch: int = 1, gpus: str | None = None):
         gpus = self.gpus if gpus is None else gpus
-        return synthetic_detector(reach, self.short, backend, precision, gpus=gpus, batch=batch, weights=self._weights)
+        cfg = settings(reach, self.short)
+        return synthetic_detector(METHOD, cfg, backend, precision, gpus=gpus, batch=batch, weights=self._weights)
 
     def wait(self) -> None:
         if self.device == "cuda":

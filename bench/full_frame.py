@@ -1,15 +1,18 @@
-"""Times FGFA per frame at full size: ResNet-101, 562x1000, a window of 19 frames.
+"""Times detectors per frame, by default FGFA at full size: ResNet-101, 562x1000, a window of 19 frames.
 
     python -m bench.full_frame                              # compares all contestants on the CPU, which take turns
+    python -m bench.full_frame --only float32_rfcn float32_fgfa_k9_h3_d3 int8_dff_i10    # other variants
     python -m bench.full_frame --sweep docs/images/cost.png # the cost by K, by image size and by threads
     python -m bench.full_frame --alone float32 --k 1 --short 150 --runs 1000    # memory over a long clip
     python -m bench.full_frame --backend torch --device cuda --json gpu.json    # PyTorch on a GPU, see bench.device
 
 The contestants: `published`, the published graph of MXNet's own operators; `float32`, `int8` and `bfloat16`, the
-detector with each TEST.PRECISION in MXNet; `torch-float32` and `torch-bfloat16`, the same in PyTorch. Weights are
-synthetic, which does not affect times. The time per frame is measured in the steady state, from one result to the next:
-one new frame passes through the feature network, and one window through flow, aggregation and heads. Each contestant
-has its own process, whose peak memory is reported. Those that cannot run here are skipped.
+detector with each TEST.PRECISION in MXNet; `torch-float32` and `torch-bfloat16`, the same in PyTorch. A variant after
+the name (lib/variants.py) times R-FCN, Deep Feature Flow with key frames 10 apart (`dff_i10`) or FGFA with chained flow
+(`h`) and key frames (`d`). Weights are synthetic, which does not affect times. The time per frame is measured in the
+steady state, from one result to the next: one new frame passes through the feature network, and one window through
+flow, aggregation and heads. With key frames, it is the mean from one key frame to the next. Each contestant has its own
+process, whose peak memory is reported. Those that cannot run here are skipped.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.contestants import CONTESTANTS, contestant, engine
+from bench.contestants import CONTESTANTS, case, contestant, engine
 from bench.turns import (
     Contestant,
     device_of,
@@ -46,23 +49,26 @@ REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
 def alone(name: str, reach: int, short: int, runs: int) -> dict:
     """Runs one contestant: mean seconds per frame and part, peak memory, and its growth after ten frames.
 
-    runs: 0 for one frame for each line of the input.
+    short: as in `case`. runs: turns; 0 for one for each line of the input.
     """
     try:
-        frame, parts = contestant(name, reach, short)
+        running = contestant(name, reach, short)
     except InputError as error:
         return {"left_out": str(error)}
-    frame()
-    for times in parts.values():
+    for _ in range(running.lead):
+        running.turn()
+    for times in running.parts.values():
         times.clear()
-    taken = [seconds(frame) for _ in range(min(runs, 10))]
+    taken = [seconds(running.turn) for _ in range(min(runs, 10))]
     before = memory("VmRSS")
     if not runs:
         say("ready")
-        taken = serve(frame)
-    taken += [seconds(frame) for _ in range(runs - len(taken))]
-    result = {"frame": statistics.mean(taken), "grown_megabytes": (memory("VmRSS") - before) / 1e6}
-    result.update({part: sum(times) / len(taken) for part, times in parts.items()})
+        taken = serve(running.turn)
+    taken += [seconds(running.turn) for _ in range(runs - len(taken))]
+    frames = len(taken) * running.frames
+    result = {"frames_a_turn": running.frames, "frame": sum(taken) / frames}
+    result["grown_megabytes"] = (memory("VmRSS") - before) / 1e6
+    result.update({part: sum(times) / frames for part, times in running.parts.items()})
     result["gigabytes"] = memory("VmHWM") / 1e9
     return result
 
@@ -73,6 +79,29 @@ def process(name: str, reach: int, short: int, runs: int, threads: int) -> Conte
 
 
 def compare(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
+    """Prints and returns the times of contestants. Raises InputError for an unknown one."""
+    rows = measured(names, reach, short, runs)
+    times = {row["name"]: row["frame"] for row in rows}
+    base = times.get("published", next(iter(times.values())))
+    head("", "seconds per frame", "speed-up", "features", "flow", "other", "peak memory")
+    for own in rows:
+        own["ratio"] = base / own["frame"]
+        networks = {part: own.get(part, 0.0) for part in ("features", "flow")}
+        networks["other"] = own["mean"] - sum(networks.values())
+        parts = [f"{value:#.3g} s" for value in networks.values()] if "features" in own else ["", "", ""]
+        row(own["name"], f"{own['frame']:#.3g}", f"{own['ratio']:.2f}", *parts, f"{own['gigabytes']:.2f} GB")
+    for kind in ("float32", "bfloat16"):
+        if kind in times and f"torch-{kind}" in times:
+            say(f"{kind}: PyTorch takes {times[f'torch-{kind}'] / times[kind]:.2f} times as long as MXNet")
+    return rows
+
+
+def measured(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
+    """One row for each contestant that runs here: its median seconds per "frame", and what `alone` returns, in which
+    the mean is "mean".
+    """
+    for name in names:
+        case(name, reach, short)
     started = {}
     try:
         for name in installed(names, engine):
@@ -81,29 +110,16 @@ def compare(names: list[str], reach: int, short: int, runs: int) -> list[dict]:
             if answer != "ready":
                 say(f"{name}: left out ({json.loads(answer)['left_out']})")
                 started.pop(name).stop()
-        return _table(in_turns(started, runs), started)
+        taken = in_turns(started, runs)
+        rows = []
+        for name, contestant_ in started.items():
+            own = contestant_.result()
+            times = [turn / own["frames_a_turn"] for turn in taken[name]]
+            rows.append({"name": name, **own, "mean": own["frame"], "frame": statistics.median(times), "frames": times})
+        return rows
     finally:
         for contestant_ in started.values():
             contestant_.stop()
-
-
-def _table(taken: dict[str, list[float]], started: dict[str, Contestant]) -> list[dict]:
-    rows = []
-    medians = {name: statistics.median(times) for name, times in taken.items()}
-    base = medians.get("published", next(iter(medians.values())))
-    head("", "seconds per frame", "speed-up", "features", "flow", "other", "peak memory")
-    for name, frame in medians.items():
-        own = started[name].result()
-        rows.append({"name": name, **own, "frame": frame, "ratio": base / frame, "frames": taken[name]})
-        parts = ["", "", ""]
-        if "flow" in own:
-            rest = own["frame"] - own["features"] - own["flow"]
-            parts = [f"{own['features']:.2f} s", f"{own['flow']:.2f} s", f"{rest:.2f} s"]
-        row(name, f"{frame:.2f}", f"{base / frame:.2f}", *parts, f"{own['gigabytes']:.2f} GB")
-    for kind in ("float32", "bfloat16"):
-        if kind in medians and f"torch-{kind}" in medians:
-            say(f"{kind}: PyTorch takes {medians[f'torch-{kind}'] / medians[kind]:.2f} times as long as MXNet")
-    return rows
 
 
 def sweep(plot: Path, runs: int) -> list[dict]:
@@ -157,18 +173,22 @@ def draw(rows: list[dict], full: dict, path: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS, help="contestants (default: all)"
+        "--only", nargs="+", default=CONTESTANTS, metavar="NAME", help="contestants (default: all, without variants)"
     )
     parser.add_argument("--k", type=int, help="frames on either side (default: 9; with --device all of 0 1 2 5 9)")
-    parser.add_argument("--short", type=int, help="short side in pixels (default: 562; with --device 600)")
+    parser.add_argument(
+        "--short",
+        type=int,
+        help="short side in pixels (default: 562; with --device 600; 0: the small networks, on frames of MiniVID)",
+    )
     parser.add_argument("--runs", type=int, default=5, help="frames timed, the median counts (default: %(default)s)")
-    parser.add_argument("--alone", choices=CONTESTANTS, help="one contestant, one line of JSON")
+    parser.add_argument("--alone", metavar="NAME", help="one contestant, one line of JSON")
     parser.add_argument("--sweep", type=Path, metavar="PNG", help="vary window, size and threads, and plot it here")
     device_options(parser)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
-    reach, short = 9 if args.k is None else args.k, args.short or 562
+    reach, short = 9 if args.k is None else args.k, 562 if args.short is None else args.short
     figures: object
     if device_of(args):
         from bench import device

@@ -14,7 +14,8 @@ from lib.backends.base import Array, Arrays, Backend, Device, Precision
 from lib.bbox.detections import Detections
 from lib.inference.detect import Picture, clip_pictures
 from lib.inference.detector import Detector
-from lib.nets.flownet import for_convolutions
+from lib.nets import sizes
+from lib.nets.flownet import for_convolutions, image
 
 
 class Inside(NamedTuple):
@@ -62,7 +63,7 @@ class KeyFrameDetector(Detector):
         if self._interval > 1:
             # Two, since the output for the key frame must outlast those for the frames after it.
             self._key_image, self._image = (
-                backend.network(lambda F: network.image(F, cfg), device, {}, {}) for _ in range(2)
+                backend.network(lambda F: image(F, sizes.flownet(cfg)), device, {}, {}) for _ in range(2)
             )
             flow_args = for_convolutions(args)
             self._flow = precision.network("flow", lambda F: network.flow(F, cfg), device, flow_args, auxs)

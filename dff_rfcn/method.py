@@ -44,8 +44,8 @@ METHOD = Method(
         "model/rfcn_dff_flownet_vid-0000.params",
     ),
     replay=lambda cfg, done: done % cfg.TEST.KEY_FRAME_INTERVAL,
-    warmup=2,  # a key frame and one that is not
     cycle=lambda cfg: cfg.TEST.KEY_FRAME_INTERVAL,
+    warmup=2,  # a key frame and one that is not
     advise=_advise,
     explain=Explain("key", span, sheet),
 )

@@ -51,15 +51,11 @@ def features(F: Functions, cfg: EasyDict) -> dict:
     return {"features": F.identity(backbone(F, F.Variable("data"), cfg), name="features")}
 
 
-def image(F: Functions, cfg: EasyDict) -> dict:
-    """Input: data (N, 3, H, W). Output: the flow network's input, (N, 3, H / 2, W / 2) with sizes rounded up."""
-    return {"image": F.identity(prepare(F, F.Variable("data"), sizes.flownet(cfg)), name="image")}
-
-
 def flow(F: Functions, cfg: EasyDict) -> dict:
     """Outputs: flow (N, 2, h, w) in feature cells, scale (N, FEAT_DIM, h, w). Parameters: see `for_convolutions`.
 
-    Inputs: current (N, ...), outputs of `image`; image_key (1, ...), that of their key frame; key (N,), zeros.
+    Inputs: current (N, ...), outputs of `lib.nets.flownet.image`; image_key (1, ...), that of their key frame;
+    key (N,), zeros.
     """
     current, image_key, key = (F.Variable(name) for name in ("current", "image_key", "key"))
     net = sizes.flownet(cfg)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from easydict import EasyDict
 
+from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.window import Inside
 from lib.video.drawing import flow_to_colour, heat_map, side_by_side
 
@@ -15,16 +16,16 @@ COLUMNS = 7  # neighbours per row of the sheet
 
 
 def span(cfg: EasyDict, position: int) -> tuple[int, int]:
-    """The window of a frame."""
-    reach = cfg.TEST.KEY_FRAME_INTERVAL
-    return max(0, position - reach), position + reach + 1
+    """All frames that the features of a frame come from; with key frames, the first one is a key frame."""
+    schedule = Schedule.of(cfg.TEST)
+    return position - schedule.replay(position), schedule.needs(position) + 1
 
 
 def sheet(details: Inside, images: Sequence[np.ndarray]) -> np.ndarray:
     """Blocks of COLUMNS frames of the window: the image, the flow to it, its weight.
 
-    Flows are on the colour wheel of Baker et al., where full saturation is the longest flow of the window; weights are
-    a heat map from 0 to the largest weight.
+    Between key frames, the window consists of the key frames around. Flows are on the colour wheel of Baker et al.,
+    where full saturation is the longest flow of the window; weights are a heat map from 0 to the largest weight.
     """
     longest = float(np.hypot(details.flow[:, 0], details.flow[:, 1]).max())
     heaviest = float(details.weights.max())

@@ -7,6 +7,7 @@ from easydict import EasyDict
 from fgfa_rfcn import network
 from fgfa_rfcn.explain import sheet, span
 from fgfa_rfcn.frames import Neighbours
+from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.window import VideoDetector
 from lib.method import Explain, Files, Method, pretrained_files
 from lib.nets.params import DETECTION_LAYERS, he_normal
@@ -39,7 +40,8 @@ METHOD = Method(
         "experiments/fgfa_rfcn/cfgs/resnet_v1_101_flownet_imagenet_vid_rfcn_end2end_ohem.yaml",
         "model/rfcn_fgfa_flownet_vid-0000.params",
     ),
-    replay=lambda cfg, done: min(cfg.TEST.KEY_FRAME_INTERVAL, done),
+    replay=lambda cfg, done: Schedule.of(cfg.TEST).replay(done),
+    cycle=lambda cfg: cfg.TEST.KEY_FRAME_DURATION,
     live=("TEST.causal=true",),
     advise=_advise,
     explain=Explain("window", span, sheet),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
+from fgfa_rfcn.schedule import Schedule
 from lib.backends.functions import Functions
 from lib.nets import sizes
 from lib.nets.aggregation import aggregate, cosine, embedding, to_ring, weigh
 from lib.nets.detection import detection_maps, detections, training_losses
-from lib.nets.flownet import double_by_convolution, flow, flow_of_prepared, prepare
+from lib.nets.flownet import chained, double_by_convolution, flow, flow_of_prepared
 from lib.nets.part import Part
 from lib.nets.resnet import feature_map
 
@@ -52,15 +53,10 @@ def features(F: Functions, cfg: EasyDict) -> dict:
     return {"conv_embed": F.identity(to_ring(F, both), name="conv_embed")}
 
 
-def image(F: Functions, cfg: EasyDict) -> dict:
-    """Input: data (N, 3, H, W). Output: the flow network's input, (N, 3, H / 2, W / 2) with sizes rounded up."""
-    return {"image": F.identity(prepare(F, F.Variable("data"), sizes.flownet(cfg)), name="image")}
-
-
 def flow_of_pairs(F: Functions, cfg: EasyDict) -> dict:
     """Output: flow (P, 2, h, w) in feature cells, from one image to another. Parameters: see `for_convolutions`.
 
-    Inputs: image_cache (S, ...), a ring buffer of outputs of `image`; current, other (P,), slots in it.
+    Inputs: image_cache (S, ...), a ring buffer of outputs of `lib.nets.flownet.image`; current, other (P,), its slots.
     """
     images, current, other = (F.Variable(name) for name in ("image_cache", "current", "other"))
     current, other = (F.take(images, slots) for slots in (current, other))
@@ -68,15 +64,52 @@ def flow_of_pairs(F: Functions, cfg: EasyDict) -> dict:
     return {"flow": F.identity(motion, name="flow")}
 
 
+def chained_flow(F: Functions, pairs: int, steps: int) -> dict:
+    """Output: flow (pairs, 2, h, w) in feature cells, each followed over `steps` steps.
+
+    Inputs: flow_cache (S, 2, h, w), outputs of `flow_of_pairs`; rows (steps * pairs,), their rows in it: those of the
+    first steps, then of the second ones, ...; for several steps lowest and highest (pairs, 2, h, w), see `chained`.
+    """
+    rows = F.take(F.Variable("flow_cache"), F.Variable("rows"))
+    flows = [F.slice_axis(rows, 0, step * pairs, (step + 1) * pairs) for step in range(steps)]
+    bounds = [F.Variable(name) for name in ("lowest", "highest")] if steps > 1 else []
+    return {"flow": F.identity(chained(F, flows, *bounds), name="flow")}
+
+
 def aggregation(F: Functions, cfg: EasyDict, windows: int = 1, explain: bool = False) -> dict:
     """Detections of `windows` frames, each aggregated over a window of W frames.
 
-    Inputs: feat_cache (S, ...), a ring buffer of outputs of `features`; order (windows, W), the slots of each window's
-    frames; flow (windows * W, 2, h, w), from the window's current frame to each of them; im_info (windows, 3).
-    explain: add the outputs weights<i> (W, 1, h, w) of window i.
+    Inputs: those of `aggregated`, and im_info (windows, 3). explain: add its outputs weights<i>.
     """
-    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
-    return _aggregated_detections(F, ring, motion, order, cfg, windows, explain)
+    features, weights = _aggregated(F, cfg, windows, explain)
+    return {**detections(F, F.concat(*features, dim=0), cfg), **weights}
+
+
+def aggregated(F: Functions, cfg: EasyDict, explain: bool = False) -> dict:
+    """Output: aggregated (1, FEAT_DIM, h, w), the features of a frame aggregated over a window of W frames.
+
+    Inputs: feat_cache (S, ...), a ring buffer of outputs of `features`; order (1, W), the slots of the window's frames,
+    -1 for a position left out; flow (W or more, 2, h, w), from the window's current frame to each of them.
+    explain: add the output weights0 (W, 1, h, w).
+    """
+    (features,), weights = _aggregated(F, cfg, 1, explain)
+    return {"aggregated": F.identity(features, name="aggregated"), **weights}
+
+
+def propagation(F: Functions, cfg: EasyDict, frames: int, sources: int) -> dict:
+    """Detections of `frames` frames, with features that come from `sources` key frames each.
+
+    Inputs: key_cache (S, FEAT_DIM, h, w), a ring buffer of outputs of `aggregated`; order (sources * frames,), slots in
+    it: those of the first source of every frame, then of the second; share (sources * frames, 1, 1, 1), which sum to 1
+    over the sources; flow (sources * frames or more, 2, h, w), from the frames to the key frames; im_info (frames, 3).
+    """
+    ring, motion, order, share = (F.Variable(name) for name in ("key_cache", "flow", "order", "share"))
+    warped = F.warp(F.take(ring, order), F.slice_axis(motion, 0, 0, sources * frames))
+    shared = F.broadcast_mul(warped, share)
+    features, *others = (F.slice_axis(shared, 0, i * frames, (i + 1) * frames) for i in range(sources))
+    for other in others:
+        features = features + other
+    return detections(F, features, cfg)
 
 
 def test(F: Functions, cfg: EasyDict) -> dict:
@@ -89,12 +122,24 @@ def test(F: Functions, cfg: EasyDict) -> dict:
     data, images, ring, order = (F.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
     current = F.repeat(data, repeats=window_frames(cfg), axis=0)
     motion = flow(F, current, F.take(images, F.reshape(order, (-1,))), sizes.flownet(cfg))
-    return _aggregated_detections(F, ring, motion, order, cfg, windows=1)
+    (features,), _ = _aggregated_windows(F, ring, motion, order, cfg, windows=1)
+    return detections(F, F.concat(features, dim=0), cfg)
 
 
-def _aggregated_detections(
+def _aggregated(F: Functions, cfg: EasyDict, windows: int, explain: bool) -> tuple[list, dict]:
+    """(aggregated features of each window, weights by name of the output if `explain`).
+
+    Inputs: feat_cache (S, ...), a ring buffer of outputs of `features`; order (windows, W), the slots of each window's
+    frames, -1 for a position left out; flow (windows * W or more, 2, h, w), from the window's current frame to each of
+    them. Weights: weights<i> (W, 1, h, w) of window i.
+    """
+    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
+    return _aggregated_windows(F, ring, motion, order, cfg, windows, explain)
+
+
+def _aggregated_windows(
     F: Functions, ring, motion, order, cfg: EasyDict, windows: int, explain: bool = False
-) -> dict:
+) -> tuple[list, dict]:
     frames = window_frames(cfg)
     slots = F.reshape(order, (-1,))
     aggregated, weights = [], {}
@@ -106,19 +151,27 @@ def _aggregated_detections(
             F.slice_axis(motion, *span),
             F.slice_axis(slots, *span),
             feature_channels=cfg.network.FEAT_DIM,
-            current=cfg.TEST.KEY_FRAME_INTERVAL,
+            current=Schedule.of(cfg.TEST).before,
             name=f"aggregated{index}",
             with_weights=explain,
+            partial=cfg.TEST.CLIP_ENDS == "shorten",
         )
         aggregated.append(found[0])
         if explain:
             weights[f"weights{index}"] = F.identity(found[1], name=f"weights{index}")
-    return {**detections(F, F.concat(*aggregated, dim=0), cfg), **weights}
+    return aggregated, weights
 
 
 def window_frames(cfg: EasyDict) -> int:
-    """Number of frames in a window: K before the current frame, the frame itself and, unless `causal`, K after it."""
-    return cfg.TEST.KEY_FRAME_INTERVAL * (1 if cfg.TEST.causal else 2) + 1
+    """Number of (key) frames in a window: those before the current one, itself and, unless `causal`, those after it."""
+    schedule = Schedule.of(cfg.TEST)
+    return schedule.before + 1 + schedule.after
+
+
+def cells(cfg: EasyDict, size: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of the features of images of shape (N, 3, H, W)."""
+    height, width = (-(-side // cfg.network.RCNN_FEAT_STRIDE) for side in size[2:])
+    return height, width
 
 
 def parts(cfg: EasyDict) -> dict[str, Part]:

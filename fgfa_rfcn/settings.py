@@ -25,6 +25,22 @@ TREE: Tree = {
             9,
             "K: FGFA aggregates the 2K + 1 frames around a frame. In DFF, this key is the distance of key frames.",
         ),
+        "KEY_FRAME_DURATION": Key(
+            1,
+            "The backbone runs on every this many frames only; features of the frames between are warped from the "
+            "aggregated ones of the key frames around them. 1: on every frame, as published.",
+            positive=True,
+        ),
+        "FLOW_HOP": Key(
+            0,
+            "Frames at most this far apart pass through the flow network, and longer flows are chained from theirs. "
+            "0: every pair of a window passes, as published.",
+        ),
+        "CLIP_ENDS": Key(
+            "repeat",
+            "Windows at the ends of a clip repeat its first or last frame, as published, or are shorter.",
+            ("repeat", "shorten"),
+        ),
         "causal": Key(False, "Aggregate only the current and earlier frames, for live use."),
         "WARP": Key(True, "Warp neighbours with the flow; false for comparison."),
         "WEIGHTS": Key("cosine", "Weights of the frames: by cosine, or all equal for comparison.", ("cosine", "mean")),
@@ -38,6 +54,7 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         *flow_rules(cfg),
         ("TRAIN.MIN_OFFSET must be less than TRAIN.MAX_OFFSET", train.MIN_OFFSET < train.MAX_OFFSET),
         ("TEST.KEY_FRAME_INTERVAL must be 0 or more: it is half of FGFA's window", test.KEY_FRAME_INTERVAL >= 0),
+        ("TEST.FLOW_HOP must be 0 or more", test.FLOW_HOP >= 0),
     ]
 
 

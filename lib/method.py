@@ -54,11 +54,10 @@ class Method:
     files that training starts from. new_layers: initializers of layers that those files may lack, by prefix of their
     names. eps: of the backbone's BatchNorm. bundled, published: settings and weights of the small MiniVID network,
     which are part of the repository, and of the published network.
-    replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again. live:
-    settings that make it causal. lr_factors: factors of the learning rate, by name of the parameter.
-    warmup: the number of frames that run all its networks. cycle: (cfg) -> number of frames after which the work for a
-    frame repeats. advise: (cfg) -> warnings before training. explain: what
-    `demo.py --explain` shows, if there is anything.
+    replay: (cfg, done) -> how many of `done` finished frames a resumed run must pass through the detector again.
+    cycle: (cfg) -> the distance of key frames, 1 without any. live: settings that make it causal. lr_factors: factors
+    of the learning rate, by name of the parameter. warmup: the number of frames that run all its networks. advise:
+    (cfg) -> warnings before training. explain: what `demo.py --explain` shows, if there is anything.
     """
 
     name: str
@@ -72,10 +71,10 @@ class Method:
     bundled: Files
     published: Files
     replay: Callable[[EasyDict, int], int] = lambda cfg, done: 0
+    cycle: Callable[[EasyDict], int] = lambda cfg: 1
     live: tuple[str, ...] = ()
     lr_factors: Mapping[str, float] = field(default_factory=dict)
     warmup: int = 1
-    cycle: Callable[[EasyDict], int] = lambda cfg: 1
     advise: Callable[[EasyDict], list[str]] = field(default=lambda cfg: [])
     explain: Explain | None = None
 

@@ -18,6 +18,7 @@ from lib.eval.evaluation import Evaluation
 from lib.eval.results import load_result
 from lib.eval.tables import Table, motion_area_table, side_by_side, spread
 from lib.files import replacing
+from lib.variants import CHAINED, KEYED, SHORTER
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ CLAIMS = (
     ("flow: FGFA - trained without warp, K = 9", "nowarp_k9", "fgfa_k9"),
     ("weights: cosine - plain mean, K = 9", "mean_k9", "fgfa_k9"),
     ("DFF, a key frame every 10 frames - R-FCN", "rfcn", "dff_i10"),
+    ("FGFA, h = 3, a key frame every 3 frames - R-FCN", "rfcn", "fgfa_k9_h3_d3"),
+    ("FGFA, h = 3, a key frame every 5 frames - R-FCN", "rfcn", "fgfa_k9_h3_d5"),
+    ("clip ends: shorter windows - repeated frames, K = 9, h = 3", "fgfa_k9_h3", SHORTER),
 )
 BFLOAT16_CLAIMS = (
     ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
@@ -49,8 +53,12 @@ TORCH_CLAIMS = (
     ("FGFA trained in bfloat16 - in float32", "fgfa_k9", "fgfa_trained_bfloat16"),
 )
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
-WINDOWS = (0, 1, 2, 5, 9)
+WINDOWS = (0, 1, 2, 5, 9, 14)
 INTERVALS = (1, 2, 5, 10, 20)  # distances of DFF's key frames
+FASTER = {  # variants of FGFA, and the one that each is compared with
+    **{name: f"fgfa_k{reach}" for reach, names in CHAINED.items() for name in names},
+    **dict.fromkeys(KEYED, "fgfa_k9"),
+}
 MARKERS = ("<!-- minivid table: made by experiments/minivid/report.py -->", "<!-- end of minivid table -->")
 
 
@@ -85,17 +93,21 @@ def main(argv: list[str] | None = None) -> None:
         *(name for _, *pair in compared for name in pair),
         *(f"{variant}_k{reach}" for variant in VARIANTS for reach in WINDOWS),
         *(f"dff_i{interval}" for interval in INTERVALS),
+        *FASTER,
     }
     results = {name: load_result(args.results / name / "results.json") for name in sorted(names)}
     intervals = {name: bootstrap(result, args.draws) for name, result in results.items()}
     claims = [(what, paired_bootstrap(results[a], results[b], args.draws).mean) for what, a, b in compared]
+    faster = {
+        name: paired_bootstrap(results[reference], results[name], args.draws).mean for name, reference in FASTER.items()
+    }
     flow = {when: _flow_errors(args.results / f"flow_{when}.json") for when in ("before", "after", "sharp")}
 
     main_table = side_by_side({TITLES[key]: (results[name], intervals[name]) for key, name in METHODS.items()}, RANGES)
     tables = [main_table, _claims_table(claims), _windows_table(results)]
-    tables += [_intervals_table(results, intervals), _flow_table(flow)]
+    tables += [_faster_table(results, faster), _intervals_table(results, intervals), _flow_table(flow)]
     tables += [_titled(motion_area_table(results[name]), TITLES[key]) for key, name in METHODS.items()]
-    _write_json(args.docs / f"minivid{suffix}.json", results, intervals, claims, flow)
+    _write_json(args.docs / f"minivid{suffix}.json", results, intervals, claims, faster, flow)
     title, made_by = "MiniVID results", "make reproduce"
     if not reference:
         title, made_by = "MiniVID results with PyTorch", f"make reproduce BACKEND={args.backend}"
@@ -133,6 +145,18 @@ def _windows_table(results: dict[str, Evaluation]) -> Table:
     return Table("mAP (%) by window, 2K + 1 frames", ["", *(f"K = {reach}" for reach in WINDOWS)], rows)
 
 
+def _faster_table(results: dict[str, Evaluation], differences: dict[str, dict[str, Interval]]) -> Table:
+    rows = []
+    for reference in dict.fromkeys(FASTER.values()):
+        rows.append([reference, *(f"{_mean(results[reference], motion):.1f}" for motion in RANGES), "", ""])
+        for name in (name for name, other in FASTER.items() if other == reference):
+            gains = [spread(differences[name][motion], signed=True) for motion in ("all", "fast")]
+            rows.append([name, *(f"{_mean(results[name], motion):.1f}" for motion in RANGES), *gains])
+    columns = ["", *RANGES, "all - first row", "fast - first row"]
+    title = "FGFA with chained flow (h, flow hop) and key frames (d apart), mAP %; differences with paired intervals"
+    return Table(title, columns, rows)
+
+
 def _intervals_table(results: dict[str, Evaluation], spreads: dict[str, dict[str, Interval]]) -> Table:
     columns = {f"{interval}": (results[f"dff_i{interval}"], spreads[f"dff_i{interval}"]) for interval in INTERVALS}
     table = side_by_side(columns, RANGES)
@@ -156,7 +180,7 @@ def _flow_errors(path: Path) -> dict:
         raise InputError(f"{path}: no flow errors ({error}); run experiments/minivid/reproduce.py") from error
 
 
-def _write_json(path: Path, results: dict, intervals: dict, claims: list, flow: dict) -> None:
+def _write_json(path: Path, results: dict, intervals: dict, claims: list, faster: dict, flow: dict) -> None:
     content = {
         "methods": {
             key: {
@@ -172,7 +196,8 @@ def _write_json(path: Path, results: dict, intervals: dict, claims: list, flow: 
             }
             for key, name in METHODS.items()
         },
-        "differences": {what: {motion: vars(mean[motion]) for motion in RANGES} for what, mean in claims},
+        "differences": {what: _ranges(mean) for what, mean in claims},
+        "faster": {name: _ranges(mean) for name, mean in faster.items()},
         "windows": {
             name: {motion: _mean(result, motion) / 100 for motion in RANGES}
             for name, result in results.items()
@@ -186,6 +211,10 @@ def _write_json(path: Path, results: dict, intervals: dict, claims: list, flow: 
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _ranges(mean: dict[str, Interval]) -> dict[str, dict[str, float]]:
+    return {motion: vars(mean[motion]) for motion in RANGES}
 
 
 def _plot_windows(results: dict[str, Evaluation], path: Path) -> None:

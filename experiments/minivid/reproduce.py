@@ -23,13 +23,15 @@ from lib.config import load_config
 from lib.errors import InputError, command
 from lib.inference.evaluate import already_done
 from lib.methods import METHODS
+from lib.variants import CHAINED, KEYED, SHORTER, variant
 
 log = logging.getLogger(__name__)
 
 CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
 RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
-WINDOWS = (5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
+WINDOWS = (14, 5, 2, 1, 0)  # K to test with, besides 9, with which the test after training runs
 INTERVALS = (1, 2, 5, 20)  # distances of key frames to test with, besides 10, with which the test after training runs
+FASTER = (*(name for names in CHAINED.values() for name in names), *KEYED, SHORTER)
 
 
 class Test(NamedTuple):
@@ -97,13 +99,11 @@ class Plan:
             self._train("dff_rfcn", results / "dff_i10"),
         ]
         for reach in WINDOWS:
+            plan.append(self._variant(f"fgfa_k{reach}"))
             window = f"TEST.KEY_FRAME_INTERVAL={reach}"
-            plan.append(self._test("fgfa_rfcn", f"fgfa_k{reach}", fgfa, window))
             plan.append(self._test("fgfa_rfcn", f"nowarp_k{reach}", self.unwarped, window, "TEST.WARP=false"))
         plan.append(self._test("fgfa_rfcn", "mean_k9", fgfa, "TEST.WEIGHTS=mean"))
-        for interval in INTERVALS:
-            between = f"TEST.KEY_FRAME_INTERVAL={interval}"
-            plan.append(self._test("dff_rfcn", f"dff_i{interval}", self.weights["dff_rfcn"], between))
+        plan += [self._variant(name) for name in (*FASTER, *(f"dff_i{interval}" for interval in INTERVALS))]
         if self.backend == "mxnet":
             for method in METHODS:
                 plan += self._precisions(method)
@@ -156,6 +156,11 @@ class Plan:
         arguments += ["--output", str(self.results / name), *self._changed(*settings)]
         test = Test(method, [*self.settings, *settings], weights)
         return Step(f"test {name}", arguments, self.results / name / "results.json", test=test)
+
+    def _variant(self, name: str) -> Step:
+        """A test with the settings that the name says."""
+        method, settings = variant(name)
+        return self._test(method.name, name, self.weights[method.name], *settings)
 
     def _precisions(self, method: str) -> list[Step]:
         """int8, which only MXNet has, and bfloat16 as any processor can emulate it with MXNet."""

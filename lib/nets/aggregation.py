@@ -35,12 +35,21 @@ def to_ring(F: Functions, features):
 
 
 def aggregate(
-    F: Functions, ring, flow, order, *, feature_channels: int, current: int, name: str, with_weights: bool = False
+    F: Functions,
+    ring,
+    flow,
+    order,
+    *,
+    feature_channels: int,
+    current: int,
+    name: str,
+    with_weights: bool = False,
+    partial: bool = False,
 ) -> Sequence:
     """Features aggregated over a window: [aggregated (1, C, h, w)], if `with_weights` also weights (F, 1, h, w).
 
     The arguments are those of `Functions.aggregate`, with `ring` in the layout of `to_ring`. Without the fused
-    operator, it is composed from others.
+    operator, it is composed from others. partial: whether `order` has positions that are left out (-1).
     """
     if F.fused:
         return F.aggregate(
@@ -56,5 +65,8 @@ def aggregate(
     features = F.slice_axis(warped, 1, 0, feature_channels)
     embeddings = F.slice_axis(warped, 1, feature_channels, None)
     similarity = cosine(F, embeddings, F.slice_axis(embeddings, 0, current, current + 1))
+    if partial:  # a weight of exp(-10000), which is 0
+        left_out = F.reshape(relu(F, order * -1.0), (-1, 1, 1, 1)) * 1e4
+        similarity = similarity - F.broadcast_mul(F.zeros_like(similarity) + 1.0, left_out)
     aggregated = weigh(F, features, similarity, name)
     return [aggregated, F.softmax(similarity, axis=0)] if with_weights else [aggregated]

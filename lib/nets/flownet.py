@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.backends.functions import Functions
+from lib.nets.resnet import relu
 
 SCALE_LAYER = "Convolution5_scale"  # as published, however many levels the decoder has
 _LAYERS = ("flow_", "conv2", "conv3", "conv4", "conv5", "conv6", "deconv", "upsample_flow", "Convolution")
@@ -89,6 +90,11 @@ def prepare(F: Functions, images, net: FlowNet):
     return _halve(F, images) if net.pool_input else images
 
 
+def image(F: Functions, net: FlowNet) -> dict:
+    """Input: data (N, 3, H, W), RGB minus mean. Output: image, from `prepare`, to be kept for several flows."""
+    return {"image": F.identity(prepare(F, F.Variable("data"), net), name="image")}
+
+
 def encode(F: Functions, x, net: FlowNet) -> list:
     """The feature maps of levels 1, 2, ..., each half the size of the previous one."""
     levels = []
@@ -147,6 +153,19 @@ def _decode(F: Functions, current, other, net: FlowNet, double) -> tuple[Any, li
 def _finest(F: Functions, x, net: FlowNet):
     """The flow, from the decoder's output."""
     return _conv(F, x, f"Convolution{len(net.decoder) + 1}", 2) * net.scale
+
+
+def chained(F: Functions, flows: Sequence, lowest=None, highest=None):
+    """Flow over several steps: each of `flows` (P, 2, h, w) begins where the one before it ends.
+
+    lowest, highest (P, 2, h, w): the flow to the first and to the last row and column of the map. A step that begins
+    outside the map is that of the nearest cell of its border. One flow needs no bounds.
+    """
+    total, *others = flows
+    for step in others:
+        inside = relu(F, total - lowest) - relu(F, total - highest) + lowest
+        total = total + F.warp(step, inside)
+    return total
 
 
 def pretraining_losses(F: Functions, net: FlowNet, weights: Sequence[float]) -> dict:

@@ -13,7 +13,8 @@ from lib.backends.base import Sgd
 from lib.config import make_config
 from lib.inference.detect import batch_detections
 from lib.methods import METHODS
-from lib.nets.flownet import for_convolutions, is_flow_layer
+from lib.nets import sizes
+from lib.nets.flownet import for_convolutions, image, is_flow_layer
 from lib.training.metrics import detection_metrics
 from tests import recipe
 from tests.conftest import DATA
@@ -114,7 +115,7 @@ def test_detections_of_a_key_frame_and_the_frames_up_to_the_next(run, key, frame
 
 def test_the_networks_of_the_detector_compute_the_same(run, weights, key, frames, figures):
     """The flow network of prepared images, deconvolutions replaced by convolutions, and what follows it."""
-    images = run(lambda F: dff.image(F, CFG), data=frames)["image"]
+    images = run(lambda F: image(F, sizes.flownet(CFG)), data=frames)["image"]
     slots = np.zeros(1, np.float32)
     args = for_convolutions(weights[0])
     motion = run(lambda F: dff.flow(F, CFG), args, current=images[3:], image_key=images[:1], key=slots)

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fgfa_rfcn import network
 from fgfa_rfcn.network import window_frames
-from fgfa_rfcn.window import pairs_at_once
 from lib.backends.choice import backend_of
 from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
@@ -121,13 +118,6 @@ def test_builtin_operators_write_layouts_of_onednn_to_the_ring(batch):
 def test_a_large_batch_of_builtin_operators():
     """MXNet 1.9.1 fails to bind some graphs of 8 or more like terms; not this one."""
     same_clip(detector(settings(1, "builtin"), 9)(tiny.clip(10)), list(detector(settings(1))(tiny.clip(10))))
-
-
-@given(st.integers(1, 500))
-def test_few_pairs_go_through_the_flow_network_twice(pairs):
-    step = pairs_at_once(pairs)
-    assert 1 <= step <= 8 and -pairs % step <= 3
-    assert step == pairs or pairs > 8
 
 
 def test_a_clip_that_goes_on_after_another_has_begun_is_refused():

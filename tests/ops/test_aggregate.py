@@ -185,7 +185,25 @@ def test_to_ring_puts_the_channels_last():
     assert to_ring(COMPILED, mx.sym.Variable("f")).infer_shape(f=(2, 4, 5, 6))[1] == [(2, 5, 6, 4)]
 
 
-@pytest.mark.parametrize("slot", [3, -1, 0.5, np.nan])
+def test_positions_left_out_do_not_count():
+    ring, flow, order = random_case(4, 5, 6, 9, 12, 20)
+    kept = [0, 2, 3]
+    expected, expected_weights = run(ring, flow[kept], order[kept], 12, 1)
+    order[[1, 4]] = -1
+    out, weights = run(ring, flow, order, 12, 2)
+    np.testing.assert_allclose(out, expected, atol=2e-6)
+    np.testing.assert_allclose(weights[kept], expected_weights, atol=2e-6)
+    assert not weights[[1, 4]].any()
+
+
+def test_the_current_position_cannot_be_left_out():
+    ring, flow, order = random_case(3, 2, 2, 2, 2, 2)
+    order[0] = -1
+    with pytest.raises(mx.base.MXNetError, match=r"order\[0\] is .*: not a slot of the ring of 3"):
+        run(ring, flow, order, 2, 0)
+
+
+@pytest.mark.parametrize("slot", [3, -2, 0.5, np.nan])
 def test_refuses_a_position_without_a_slot(slot):
     ring, flow, order = random_case(3, 2, 2, 2, 2, 2)
     order[1] = slot

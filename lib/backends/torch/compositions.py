@@ -87,7 +87,8 @@ class Compositions:
         for frame in range(shape.frames):
             found = warped(frame)
             embedding = found[:, channels:]
-            shares.append(torch.exp((embedding * reference).sum(1) / (norm(embedding) * norm(reference))))
+            share = torch.exp((embedding * reference).sum(1) / (norm(embedding) * norm(reference)))
+            shares.append(torch.where(order[frame] == -1, 0, share))  # -1: left out
             aggregated += shares[-1][:, None] * found[:, :channels]
         weights = torch.stack(shares)
         total = weights.sum(0)

@@ -72,6 +72,8 @@ class Window {
   Window(const FgfaAggregateShape& shape, const float* features, const float* flow, const float* order)
       : shape_(shape), features_(features), flow_(flow), order_(order) {}
 
+  bool left_out(int64_t frame) const { return order_[frame] == -1.0f; }
+
   Sample at(int64_t frame, int64_t y, int64_t x) const {
     const int64_t cells = shape_.height * shape_.width, depth = shape_.channels + shape_.embedding;
     const float* shift = flow_ + 2 * frame * cells + y * shape_.width + x;
@@ -119,6 +121,10 @@ void aggregate_tile(const FgfaAggregateShape& shape, const Window& window, int64
   std::fill(scratch->sum.begin(), scratch->sum.end(), 0.0f);
   for (int64_t frame = 0; frame < shape.frames; ++frame) {
     for (int64_t cell = 0; cell < rows * columns; ++cell) {
+      if (window.left_out(frame)) {
+        scratch->weight[cell * shape.frames + frame] = 0.0f;
+        continue;
+      }
       const Sample here = window.at(frame, top + cell / columns, left + cell % columns);
       float share = 1.0f;  // exp(0)
       if (here.any) {
@@ -156,6 +162,7 @@ void aggregate_tile(const FgfaAggregateShape& shape, const Window& window, int64
 int64_t fgfa_aggregate_bad_position(const FgfaAggregateShape* shape, const float* order) {
   for (int64_t frame = 0; frame < shape->frames; ++frame) {
     const float slot = order[frame];
+    if (slot == -1.0f && frame != shape->current) continue;
     if (!(slot >= 0.0f && slot < static_cast<float>(shape->slots) && slot == std::floor(slot))) return frame;
   }
   return -1;

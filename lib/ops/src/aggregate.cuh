@@ -145,7 +145,7 @@ __device__ void aggregate(const FgfaAggregateShape& shape, const T* __restrict__
     for (int cell = 0; cell < tile; ++cell) {
       // A cosine is at most 1, so the softmax needs no subtraction of the maximum.
       const float norms = sqrtf(products[tile + cell] + kEpsilon) * sqrtf(norm[cell] + kEpsilon);
-      share[cell] = expf(products[cell] / norms);
+      share[cell] = order[frame] == -1.0f ? 0.0f : expf(products[cell] / norms);  // -1: left out
       total[cell] += share[cell];
       const int64_t y = top + cell / columns, x = left + cell % columns;
       if (weights != nullptr && threadIdx.x == 0 && y < shape.height && x < shape.width) {

@@ -105,6 +105,7 @@ void aggregate(int64_t slots, int64_t frames, int64_t height, int64_t width, int
   const std::vector<float> flow = odd(frames * 2 * height * width, 2);
   std::vector<float> order(frames);
   for (float& slot : order) slot = static_cast<float>(generator() % slots);
+  if (frames > 1) order[0] = -1.0f;  // left out
   if (fgfa_aggregate_bad_position(&shape, order.data()) != -1) exit(1);
   std::vector<float> out(channels * height * width), weights(weighted ? frames * height * width : 0);
   fgfa_aggregate_cpu(&shape, features.data(), flow.data(), order.data(), out.data(),

@@ -24,7 +24,7 @@ from lib.backends.mxnet.runtime import symbol_of
 from lib.config import load_config
 from lib.methods import METHODS
 from lib.nets import sizes
-from lib.nets.flownet import pretraining_losses
+from lib.nets.flownet import image, pretraining_losses
 from lib.nets.resnet import Backbone, classifier
 from tests.tiny import ROOT
 
@@ -35,7 +35,7 @@ NETWORKS: dict[str, dict[str, Callable]] = {
     "fgfa_rfcn": {
         "train": fgfa.losses,
         "features": fgfa.features,
-        "image": fgfa.image,
+        "image": lambda F, cfg: image(F, sizes.flownet(cfg)),
         "flow": fgfa.flow_of_pairs,
         "test": fgfa.test,
         "aggregation": fgfa.aggregation,
@@ -45,7 +45,7 @@ NETWORKS: dict[str, dict[str, Callable]] = {
     "dff_rfcn": {
         "train": dff.losses,
         "features": dff.features,
-        "image": dff.image,
+        "image": lambda F, cfg: image(F, sizes.flownet(cfg)),
         "flow": dff.flow,
         "heads": dff.heads,
         "propagation": dff.propagation,

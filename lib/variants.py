@@ -1,0 +1,30 @@
+"""Methods with settings, by name, as results and benchmarks have them: `rfcn`, `dff_i10`, `fgfa_k9_h3_d3_short`."""
+
+from __future__ import annotations
+
+import re
+
+from lib.errors import InputError
+from lib.method import Method
+from lib.methods import METHODS
+
+# FGFA with less work: by K with chained flow, at K = 9 with key frames, with shorter windows at the ends of a clip.
+CHAINED = {reach: [f"fgfa_k{reach}_h{hop}" for hop in (1, 2, 3, 5)] for reach in (5, 9, 14)}
+KEYED = [f"fgfa_k9{hop}_d{duration}" for hop in ("", "_h3") for duration in (2, 3, 5, 10)]
+SHORTER = "fgfa_k9_h3_short"
+
+_METHODS = {name.replace("_rfcn", ""): method for name, method in METHODS.items()}
+_KEYS = {"i": "KEY_FRAME_INTERVAL", "k": "KEY_FRAME_INTERVAL", "h": "FLOW_HOP", "d": "KEY_FRAME_DURATION"}
+
+
+def variant(name: str) -> tuple[Method, list[str]]:
+    """The method with this name and its settings, such as TEST.FLOW_HOP=3. Raises InputError if there is none."""
+    short, *parts = name.split("_")
+    found = [re.fullmatch(r"([ikhd])(\d+)|short", part) for part in parts]
+    if short not in _METHODS or None in found:
+        raise InputError(
+            f"{name}: unknown variant; give {', '.join(_METHODS)}, then for FGFA _k (window), _h (flow hop), _d "
+            "(key-frame duration) and for DFF _i (distance of key frames), each with a number, or _short"
+        )
+    settings = [f"TEST.{_KEYS[each[1]]}={each[2]}" if each[1] else "TEST.CLIP_ENDS=shorten" for each in found if each]
+    return _METHODS[short], settings
