@@ -244,3 +244,13 @@ def test_sizes_may_differ_between_devices_and_steps(backend):
 def test_a_batch_for_each_device(backend):
     with pytest.raises(ValueError, match="1 batches for 2 devices"):
         make_step(backend, 2).step([batch(0)], 0.1)
+
+
+def test_outputs_have_the_names_that_the_network_gives_them(backend):
+    def build(F):
+        return {"first": features(F, F.Variable("data")), "second": F.square(F.Variable("data"))}
+
+    data = batch(0)["data"]
+    found = run(backend, build, data=data)
+    assert list(found) == ["first", "second"]
+    np.testing.assert_allclose(found["second"], data**2, rtol=1e-6)

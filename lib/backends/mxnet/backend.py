@@ -30,7 +30,10 @@ class MXNet:
         return runtime.shapes_of(runtime.symbol_of(build, self.functions), **inputs)
 
     def network(self, build: Build, device: Device, args: Arrays, auxs: Arrays) -> runtime.Forward:
-        return runtime.Forward(runtime.symbol_of(build, self.functions), device, args, auxs)
+        outputs = build(self.functions)
+        network = runtime.Forward(runtime.symbol_of(lambda _: outputs, self.functions), device, args, auxs)
+        network.outputs = list(outputs)  # the symbol's own names may differ
+        return network
 
     def processes(self, gpus: str) -> Alone:
         if launch():

@@ -1,0 +1,19 @@
+"""The end-point errors that experiments/minivid/flow_error.py reports, with the bundled weights."""
+
+from __future__ import annotations
+
+from lib.config import load_config
+from lib.methods import METHODS
+from lib.minivid.pretrain_flow import flow_errors
+from lib.minivid.settings import Settings
+from lib.nets.params import load
+
+
+def test_the_flow_network_is_better_than_no_flow(tmp_path):
+    method = METHODS["fgfa_rfcn"]
+    cfg = load_config(method.bundled.cfg, [f"dataset.dataset_path={tmp_path}"], method.schema)
+    Settings().write(tmp_path)
+    errors = flow_errors(cfg, load(method.bundled.weights)[0], clips=4, pairs=1)
+    assert list(errors) == ["1", "4", "9"]
+    for found in errors.values():
+        assert 0 < found["epe"] < found["zero"]
