@@ -248,7 +248,8 @@ def test_a_batch_for_each_device(backend):
 
 def test_outputs_have_the_names_that_the_network_gives_them(backend):
     def build(F):
-        return {"first": features(F, F.Variable("data")), "second": F.square(F.Variable("data"))}
+        data = F.Variable("data")
+        return {"first": features(F, data), "second": F.square(data)}
 
     data = batch(0)["data"]
     found = run(backend, build, data=data)
