@@ -6,7 +6,7 @@
 The results are those of experiments/minivid/reproduce.py. The times are those of bench.full_frame, on this machine, of
 the small networks that the results come from and of networks of published size. Groups of detectors take turns with
 R-FCN: a time is the median ratio to R-FCN's in the same turns, times the median of all of R-FCN's. Writes curve.json,
-images/curve.png and the table in performance.md to docs/, and the rows on the frontier to README.md.
+images/curve.png and the table in performance.md to docs/, and R-FCN and the rows on the frontier to README.md.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Series(NamedTuple):
     """Points that the picture connects.
 
     letter: before the numbers of the names that the points are labelled with, which are `above` the line or below.
-    titled: the point that the title stands at. colour: of Okabe and Ito, which people with colour blindness can tell
-    apart.
+    title_at: the point that the title stands at. place: its distance from there in points, and its alignment. colour:
+    of Okabe and Ito, which people with colour blindness can tell apart.
     """
 
     title: str
@@ -43,16 +43,19 @@ class Series(NamedTuple):
     colour: str
     marker: str
     above: bool
-    titled: int = -1
+    title_at: str
+    place: tuple[int, int, str]
 
 
 REFERENCE = "rfcn"
+DFF, FGFA = [f"dff_i{i}" for i in (1, 2, 5, 10, 20)], [f"fgfa_k{reach}" for reach in (1, 2, 5, 9)]
+CHAINED = ["fgfa_k9_h3", *KEYED[3]]
 SERIES = (
-    Series("R-FCN", [REFERENCE], "", "#000000", "s", False),
-    Series("DFF, key frames i apart", [f"dff_i{i}" for i in (1, 2, 5, 10, 20)], "i", "#D55E00", "v", False),
-    Series("FGFA, window K", [f"fgfa_k{reach}" for reach in (1, 2, 5, 9)], "k", "#0072B2", "o", False, 0),
-    Series("FGFA, K = 9, key frames d apart", KEYED[0], "d", "#CC79A7", "D", False),
-    Series("the same, chained flow", ["fgfa_k9_h3", *KEYED[3]], "d", "#009E73", "^", True),
+    Series("R-FCN", [REFERENCE], "", "#000000", "s", False, REFERENCE, (8, 1, "left")),
+    Series("DFF, key frames i apart", DFF, "i", "#D55E00", "v", False, "dff_i10", (12, 0, "left")),
+    Series("FGFA by K", FGFA, "k", "#0072B2", "o", False, "fgfa_k1", (12, 0, "left")),
+    Series("K = 9, key frames d apart", KEYED[0], "d", "#CC79A7", "D", False, "fgfa_k9_d5", (12, -4, "left")),
+    Series("the same with chained flow", CHAINED, "d", "#009E73", "^", True, "fgfa_k9_h3_d2", (-16, 4, "right")),
 )
 RANGES = ("all", "slow", "medium", "fast")
 SIZES = {"full": 562, "small": 0}  # short sides for bench.full_frame
@@ -121,16 +124,19 @@ def draw(path: Path, times: dict[str, dict], accuracy: dict[str, float], best: d
             if not shown:
                 continue
             panel.plot(*zip(*(points[name] for name in shown)), color=series.colour, marker=series.marker, markersize=5)
-            up = 1 if series.above else -1
-            style = {"color": series.colour, "ha": "center", "va": "center", "textcoords": "offset points"}
+            style = {"color": series.colour, "va": "center", "textcoords": "offset points"}
+            below = (0, 9 if series.above else -9)
             for name in shown:
-                panel.annotate(_number(name, series.letter), points[name], xytext=(0, 9 * up), fontsize=8, **style)
-            title = {**style, "ha": "left" if series.titled else "right"}
-            panel.annotate(series.title, points[shown[series.titled]], xytext=(0, 20 * up), fontsize=9, **title)
+                number = _number(name, series.letter)
+                panel.annotate(number, points[name], xytext=below, ha="center", fontsize=8, **style)
+            *offset, side = series.place
+            start = points.get(series.title_at, points[shown[0]])
+            panel.annotate(series.title, start, xytext=offset, ha=side, fontsize=9, **style)
         panel.set(xscale="log", xlabel="seconds per frame", title=TITLES[size])
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.margins(x=0.1, y=0.1)
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("mAP on MiniVID, %")
     with replacing(path) as temporary:
@@ -178,10 +184,12 @@ def main(argv: list[str] | None = None) -> None:
         size: frontier({name: (found[name]["seconds"], accuracy[name]) for name in names})
         for size, found in times.items()
     }
-    draw(args.docs / "images/curve.png", times, accuracy, best)
-    put_between(args.docs / "performance.md", MARKERS, table(times, maps, best).markdown())
-    short = {name: maps[name] for name in best[next(iter(best))]}
-    put_between(args.readme, MARKERS, table(times, short, best).markdown())
+    picture = args.docs / "images/curve.png"
+    draw(picture, times, accuracy, best)
+    short = {name: found for name, found in maps.items() if name in (REFERENCE, *best[next(iter(best))])}
+    for page, shown in ((args.docs / "performance.md", maps), (args.readme, short)):
+        image = os.path.relpath(picture, page.parent)
+        put_between(page, MARKERS, f"{table(times, shown, best).markdown()}\n![Accuracy over time a frame]({image})\n")
     say(table(times, maps, best).text())
 
 
