@@ -36,11 +36,11 @@ FRAMES_A_SECOND, BANDWIDTH = 100, 0.5  # goals on an H100 or H200
 
 
 class TimedBackend(Torch):
-    """Measures the two networks of VideoDetector that no precision makes: `image`, then `heads`."""
+    """Measures the networks of VideoDetector that no precision makes: `image`, then `chain`, then `heads`."""
 
     def __init__(self, timed: dict[str, list[float]], wait: Any):
         super().__init__(graphs=False)
-        self._timed, self._wait, self._names = timed, wait, iter(("image", "heads"))
+        self._timed, self._wait, self._names = timed, wait, iter(("image", "chain", "heads"))
 
     def network(self, *arguments: Any) -> Network:
         return TimedNetwork(super().network(*arguments), self._timed.setdefault(next(self._names), []), self._wait)
@@ -151,7 +151,7 @@ class Bench:
             times.clear()
         total = sum(seconds(lambda: next(run)) for _ in range(runs))
         parts = {name: sum(times) for name, times in timed.seconds.items()}
-        found = {"backbone": parts["features"] + parts["image"], "flow": parts["flow"]}
+        found = {"backbone": parts["features"] + parts["image"], "flow": parts["flow"] + parts["chain"]}
         found["aggregation"] = min(runs * aggregation, parts["heads"])
         found["heads"] = parts["heads"] - found["aggregation"]
         found["host"] = total - parts["heads"] - found["backbone"] - found["flow"]

@@ -8,9 +8,9 @@ from lib.errors import InputError
 from lib.method import Method
 from lib.methods import METHODS
 
-# FGFA with less work: by K with chained flow, at K = 9 with key frames, with shorter windows at the ends of a clip.
+# FGFA with less work: with chained flow, by K; with key frames, without and with it; with shorter windows at clip ends.
 CHAINED = {reach: [f"fgfa_k{reach}_h{hop}" for hop in (1, 2, 3, 5)] for reach in (5, 9, 14)}
-KEYED = [f"fgfa_k9{hop}_d{duration}" for hop in ("", "_h3") for duration in (2, 3, 5, 10)]
+KEYED = {hop: [f"fgfa_k9{'_h3' if hop else ''}_d{duration}" for duration in (2, 3, 5, 10)] for hop in (0, 3)}
 SHORTER = "fgfa_k9_h3_short"
 
 _METHODS = {name.replace("_rfcn", ""): method for name, method in METHODS.items()}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from lib.errors import InputError
 from lib.eval.bootstrap import Difference, Interval
 from lib.eval.evaluation import Evaluation
 from lib.eval.ranges import contains_all, shown_order
+from lib.files import replacing
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,16 @@ def motion_columns(result: Evaluation) -> list[int]:
 def grid(result: Evaluation) -> tuple[list[int], list[int]]:
     """Indices of the motion ranges slow, medium, fast, all and of the area ranges small, middle, large, all."""
     return shown_order(result.motion_ranges, descending=True), shown_order(result.area_ranges)
+
+
+def put_between(page: Path, markers: tuple[str, str], text: str) -> None:
+    """Replaces what is between two lines of a Markdown page. Raises InputError if one of them is missing."""
+    before, start, rest = page.read_text(encoding="utf-8").partition(markers[0])
+    _, end, after = rest.partition(markers[1])
+    if not start or not end:
+        raise InputError(f"{page}: the markers {markers[0]} and {markers[1]} are missing; add them")
+    with replacing(page) as path:
+        path.write_text(f"{before}{start}\n{text}{end}{after}", encoding="utf-8")
 
 
 def percent(value: float, signed: bool = False) -> str:

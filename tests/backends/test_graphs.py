@@ -134,13 +134,23 @@ def test_float32_is_exact_on_gpus():
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_a_whole_detector_as_graphs_and_one_launch_late(made):
+@pytest.mark.parametrize("changes", [{}, {"FLOW_HOP": 1}, {"FLOW_HOP": 1, "KEY_FRAME_DURATION": 2}])
+def test_a_whole_detector_as_graphs_and_one_launch_late(made, changes):
     """Clips of two sizes, a short batch at the end of each: what a GPU does, with the kernels of the CPU."""
-    cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 2})
+    cfg = tiny.settings(TEST={"KEY_FRAME_INTERVAL": 2, **changes})
     clips = [tiny.clip(7), tiny.clip(4, 64, 48), tiny.clip(7, seed=1)]
     plain, late = (tiny.load(cfg, *tiny.weights(cfg), backend=Torch(), batch=3) for _ in range(2))
     late._late = 1
-    for network in (late._features, late._image, late._flow, late._aggregation):
+    flows = late._flows
+    networks = (
+        late._features,
+        flows._image,
+        flows._network,
+        flows._chain,
+        late._windows._network,
+        late._detect._network,
+    )
+    for network in networks:
         network._graphs = Graphs(network._run, record=Recording)
     for clip in clips:
         expected = list(plain(clip))
