@@ -60,6 +60,11 @@ def test_bundled_fgfa_is_better_than_the_baseline(rfcn, fgfa):
     assert fgfa[0] > rfcn + 0.04
 
 
+def test_bundled_dff_is_nearly_as_good_with_near_key_frames(rfcn, tmp_path):
+    script, (cfg, weights) = "experiments/dff_rfcn/dff_rfcn_test.py", METHODS["dff_rfcn"].bundled
+    assert mean_ap(tmp_path, script, cfg, weights, "TEST.KEY_FRAME_INTERVAL=5") > rfcn - 0.03
+
+
 def test_bundled_ranges_make_int8_about_as_good(rfcn, tmp_path):
     needs("mxnet")  # only MXNet has int8
     script, weights = "experiments/rfcn/rfcn_test.py", "model/minivid/rfcn-0000.params"
@@ -68,8 +73,10 @@ def test_bundled_ranges_make_int8_about_as_good(rfcn, tmp_path):
     assert int8 == pytest.approx(rfcn, abs=0.01)
 
 
-def test_bundled_ranges_of_fgfa_belong_to_its_weights():
-    assert set(Int8.load(ROOT / "model/minivid/fgfa-0000.params", Compiled()).ranges) == {"features", "flow"}
+def test_bundled_ranges_belong_to_their_weights():
+    for name in ("fgfa", "dff"):
+        found = Int8.load(ROOT / f"model/minivid/{name}-0000.params", Compiled()).ranges
+        assert set(found) == {"features", "flow"}
 
 
 def test_tracks_stay_with_their_objects(fgfa):

@@ -15,7 +15,6 @@ from lib.config import load_config
 from lib.errors import InputError
 from lib.methods import METHODS, method_named, method_of
 from tests import tiny
-from tests.bundled import AWAITED
 from tests.tiny import ROOT
 
 
@@ -26,7 +25,7 @@ def test_a_method_has_its_files(name):
     for files in (method.bundled, method.published):
         assert load_config(ROOT / files.cfg, schema=method.schema)
         assert method_of(ROOT / files.cfg) is method
-    assert (ROOT / method.bundled.weights).is_file() == (name not in AWAITED), "see tests/bundled.py"
+    assert (ROOT / method.bundled.weights).is_file()
     for script in ("demo.py", "demo_batch.py", "calibrate.py", "export.py"):
         assert (ROOT / name / script).is_file()
     for script in (f"{name}_end2end_train_test.py", f"{name}_test.py"):

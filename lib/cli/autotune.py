@@ -28,20 +28,21 @@ from lib.errors import InputError, command
 from lib.inference.detector import Detector
 from lib.method import Files, Method
 from lib.methods import METHODS, method_named
+from lib.variants import variant
 from lib.video.clips import Clip, open_clip
 
 log = logging.getLogger(__name__)
-CURVE = Path("model/minivid/curve.json")
+CURVE = Path("docs/curve.json")
 PRECISIONS = ("float32", "bfloat16", "int8")  # from the most accurate to the least
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A point of the curve. name: as shown. settings: as for --set. accuracy: mAP on MiniVID, between 0 and 1."""
+    """A point of the curve. name: as in `lib.variants`. settings: as for --set. accuracy: mAP on MiniVID, percent."""
 
     name: str
     method: Method
-    settings: tuple[str, ...]
+    settings: list[str]
     accuracy: float
 
 
@@ -81,8 +82,8 @@ def networks(given: Sequence[Sequence[str]]) -> dict[str, Files]:
 
 def choices(path: Path) -> list[Choice]:
     """The points of the curve, from the most accurate to the least."""
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    found = [Choice(row["name"], METHODS[row["method"]], tuple(row["settings"]), row["map"]) for row in rows]
+    accuracies = json.loads(path.read_text(encoding="utf-8"))["mAP, %"]
+    found = [Choice(name, *variant(name), accuracy) for name, accuracy in accuracies.items()]
     return sorted(found, key=lambda choice: -choice.accuracy)
 
 
@@ -110,7 +111,7 @@ def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: 
                     continue
             detector = choice.method.detector.load(loaded, weights, backend=backend, batch=1)
             rate = frames_per_second(detector, clip, args.seconds, choice.method.cycle(loaded))
-            log.info("%-34s mAP %4.1f  %7.2f frames/s", f"{choice.name}, {precision}", 100 * choice.accuracy, rate)
+            log.info("%-28s mAP %4.1f  %7.2f frames/s", f"{choice.name}, {precision}", choice.accuracy, rate)
             line = _demo(choice.method, cfg, weights, settings, args)
             if rate >= args.target_fps:
                 log.info("the most accurate that reaches %g frames per second:\n%s", args.target_fps, line)

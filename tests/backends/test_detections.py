@@ -17,7 +17,6 @@ from lib.errors import InputError
 from lib.inference.pretrained import read_pretrained
 from lib.methods import METHODS
 from lib.video.clips import open_clip
-from tests.bundled import BUNDLED
 from tests.conftest import DATA, needs
 from tests.golden import rows
 from tests.tiny import ROOT
@@ -49,7 +48,7 @@ def matched(found: np.ndarray, expected: np.ndarray, score: float, pixels: float
 
 
 @pytest.mark.parametrize("name", ["mxnet", "torch"])
-@pytest.mark.parametrize("method", BUNDLED)
+@pytest.mark.parametrize("method", METHODS)
 def test_detections_on_the_bundled_clip(method, name):
     needs(name)
     found = detect(method, name)
@@ -111,5 +110,5 @@ def test_auto_takes_what_is_installed(monkeypatch, caplog):
 
 
 if __name__ == "__main__":
-    made = {f"{method}/{number}": each for method in BUNDLED for number, each in enumerate(detect(method, "mxnet"))}
+    made = {f"{method}/{number}": each for method in METHODS for number, each in enumerate(detect(method, "mxnet"))}
     np.savez_compressed(FILE, **made)

@@ -25,7 +25,6 @@ from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.metrics import detection_metrics
 from lib.training.train import make_loader, optimizer, trainable
 from tests import tiny
-from tests.bundled import BUNDLED
 from tests.conftest import DATA, needs
 from tests.tiny import ROOT
 
@@ -40,7 +39,7 @@ TINY = {
         "network": {"FIXED_PARAMS": ["conv1", "res", "bn", "rpn_"]},
     },
 }
-CASES = [(method, kind) for method in METHODS for kind in (*TINY, *["minivid"][: method in BUNDLED])]
+CASES = [(method, kind) for method in METHODS for kind in (*TINY, "minivid")]
 
 
 def tiny_problem(method: str, kind: str):

@@ -73,7 +73,9 @@ def test_draws_all_variants_with_times_of_before(pages):
     run(*options, "--times", path)
     page = (folder / "performance.md").read_text()
     assert page.startswith("before\n\n") and page.endswith("\n\nafter\n")
-    assert rows(folder / "performance.md") == NAMES and not (folder / "curve.json").exists()
+    assert rows(folder / "performance.md") == NAMES
+    written = json.loads((folder / "curve.json").read_text())
+    assert written["times"] == {"full": times, "small": times} and list(written["mAP, %"]) == NAMES
     path.write_text(json.dumps({"times": {"full": {"rfcn": {"seconds": 1}}}}))
     with pytest.raises(SystemExit):
         run(*options, "--times", path)

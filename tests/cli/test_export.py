@@ -21,7 +21,6 @@ from lib.nets import onnx_graph
 from lib.nets.onnx_graph import to_onnx
 from lib.nets.part import Part
 from tests import tiny
-from tests.bundled import BUNDLED
 from tests.conftest import needs
 from tests.golden import close, same_detections
 from tests.tiny import ROOT, refused, run_script
@@ -207,14 +206,14 @@ def bundled(method):
 def exported(tmp_path_factory):
     """Folders of the bundled weights' files by method, written by the scripts, with all that they said."""
     found = {}
-    for method in BUNDLED:
+    for method in METHODS:
         found[method] = tmp_path_factory.mktemp(method) / "onnx"
         settings = ("TEST.KEY_FRAME_INTERVAL=2", f"dataset.CLASSES={ROOT / 'model/minivid/classes.txt'}")
         run_script(f"{method}/export.py", *bundled(method), "--out", found[method], "--set", *settings)
     return found
 
 
-@pytest.mark.parametrize("method", BUNDLED)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_bundled_weights_by_the_scripts(exported, method):
     names = [path.name for path in sorted(exported[method].iterdir())]
     assert names == ["config.yaml", *(f"{name}.onnx" for name in FILES[method])]
