@@ -26,7 +26,19 @@ from pathlib import Path
 import numpy as np
 
 from bench.contestants import CONTESTANTS, case, contestant, engine
-from bench.turns import Contestant, head, in_turns, installed, memory, row, say, seconds, serve
+from bench.turns import (
+    Contestant,
+    device_of,
+    device_options,
+    head,
+    in_turns,
+    installed,
+    memory,
+    row,
+    say,
+    seconds,
+    serve,
+)
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.machine import cores
@@ -172,14 +184,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5, help="frames timed, the median counts (default: %(default)s)")
     parser.add_argument("--alone", metavar="NAME", help="one contestant, one line of JSON")
     parser.add_argument("--sweep", type=Path, metavar="PNG", help="vary window, size and threads, and plot it here")
-    parser.add_argument("--backend", choices=["torch"], help="with --device: what to measure")
-    parser.add_argument("--device", choices=["cuda", "cpu"], help="measure PyTorch on this device")
+    device_options(parser)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     reach, short = 9 if args.k is None else args.k, 562 if args.short is None else args.short
     figures: object
-    if args.device:
+    if device_of(args):
         from bench import device
 
         reaches = REACHES if args.k is None else (args.k,)

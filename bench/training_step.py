@@ -2,6 +2,7 @@
 
     python -m bench.training_step                                   # MiniVID on the CPU: MXNet and PyTorch in turns
     python -m bench.training_step --backend torch --device cuda     # the published network at 600 x 1000 on a GPU
+    python -m bench.training_step --backend torch --device cuda --precision bfloat16
 
 Weights and images are synthetic; medians are reported. `compiled` and `builtin` are MXNet with the compiled operators
 and with its own.
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
-from bench.turns import Contestant, in_turns, installed, memory, say, seconds, serve
+from bench.turns import Contestant, device_of, device_options, in_turns, installed, memory, say, seconds, serve
 from bench.weights import synthetic
 from lib.backends.base import Backend, Trainer
 from lib.backends.choice import make_backend
@@ -53,7 +54,15 @@ def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
 def trainer(cfg: EasyDict, backend: Backend, gpus: str = "") -> Trainer:
     weights, auxs = synthetic(METHOD, cfg, backend)
     names = trainable(weights, cfg.network.FIXED_PARAMS)
-    return backend.trainer(lambda F: METHOD.losses(F, cfg), backend.devices(gpus), weights, auxs, names, optimizer(cfg))
+    return backend.trainer(
+        lambda F: METHOD.losses(F, cfg),
+        backend.devices(gpus),
+        weights,
+        auxs,
+        names,
+        optimizer(cfg),
+        precision=cfg.TRAIN.PRECISION,
+    )
 
 
 def alone(name: str) -> None:
@@ -83,23 +92,26 @@ def compare(runs: int) -> dict[str, float]:
     return medians
 
 
-def on_device(device: str, size: tuple[int, int], runs: int) -> dict[str, float]:
-    """The published network in PyTorch, for images of this size (height, width): median seconds, gigabytes."""
-    cfg = load_config(METHOD.published.cfg, [], METHOD.schema)
+def on_device(device: str, size: tuple[int, int], runs: int, kind: str = "float32") -> dict[str, float]:
+    """The published network in PyTorch, for images of this size (height, width): median seconds, gigabytes.
+
+    kind: `TRAIN.PRECISION`.
+    """
+    cfg = load_config(METHOD.published.cfg, [f"TRAIN.PRECISION={kind}"], METHOD.schema)
     cfg.SCALES = list(size)
     learner, inputs = trainer(cfg, make_backend("torch", cfg), "0" if device == "cuda" else ""), batch(cfg)
     # A step copies its losses to the host, so only the update may be unfinished when it returns; the next waits for it.
     taken = [seconds(lambda: learner.step([inputs], 1e-6)) for _ in range(runs + 3)]
     figures = {"step": statistics.median(taken[3:]), "gigabytes": peak_gigabytes(device)}
     say(
-        f"training step at {size[0]} x {size[1]} on {device}: {1e3 * figures['step']:.0f} ms, "
+        f"training step at {size[0]} x {size[1]} on {device} in {kind}: {1e3 * figures['step']:.0f} ms, "
         f"{figures['gigabytes']:.2f} GB; goal on an H100: {1e3 * GOAL:.0f} ms"
     )
     return figures
 
 
 def peak_gigabytes(device: str) -> float:
-    """The most memory of this process so far: PyTorch's on a GPU, else all of it."""
+    """The most memory since the last reset of PyTorch's figures on a GPU, else of this process so far."""
     if device != "cuda":
         return memory("VmHWM") / 1e9
     from lib.backends.torch.loader import torch
@@ -112,8 +124,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="steps timed of each (default: %(default)s)")
     parser.add_argument("--alone", choices=CONTESTANTS, help="one contestant, one step for each line of the input")
-    parser.add_argument("--backend", choices=["torch"], help="with --device: what to measure")
-    parser.add_argument("--device", choices=["cuda", "cpu"], help="measure PyTorch on this device")
+    device_options(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="with --device: TRAIN.PRECISION (default: float32)",
+    )
     parser.add_argument(
         "--size", type=int, nargs=2, default=(600, 1000), help="with --device: of the images (default: 600 1000)"
     )
@@ -123,7 +140,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.alone:
         alone(args.alone)
         return
-    figures = on_device(args.device, tuple(args.size), args.runs) if args.device else compare(args.runs)
+    if device_of(args):
+        figures = on_device(args.device, tuple(args.size), args.runs, args.precision)
+    else:
+        figures = compare(args.runs)
     if args.json:
         with replacing(args.json) as path:
             path.write_text(json.dumps(figures, indent=1) + "\n")

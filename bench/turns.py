@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from lib.errors import InputError
 
 
 class Contestant:
@@ -101,3 +104,16 @@ def installed(names: Iterable[str], package: Callable[[str], str]) -> list[str]:
         if name not in found:
             say(f"{name}: left out ({package(name)} is not installed)")
     return found
+
+
+def device_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --backend and --device, which measure one backend on one device."""
+    parser.add_argument("--backend", choices=["torch"], help="with --device: what to measure")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="measure PyTorch on this device")
+
+
+def device_of(args: argparse.Namespace) -> str | None:
+    """The --device of `device_options`. Raises InputError if --backend stands without it."""
+    if args.backend and not args.device:
+        raise InputError("--backend: it goes with --device; add --device cuda or --device cpu, or leave --backend out")
+    return args.device

@@ -19,10 +19,12 @@ from lib.config import load_config  # noqa: E402
 @pytest.fixture
 def tiny(monkeypatch):
     """The benchmark with the small network of MiniVID."""
-    load = lambda *_: load_config(device.METHOD.bundled.cfg, ["SCALES=[64, 640]"], device.METHOD.schema)  # noqa: E731
+
+    def load(_cfg, settings, schema):
+        return load_config(device.METHOD.bundled.cfg, ["SCALES=[64, 640]", *settings], schema)
 
     def settings(reach, short):
-        cfg = load()
+        cfg = load("", [], device.METHOD.schema)
         cfg.TEST.KEY_FRAME_INTERVAL = reach
         return cfg
 
@@ -44,7 +46,8 @@ def test_on_the_cpu(tmp_path, capsys, tiny):
         assert sum(shares["1"].values()) == pytest.approx(1)
         assert all(share >= 0 for share in shares["1"].values())
     assert figures["aggregation"]["1"]["bandwidth"] > 0
-    assert figures["training"]["step"] > 0
+    assert list(figures["training"]) == list(dict.fromkeys(mode.split(",")[0] for mode in figures["checks"]))
+    assert all(found["step"] > 0 for found in figures["training"].values())
     printed = capsys.readouterr().out
     assert "100 frames a second" in printed and "of the copy bandwidth" in printed and "training step" in printed
 
@@ -69,6 +72,14 @@ def test_matched_detections():
     other = Detections(boxes + np.float32([[0.5], [5]]), np.array([0.9, 0.5], np.float32), np.array([1, 2], np.int32))
     assert device._matched(one, one) == 1
     assert device._matched(other, one) == 0.5
+
+
+def test_a_backend_without_a_device_is_refused(capsys):
+    for module in (full_frame, training_step):
+        with pytest.raises(SystemExit) as end:
+            module.main(["--backend", "torch"])
+        assert end.value.code == 2
+        assert "--backend: it goes with --device" in capsys.readouterr().err
 
 
 def test_a_missing_gpu_is_one_line(capsys):

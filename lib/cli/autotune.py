@@ -1,0 +1,158 @@
+"""Chooses a method and its settings: the most accurate that reach a frame rate on this machine.
+
+    python -m lib.cli.autotune --input phone.mp4 --target-fps 15
+    python -m lib.cli.autotune --input phone.mp4 --target-fps 15 --live
+
+The choices and their accuracy are those of the curve (`python -m bench.curve`). They are timed on the clip from the
+most accurate to the least, each for a few seconds, in float32 and then in the lower precisions that are available
+here. The search ends at the first that is fast enough, and prints the command that uses it. Times include
+reading the frames, but neither drawing nor writing. The accuracy is that of MiniVID; with other data the order may
+differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.backends.choice import backend_of
+from lib.cli.options import begin
+from lib.errors import InputError, command
+from lib.inference.detector import Detector
+from lib.method import Files, Method
+from lib.methods import METHODS, method_named
+from lib.video.clips import Clip, open_clip
+
+log = logging.getLogger(__name__)
+CURVE = Path("model/minivid/curve.json")
+PRECISIONS = ("float32", "bfloat16", "int8")  # from the most accurate to the least
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A point of the curve. name: as shown. settings: as for --set. accuracy: mAP on MiniVID, between 0 and 1."""
+
+    name: str
+    method: Method
+    settings: tuple[str, ...]
+    accuracy: float
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--input", required=True, metavar="WHAT", help="a video file or an image folder")
+    add("--target-fps", required=True, type=float, metavar="FPS", help="frames per second to reach")
+    add("--live", action="store_true", help="only earlier frames may be used, as with the demo's --live")
+    add(
+        "--network", nargs=3, action="append", default=[], metavar=("METHOD", "YAML", "WEIGHTS"),
+        help=f"your own network of a method ({', '.join(METHODS)}); repeat it for several; only these methods are "
+        "tried (default: the bundled networks of all)",
+    )  # fmt: skip
+    add("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings for all choices, such as gpus=0")
+    add("--max-size", type=int, metavar="PIXELS", help="shrink frames whose longer side is longer than this")
+    add("--seconds", type=float, default=4.0, help="time spent on each choice (default: %(default)s)")
+    args = parser.parse_args(argv)
+    for option in ("target_fps", "seconds"):
+        if not 0 < getattr(args, option) < 1e6:
+            raise InputError(f"--{option.replace('_', '-')} {getattr(args, option)}: must be a number above 0")
+    files, clip = networks(args.network), open_clip(args.input, max_size=args.max_size)
+    if clip.live:
+        raise InputError(
+            f"--input {args.input}: a camera or stream cannot be repeated; record a short film and give that"
+        )
+    choose(clip, choices(CURVE), files, args)
+
+
+def networks(given: Sequence[Sequence[str]]) -> dict[str, Files]:
+    """The networks to try by method. given: those of --network. Raises InputError for an unknown method."""
+    if not given:
+        return {name: method.bundled for name, method in METHODS.items()}
+    return {method_named(name, "--network").name: Files(cfg, weights) for name, cfg, weights in given}
+
+
+def choices(path: Path) -> list[Choice]:
+    """The points of the curve, from the most accurate to the least."""
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    found = [Choice(row["name"], METHODS[row["method"]], tuple(row["settings"]), row["map"]) for row in rows]
+    return sorted(found, key=lambda choice: -choice.accuracy)
+
+
+def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: argparse.Namespace) -> None:
+    """Times the points in order until one is fast enough, and logs the command that uses it."""
+    fastest, backend = (0.0, ""), None
+    unavailable: dict[tuple[str, str], str] = {}
+    for choice in points:
+        if choice.method.name not in files:
+            continue
+        cfg, weights = files[choice.method.name]
+        for precision in PRECISIONS:
+            if (choice.method.name, precision) in unavailable:
+                continue
+            settings = [*choice.settings, f"TEST.PRECISION={precision}", *args.set]
+            live = list(choice.method.live) if args.live else []
+            loaded = begin(cfg, [*settings, *live], choice.method.schema)
+            backend = backend or backend_of(loaded)
+            if precision != "float32":
+                try:
+                    backend.precision(precision, weights)
+                except InputError as error:
+                    unavailable[choice.method.name, precision] = str(error)
+                    log.info("%s in %s: left out (%s)", choice.method.title, precision, error)
+                    continue
+            detector = choice.method.detector.load(loaded, weights, backend=backend, batch=1)
+            rate = frames_per_second(detector, clip, args.seconds, choice.method.cycle(loaded))
+            log.info("%-34s mAP %4.1f  %7.2f frames/s", f"{choice.name}, {precision}", 100 * choice.accuracy, rate)
+            line = _demo(choice.method, cfg, weights, settings, args)
+            if rate >= args.target_fps:
+                log.info("the most accurate that reaches %g frames per second:\n%s", args.target_fps, line)
+                return
+            fastest = max(fastest, (rate, line))
+    raise InputError(
+        f"--target-fps {args.target_fps:g}: nothing is that fast here; smaller frames help (--max-size); "
+        f"the fastest, with {fastest[0]:.2f} frames per second: {fastest[1]}"
+    )
+
+
+def frames_per_second(detector: Detector, clip: Clip, seconds: float, cycle: int) -> float:
+    """Of the detector in the steady state, on the clip again and again.
+
+    seconds: to measure for, at least. cycle: number of frames after which its work repeats; whole cycles are measured.
+    """
+    results = detector(_repeated(clip))
+    for _ in range(2 * cycle):  # every network has run, and the first window is full
+        next(results)
+    start, taken, frames = time.perf_counter(), 0.0, 0
+    while taken < seconds:
+        for _ in range(cycle):
+            next(results)
+        frames += cycle
+        taken = time.perf_counter() - start
+    return frames / taken
+
+
+def _repeated(clip: Clip) -> Iterator[np.ndarray]:
+    while True:
+        for frame in clip:
+            yield frame.image
+
+
+def _demo(method: Method, cfg: str, weights: str, settings: Sequence[str], args: argparse.Namespace) -> str:
+    parts = [f"python {method.name}/demo.py --input {args.input}"]
+    if (cfg, weights) != method.bundled:
+        parts.append(f"--cfg {cfg} --weights {weights}")
+    parts += [f"--max-size {args.max_size}"] if args.max_size else []
+    parts += ["--live"] if args.live else []
+    return " ".join([*parts, "--set", *settings])
+
+
+if __name__ == "__main__":
+    main()

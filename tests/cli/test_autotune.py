@@ -1,0 +1,96 @@
+"""lib.cli.autotune: the most accurate choice that is fast enough."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from lib.cli import autotune
+from lib.methods import METHODS
+
+CLIP = "data/demo/MiniVID_val_0026"
+ROWS = [
+    {"name": "R-FCN", "method": "rfcn", "settings": [], "map": 0.77},
+    {"name": "FGFA, K = 1", "method": "fgfa_rfcn", "settings": ["TEST.KEY_FRAME_INTERVAL=1"], "map": 0.79},
+    {"name": "FGFA, K = 2", "method": "fgfa_rfcn", "settings": ["TEST.KEY_FRAME_INTERVAL=2"], "map": 0.82},
+]
+
+
+@pytest.fixture
+def curve(tmp_path, monkeypatch):
+    path = tmp_path / "curve.json"
+    path.write_text(json.dumps(ROWS))
+    monkeypatch.setattr(autotune, "CURVE", path)
+
+
+def rates(monkeypatch, *values):
+    """Frame rates by order of the choices, in place of those measured; returns what was measured."""
+    asked, given = [], iter(values)
+
+    def rate(detector, clip, seconds, cycle):
+        asked.append(type(detector).__name__)
+        return next(given)
+
+    monkeypatch.setattr(autotune, "frames_per_second", rate)
+    monkeypatch.setattr(autotune, "PRECISIONS", ("float32",))
+    return asked
+
+
+def test_the_most_accurate_that_is_fast_enough(curve, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    asked = rates(monkeypatch, 5.0, 12.0)
+    autotune.main(["--input", CLIP, "--target-fps", "10"])
+    assert asked == ["VideoDetector"] * 2
+    assert caplog.messages[-1].endswith(
+        f"python fgfa_rfcn/demo.py --input {CLIP} --set TEST.KEY_FRAME_INTERVAL=1 TEST.PRECISION=float32"
+    )
+
+
+def test_own_networks_only_and_live(curve, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    cfg, weights = METHODS["fgfa_rfcn"].bundled
+    asked = rates(monkeypatch, 11.0)
+    autotune.main(["--input", CLIP, "--target-fps", "10", "--live", "--network", "fgfa_rfcn", cfg, weights])
+    assert asked == ["VideoDetector"]
+    assert "--live --set TEST.KEY_FRAME_INTERVAL=2" in caplog.messages[-1]
+
+
+def test_nothing_is_fast_enough(curve, monkeypatch, capsys):
+    rates(monkeypatch, 1.0, 2.0, 3.0)
+    with pytest.raises(SystemExit) as end:
+        autotune.main(["--input", CLIP, "--target-fps", "10"])
+    assert end.value.code == 2
+    assert "nothing is that fast here" in capsys.readouterr().err
+
+
+def test_invalid_options(capsys):
+    for options, message in (
+        (["--target-fps", "nan"], "--target-fps nan: must be a number above 0"),
+        (["--target-fps", "5", "--network", "dfd", "a", "b"], "--network dfd: unknown method"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            autotune.main(["--input", CLIP, *options])
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_whole_cycles_are_timed():
+    taken = itertools.count()
+
+    def detector(frames):
+        for _ in frames:
+            next(taken)
+            yield None
+
+    clip = autotune.open_clip(CLIP)
+    assert autotune.frames_per_second(detector, clip, 0.01, cycle=7) > 0
+    assert next(taken) % 7 == 0
+
+
+def test_measured_with_the_bundled_network(curve, caplog):
+    caplog.set_level("INFO")
+    autotune.main(["--input", CLIP, "--target-fps", "0.001", "--seconds", "0.01"])
+    assert caplog.messages[-1].startswith("the most accurate that reaches 0.001")
+    assert "FGFA, K = 2, float32" in caplog.text
