@@ -105,7 +105,7 @@ def choices(accuracy: dict[str, float], best: dict[str, list[str]]) -> list[dict
 def table(times: dict[str, dict], maps: dict[str, dict[str, Interval]], best: dict[str, list[str]]) -> Table:
     columns = ["", *(f"mAP, {motion}" for motion in RANGES)]
     for size in times:
-        columns += [f"{size} size: s a frame", "R-FCN's speed times"]
+        columns += [f"{size} size: s a frame", "times as fast as R-FCN"]
     rows = []
     for name, accuracy in maps.items():
         cells = [spread(accuracy["all"]), *(percent(accuracy[motion].value) for motion in RANGES[1:])]
