@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from bench import curve
+from lib.cli import autotune
 from lib.eval.results import save_result
 from tests.eval.test_bootstrap import evaluated
 
@@ -24,8 +25,8 @@ def pages(tmp_path):
         save_result(tmp_path / "results" / name / "results.json", result, {})
     for page in ("performance.md", "README.md"):
         (tmp_path / page).write_text("before\n\n" + "\n".join(curve.MARKERS) + "\n\nafter\n")
-    options = ["--docs", tmp_path, "--readme", tmp_path / "README.md", "--draws", 20]
-    return tmp_path, [tmp_path / "results", *options]
+    options = ["--docs", tmp_path, "--readme", tmp_path / "README.md", "--choices", tmp_path / "choices.json"]
+    return tmp_path, [tmp_path / "results", *options, "--draws", 20]
 
 
 def run(*argv):
@@ -72,6 +73,10 @@ def test_draws_all_variants_with_times_of_before(pages):
     path.write_text(json.dumps({"times": {"full": times, "small": times}}))
     run(*options, "--times", path)
     page = (folder / "performance.md").read_text()
+    found = autotune.choices(folder / "choices.json")
+    best = max(found, key=lambda choice: choice.accuracy)
+    assert found[0] is best and found[-1].name == "rfcn" and 1 < len(found) < len(NAMES)
+    assert best.method.name == "fgfa_rfcn" and best.settings[0] == "TEST.KEY_FRAME_INTERVAL=9"
     assert page.startswith("before\n\n") and page.endswith("\n\nafter\n")
     assert rows(folder / "performance.md") == NAMES
     written = json.loads((folder / "curve.json").read_text())
