@@ -5,9 +5,9 @@
 
 The results are those of experiments/minivid/reproduce.py. The times are those of bench.full_frame, on this machine, of
 the small networks that the results come from and of networks of published size. Groups of detectors take turns with
-R-FCN: a time is the median ratio to R-FCN's in the same turns, times the median of all of R-FCN's. Writes curve.json,
-images/curve.png and the table in performance.md to docs/, R-FCN and the rows on the frontier to README.md, and what is
-on the frontier of one of the networks to model/minivid/curve.json, for lib.cli.autotune.
+R-FCN: a time is the median ratio to R-FCN's in the same turns, times the median of all of R-FCN's. Writes curve.json
+(which lib.cli.autotune reads), images/curve.png and the table in performance.md to docs/, and R-FCN and the rows on the
+frontier to README.md.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import NamedTuple
 
 from bench.full_frame import measured
 from bench.turns import say
-from lib.cli.autotune import CURVE
 from lib.errors import InputError, command
 from lib.eval.bootstrap import Interval, bootstrap
 from lib.eval.results import load_result
 from lib.eval.tables import Table, percent, put_between, spread
 from lib.files import replacing
 from lib.machine import cores
-from lib.variants import KEYED, variant
+from lib.variants import KEYED
 
 
 class Series(NamedTuple):
@@ -91,15 +90,6 @@ def frontier(points: dict[str, tuple[float, float]]) -> list[str]:
         if not found or points[name][1] > points[found[-1]][1]:
             found.append(name)
     return found
-
-
-def choices(accuracy: dict[str, float], best: dict[str, list[str]]) -> list[dict]:
-    """What lib.cli.autotune reads: the variants that are on a frontier, from the most accurate to the least."""
-    rows = []
-    for name in sorted({name for names in best.values() for name in names}, key=lambda name: -accuracy[name]):
-        method, settings = variant(name)
-        rows.append({"name": name, "method": method.name, "settings": settings, "map": accuracy[name] / 100})
-    return rows
 
 
 def table(times: dict[str, dict], maps: dict[str, dict[str, Interval]], best: dict[str, list[str]]) -> Table:
@@ -174,7 +164,6 @@ def main(argv: list[str] | None = None) -> None:
     add("--together", type=int, default=4, help="detectors in memory beside R-FCN (default: %(default)s)")
     add("--docs", type=Path, default=Path("docs"), help="folder to write to (default: %(default)s)")
     add("--readme", type=Path, default=Path("README.md"), help="file whose table is updated (default: %(default)s)")
-    add("--choices", type=Path, default=CURVE, help="file for lib.cli.autotune (default: %(default)s)")
     add("--draws", type=int, default=1000, help="bootstrap resamplings for each interval (default: %(default)s)")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
@@ -189,14 +178,12 @@ def main(argv: list[str] | None = None) -> None:
             for size in args.sizes
         }
     accuracy = {name: 100 * found["all"].value for name, found in maps.items()}
-    with replacing(args.docs / "curve.json") as path:
-        path.write_text(json.dumps({"mAP, %": accuracy, "times": times}, indent=1) + "\n")
     best = {
         size: frontier({name: (found[name]["seconds"], accuracy[name]) for name in names})
         for size, found in times.items()
     }
-    with replacing(args.choices) as path:
-        path.write_text(json.dumps(choices(accuracy, best), indent=1) + "\n")
+    with replacing(args.docs / "curve.json") as path:
+        path.write_text(json.dumps({"mAP, %": accuracy, "frontier": best, "times": times}, indent=1) + "\n")
     picture = args.docs / "images/curve.png"
     draw(picture, times, accuracy, best)
     short = {name: found for name, found in maps.items() if name in (REFERENCE, *best[next(iter(best))])}

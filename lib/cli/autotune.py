@@ -3,11 +3,11 @@
     python -m lib.cli.autotune --input phone.mp4 --target-fps 15
     python -m lib.cli.autotune --input phone.mp4 --target-fps 15 --live
 
-The choices and their accuracy are those of the curve (`python -m bench.curve`). They are timed on the clip from the
-most accurate to the least, each for a few seconds, in float32 and then in the lower precisions that are available
-here. The search ends at the first that is fast enough, and prints the command that uses it. Times include
-reading the frames, but neither drawing nor writing. The accuracy is that of MiniVID; with other data the order may
-differ.
+The choices are the points of the accuracy curve (`python -m bench.curve`) than which no faster one is as accurate.
+They are timed on the clip from the most accurate to the least, each for a few seconds, in float32 and then in the lower
+precisions that are available here. The search ends at the first that is fast enough, and prints the command that uses
+it. Times include reading the frames, but neither drawing nor writing. The accuracy is that of MiniVID; with other data
+the order may differ.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ def networks(given: Sequence[Sequence[str]]) -> dict[str, Files]:
 
 
 def choices(path: Path) -> list[Choice]:
-    """The points of the curve, from the most accurate to the least."""
-    accuracies = json.loads(path.read_text(encoding="utf-8"))["mAP, %"]
-    found = [Choice(name, *variant(name), accuracy) for name, accuracy in accuracies.items()]
+    """The points on the curve's frontiers, from the most accurate to the least."""
+    curve = json.loads(path.read_text(encoding="utf-8"))
+    names = {name for frontier in curve["frontier"].values() for name in frontier}
+    found = [Choice(name, *variant(name), curve["mAP, %"][name]) for name in sorted(names)]
     return sorted(found, key=lambda choice: -choice.accuracy)
 
 
@@ -110,7 +111,10 @@ def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: 
                     log.info("%s in %s: left out (%s)", choice.method.title, precision, error)
                     continue
             detector = choice.method.detector.load(loaded, weights, backend=backend, batch=1)
-            rate = frames_per_second(detector, clip, args.seconds, choice.method.cycle(loaded))
+            cycle = choice.method.cycle(loaded)
+            rate = frames_per_second(
+                detector, clip, args.seconds, cycle, warmup=2 * cycle + loaded.TEST.KEY_FRAME_INTERVAL
+            )
             log.info("%-28s mAP %4.1f  %7.2f frames/s", f"{choice.name}, {precision}", choice.accuracy, rate)
             line = _demo(choice.method, cfg, weights, settings, args)
             if rate >= args.target_fps:
@@ -123,13 +127,14 @@ def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: 
     )
 
 
-def frames_per_second(detector: Detector, clip: Clip, seconds: float, cycle: int) -> float:
+def frames_per_second(detector: Detector, clip: Clip, seconds: float, cycle: int, warmup: int) -> float:
     """Of the detector in the steady state, on the clip again and again.
 
     seconds: to measure for, at least. cycle: number of frames after which its work repeats; whole cycles are measured.
+    warmup: results before that; at the start of a clip, windows repeat its first frame, which costs less.
     """
     results = detector(_repeated(clip))
-    for _ in range(2 * cycle):  # every network has run, and the first window is full
+    for _ in range(warmup):
         next(results)
     start, taken, frames = time.perf_counter(), 0.0, 0
     while taken < seconds:

@@ -22,7 +22,10 @@ TEST_SUFFIX = "_test"
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Reads (args, auxs) by name. Raises InputError if the file is missing (saying where to get it) or invalid."""
+    """Reads (args, auxs) by name; those in float16 become float32.
+
+    Raises InputError if the file is missing (saying where to get it) or invalid.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(
@@ -33,7 +36,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         kind, colon, name = key.partition(":")
         if not colon or kind not in parts:
             raise InputError(f"{path}: array {key!r} is not named arg:NAME or aux:NAME")
-        parts[kind][name] = value
+        parts[kind][name] = value.astype(np.float32) if value.dtype == np.float16 else value
     return parts["arg"], parts["aux"]
 
 

@@ -25,7 +25,7 @@ def pages(tmp_path):
         save_result(tmp_path / "results" / name / "results.json", result, {})
     for page in ("performance.md", "README.md"):
         (tmp_path / page).write_text("before\n\n" + "\n".join(curve.MARKERS) + "\n\nafter\n")
-    options = ["--docs", tmp_path, "--readme", tmp_path / "README.md", "--choices", tmp_path / "choices.json"]
+    options = ["--docs", tmp_path, "--readme", tmp_path / "README.md"]
     return tmp_path, [tmp_path / "results", *options, "--draws", 20]
 
 
@@ -73,7 +73,7 @@ def test_draws_all_variants_with_times_of_before(pages):
     path.write_text(json.dumps({"times": {"full": times, "small": times}}))
     run(*options, "--times", path)
     page = (folder / "performance.md").read_text()
-    found = autotune.choices(folder / "choices.json")
+    found = autotune.choices(folder / "curve.json")
     best = max(found, key=lambda choice: choice.accuracy)
     assert found[0] is best and found[-1].name == "rfcn" and 1 < len(found) < len(NAMES)
     assert best.method.name == "fgfa_rfcn" and best.settings[0] == "TEST.KEY_FRAME_INTERVAL=9"
