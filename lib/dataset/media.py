@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
-from lib.dataset.jpeg import check_size
+from lib.dataset.jpeg import MOST_PIXELS, check_size
 from lib.errors import InputError, check_regular
 from lib.reading import foreign
 
@@ -53,7 +53,9 @@ def opened(where: str) -> Iterator[av.container.InputContainer]:
 
 def decoded(container: av.container.InputContainer, where: str) -> Iterator[np.ndarray]:
     """The frames of a film as `upright` gives them. Raises InputError where the data is broken or a frame too large."""
-    container.streams.video[0].thread_type = "AUTO"
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # so that FFmpeg allocates nothing larger
     frames = container.decode(video=0)
     for number in itertools.count():
         with foreign(where, f"broken after {number} frames", "re-encode or cut it"):

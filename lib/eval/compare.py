@@ -32,7 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("first", type=Path, metavar="A.json", help="result file, with its .outcomes.npz in the same folder")
     add("second", type=Path, metavar="B.json", help="result file on the same image set")
-    add("--draws", type=whole, default=1000, help="number of bootstrap samples (default: 1000)")
+    add("--draws", type=int, default=1000, help="number of bootstrap samples (default: 1000)")
     add("--seed", type=whole, default=0, help="random seed (default: 0)")
     add("--area", help="area range to compare in (default: the first, `all`)")
     add("--markdown", action="store_true", help="print Markdown instead of plain text")

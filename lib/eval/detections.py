@@ -214,9 +214,8 @@ def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
         )
         finite = np.isfinite(table.scores) & (np.abs(table.boxes) <= LARGEST_COORDINATE).all(axis=1)
         if not finite.all():
-            raise InputError(
-                f"{path}: record {start + np.flatnonzero(~finite)[0]} (from 0) is not finite, or exceeds {LARGEST_COORDINATE:.0f} pixels; recreate it"
-            )
+            row, limit = start + np.flatnonzero(~finite)[0], f"{LARGEST_COORDINATE:.0f} pixels"
+            raise InputError(f"{path}: record {row} (from 0) is not finite, or exceeds {limit}; recreate it")
         known = (table.classes >= 1) & (table.classes <= classes) | (classes == 0)
         if not known.all():
             row = int(np.flatnonzero(~known)[0])

@@ -21,15 +21,13 @@ NOTHING, FALSE, SHARE, EMPTY, TRUE = range(5)
 class Outcomes:
     """Outcomes of N detections, sorted by class, then by score from high to low; R motion ranges, A area ranges.
 
-        starts (C + 1,) int64: class c (from 0) is rows starts[c]:starts[c + 1]; scores (N,) float64;
-        kinds (N, R) uint8: what a detection counts as in a motion range (_ADVICE = "evaluate again with --json"
-
-    NOTHING, FALSE, SHARE, EMPTY or TRUE, above);
-        areas (N,) uint64: bit a is set if it counts in area range a; frames (N,) int32: position in the image set;
-        shares (F, R) float64: the fraction of a false positive that SHARE stands for in each frame;
-        frame_videos (F,) int32: indices into videos (V,), the names;
-        video_objects (V, R, A, C) int32: number of objects in range; video_motion (V, R) int64: number of motion values in
-        range, where a frame without objects counts as one value 0; video_values (V,) int64: number of all motion values.
+    starts (C + 1,) int64: class c (from 0) is rows starts[c]:starts[c + 1]; scores (N,) float64;
+    kinds (N, R) uint8: what a detection counts as in a motion range (NOTHING, FALSE, SHARE, EMPTY or TRUE, above);
+    areas (N,) uint64: bit a is set if it counts in area range a; frames (N,) int32: position in the image set;
+    shares (F, R) float64: the fraction of a false positive that SHARE stands for in each frame;
+    frame_videos (F,) int32: indices into videos (V,), the names;
+    video_objects (V, R, A, C) int32: number of objects in range; video_motion (V, R) int64: number of motion values in
+    range, where a frame without objects counts as one value 0; video_values (V,) int64: number of all motion values.
     """
 
     starts: np.ndarray

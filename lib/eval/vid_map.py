@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--plain", action="store_true", help="plain VID AP, without motion and area ranges")
     add("--seq-nms", action="store_true", help="apply Seq-NMS to the detections first")
     add("--coco", action="store_true", help="also compute COCO-style AP@[.5:.95] with pycocotools")
-    add("--bootstrap", type=whole, default=0, metavar="N", help="add 95 %% intervals from N samples of the videos")
+    add("--bootstrap", type=int, default=0, metavar="N", help="add 95 %% intervals from N samples of the videos")
     add("--seed", type=whole, default=0, help="random seed of the bootstrap (default: 0)")
     add("--cfg", type=Path, metavar="YAML", help="settings of the test run: sets the ranges, recorded in the result")
     add("--weights", type=Path, metavar="FILE", help="weights of the test run: their SHA-256 is recorded in the result")

@@ -190,7 +190,7 @@ class JsonLines(_RowFile):
                         np.array([each["track"] for each in found], np.int32),
                         self.classes.names,
                     )
-                    if len(np.unique(detections.tracks)) < len(found):
+                    if len({each["track"] for each in found}) < len(found):
                         raise InputError(f"{self.path}:{number}: a track occurs twice; run without --resume")
                 yield detections
 
