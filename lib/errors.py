@@ -110,6 +110,8 @@ def reported(error: BaseException) -> str | None:
         text = f"{shown}: cannot be written or read as text ({getattr(error, 'reason', error)}); rename it"
     elif "embedded null" in str(error):
         text = "a path contains a NUL byte; correct it"
+    elif "Symlink loop" in str(error):
+        text = f"{error}; remove the link"
     elif "home directory" in str(error):
         text = "a path starts with ~ and the name of a user who does not exist; give the full path"
     else:

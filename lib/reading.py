@@ -24,6 +24,7 @@ from lib.errors import InputError, check_regular, quoted
 
 LARGEST_INTEGER = 2**63 - 1  # in YAML and JSON
 LARGEST_COORDINATE = 2.0**24  # of boxes, pixels; up to here, float32 holds every whole number
+YAML_LENGTH = 2**17  # characters
 YAML_NODES = 100_000  # after the expansion of aliases
 FOLDERS = 100_000  # below one folder
 UNPACKED, RATIO = 2**28, 100  # an archive may unpack to this many bytes, or to RATIO times its size
@@ -123,6 +124,8 @@ YamlLoader.add_constructor("tag:yaml.org,2002:int", YamlLoader.whole)
 
 def parse_yaml(text: str, where: str | os.PathLike, advice: str = "correct it") -> Any:
     """The content of a YAML text. Raises InputError, with the line, if it is invalid or expands to too many nodes."""
+    if len(text) > YAML_LENGTH:
+        raise InputError(f"{where}: YAML of more than {YAML_LENGTH} characters; shorten it")
     loader = None
     with foreign(where, "invalid YAML", advice):
         try:

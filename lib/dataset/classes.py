@@ -17,6 +17,7 @@ from lib.errors import InputError, quoted, read_text
 
 BUILTIN = {"ImageNetVID": Path(__file__).parent / "classes" / "imagenet_vid.txt"}
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+MOST_CLASSES = 2**15 - 1  # what a binary detection file can number
 GOLDEN_RATIO = 0.618033988749895
 ALIKE = 0.8  # two names at least this similar may be one name and a misspelling of it
 
@@ -90,6 +91,8 @@ class ClassList:
                 raise InputError(
                     f"{path}:{number}: {quoted(fields[2])[1:-1]} is not a colour; write #rrggbb or leave it out"
                 )
+        if len(ids) > MOST_CLASSES:
+            raise InputError(f"{path}: {len(ids)} classes; the limit is {MOST_CLASSES}")
         if not ids:
             raise InputError(f"{path}: contains no class; write `id name [#rrggbb]`, one per line")
         return cls(list(ids), list(names), colours)

@@ -22,7 +22,7 @@ import lib.eval._text as _text
 from lib.bbox.detections import Detections
 from lib.errors import InputError, check_regular
 from lib.files import replacing
-from lib.reading import LARGEST_COORDINATE, foreign
+from lib.reading import LARGEST_COORDINATE, RATIO, UNPACKED, foreign
 
 RECORD = np.dtype([("frame", "<i4"), ("class", "<i2"), ("score", "<f4"), ("box", "<f4", (4,))])
 
@@ -157,7 +157,8 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
     with foreign(path, "cannot be read", "pass the file(s) that a test run wrote"):
         check_regular(path)
     opened = gzip.open if path.suffix == ".gz" else open
-    line = 0
+    line = total = 0
+    limit = max(UNPACKED, RATIO * path.stat().st_size)
     rest = b""
     with opened(path, "rb") as file:
         while True:
@@ -165,6 +166,11 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
                 block = file.read(_BLOCK)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise InputError(f"{path}: broken gzip file ({error}); recreate it") from error
+            total += len(block)
+            if total > limit:
+                raise InputError(
+                    f"{path}: unpacks to more than {UNPACKED} bytes and {RATIO} times its size; recreate it"
+                )
             data = rest + block
             whole = data.rfind(b"\n") + 1 if block else len(data)
             data, rest = data[:whole], data[whole:]

@@ -29,6 +29,7 @@ from lib.errors import LONGEST, InputError
 
 SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
 NO_BOXES = "that are not boxes (polygons and similar shapes)"
+MOST_BOXES = 2_000_000  # of a task
 MOST_FRAMES = 200_000  # of a task: two hours of film
 WHAT = "a task exported as `CVAT for video 1.1`"
 
@@ -100,8 +101,12 @@ def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
         wanted = task.frames()
         video = Video(_name(task), _frames(task, wanted, media, only_task=len(paths) == 1, order=order))
         places = {frame: place for place, frame in enumerate(wanted)}
+        count = 0
         for track in task.tracks:
             for frame, key in filled(track, wanted):
+                count += 1
+                if count > MOST_BOXES:
+                    raise InputError(f"{path}: more than {MOST_BOXES} boxes once interpolated; export it in parts")
                 thing = SourceObject(track.label, key.edges, track.number, key.where, key.occluded, key.generated)
                 video.add(places[frame], thing)
         videos.append(video)
