@@ -1,4 +1,4 @@
-"""Results that no tool wrote: outcomes and detections are checked before compiled code reads them, rows before --resume."""
+"""Results that no tool wrote: outcomes and detections are checked before compiled code reads them, and rows too."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import mean_over_classes
 from lib.machine import cores
@@ -97,7 +97,7 @@ def _samples(result: Evaluation, area: int, n: int, seed: int) -> np.ndarray:
 def _area(result: Evaluation, name: str | None) -> int:
     names = [entry.name for entry in result.area_ranges]
     if name is not None and name not in names:
-        raise InputError(f"unknown area range {name!r}; choose from {', '.join(names)}")
+        raise InputError(f"unknown area range {quoted(name)}; choose from {', '.join(names)}")
     return 0 if name is None else names.index(name)
 
 

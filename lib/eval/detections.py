@@ -20,7 +20,7 @@ import numpy as np
 
 import lib.eval._text as _text
 from lib.bbox.detections import Detections
-from lib.errors import InputError, check_regular
+from lib.errors import InputError, check_regular, quoted
 from lib.files import replacing
 from lib.reading import LARGEST_COORDINATE, RATIO, UNPACKED, foreign
 
@@ -196,11 +196,11 @@ def _parse(path: Path, data: bytes, first: int, classes: int) -> tuple[Detection
     shown = text if len(text) < 80 else text[:77] + "..."
     where = f"{path}:{first + line + 1}"
     if fault == _text.COLUMNS:
-        raise InputError(f"{where}: {len(text.split())} columns in {shown!r}, expected `{_FORMAT}`")
+        raise InputError(f"{where}: {len(text.split())} columns in {quoted(shown)}, expected `{_FORMAT}`")
     if fault == _text.CLASS:
         known = f"expected 1 to {classes}" if classes else "it is too large"
-        raise InputError(f"{where}: unknown class index {text.split()[1]} in {shown!r}, {known}")
-    raise InputError(f"{where}: a value in {shown!r} is not finite or not a number, expected `{_FORMAT}`")
+        raise InputError(f"{where}: unknown class index {text.split()[1][:20]} in {quoted(shown)}, {known}")
+    raise InputError(f"{where}: a value in {quoted(shown)} is not finite or not a number, expected `{_FORMAT}`")
 
 
 def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:

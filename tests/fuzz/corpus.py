@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from lib.cli.demo import run_demo
 from lib.config import load_config
 from lib.dataset import motion
 from lib.dataset.exporting import coco as export_coco
@@ -41,6 +43,7 @@ def make(root: Path) -> None:
     _networks(root / "net", root / "data")
     _results(root / "results", root / "data")
     _weights_of_others(root / "convert")
+    _earlier_run(root)
 
 
 def _media(folder: Path) -> None:
@@ -148,6 +151,31 @@ def _results(folder: Path, data: Path) -> None:
     values = motion.per_frame(index, motion.motion_iou(index))
     for suffix in ("json", "mat"):
         motion.save(folder / f"motion.{suffix}", ids, values)
+
+
+def _earlier_run(root: Path) -> None:
+    """The output of a demo that was interrupted after two frames. It records the full path of its input."""
+    case = root.parent / "work" / "case"
+    shutil.copytree(root, case / "in")
+    os.chdir(case)
+    method = METHODS["rfcn"]
+    net = "in/net/rfcn/cfgs"
+    given = ["--cfg", f"{net}/rfcn.yaml", "--weights", f"{net}/net-0000.params", "--input", "in/media/clip 0"]
+    written = [
+        "--output",
+        "in/earlier",
+        "--csv",
+        "in/earlier/d.csv",
+        "--coco",
+        "in/earlier/c.json",
+        "--track",
+        "--threshold",
+        "0.1",
+    ]
+    run_demo([*given, *written], method)
+    lines = (case / "in/earlier/detections.jsonl").read_text().splitlines(keepends=True)
+    (case / "in/earlier/detections.jsonl").write_text("".join(lines[:2]))
+    shutil.copytree(case / "in/earlier", root / "earlier")
 
 
 def _weights_of_others(folder: Path) -> None:

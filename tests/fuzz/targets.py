@@ -92,9 +92,9 @@ def _network_targets(method: str) -> list[Target]:
     test = f"experiments/{method}/{method}_test.py"
     train = f"experiments/{method}/{method}_end2end_train_test.py"
     found = [
-        Target(f"{method} demo", f"{method}/demo.py", f"{clip} --output out", needs,
+        Target(f"{method} demo", f"{method}/demo.py", f"{clip} --output out --threshold 0.1", needs,
                (*files, "in/media/clip 0/*", "in/data/classes.txt"), demo, check=_demo, slow=True),
-        Target(f"{method} demo of films", f"{method}/demo_batch.py", f"{given} --output out --input {films}",
+        Target(f"{method} demo of films", f"{method}/demo_batch.py", f"{given} --output out --threshold 0.1 --input {films}",
                needs, ("in/media/film.*",), demo, slow=True),
         Target(f"{method} test", test, f"{given} --output out", needs,
                (*files, *SET, "in/data/Data/**/*.JPEG"), ("--name x", "--set TEST.SEQ_NMS=true"), slow=True),
@@ -157,6 +157,11 @@ TARGETS = [
     Target("side_by_side", "experiments/side_by_side.py", "in/data/Data/VID/val/MiniVID_val_0000 "
            "in/data/Data/VID/val/MiniVID_val_0000 --out out/x.gif", ("data",), ("in/data/Data/VID/val/*/*",),
            ("--fps 3", "--titles a b")),
+    Target("demo resumed", "rfcn/demo.py", "--cfg in/net/rfcn/cfgs/rfcn.yaml --weights in/net/rfcn/cfgs/net-0000.params"
+           "            "--input in/media/clip*0 --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
+           "--threshold 0.1 --resume",
+           ("net/rfcn", "data", "media", "earlier"), ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
+           slow=True, writes=("in/earlier*", "in/earlier/*")),
     *(target for method in METHODS for target in _network_targets(method)),
 ]  # fmt: skip
 if importlib.util.find_spec("torch"):

@@ -13,7 +13,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import Found
 from lib.dataset.importing.frames import HOW, Writing
 from lib.dataset.importing.write import held_out, write_dataset
-from lib.errors import InputError, command, read_text
+from lib.errors import InputError, command, quoted, read_text
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _val_videos(args: argparse.Namespace, found: Found) -> set[str]:
         name = line.strip()
         if name and name not in names:
             known = ", ".join(sorted(names)[:5])
-            raise InputError(f"{args.val_videos}:{number}: no video {name!r}; the videos include {known}")
+            raise InputError(f"{args.val_videos}:{number}: no video {quoted(name)}; the videos include {known}")
         if name:
             val.add(name)
     if val == set(names):

@@ -25,7 +25,7 @@ from lib.dataset.importing.clips import Edges, Found, SourceObject, Video
 from lib.dataset.importing.command import importer
 from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, images_in
 from lib.dataset.importing.values import flag, number, whole
-from lib.errors import LONGEST, InputError
+from lib.errors import LONGEST, InputError, quoted
 
 SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
 NO_BOXES = "that are not boxes (polygons and similar shapes)"
@@ -71,7 +71,7 @@ class Task:
         step = 1
         rule = (self.meta.get("frame_filter") or "").replace(" ", "")
         if rule:
-            step = whole(rule.partition("step=")[2], where, f"frame_filter {rule!r}", 1)
+            step = whole(rule.partition("step=")[2], where, f"frame_filter {quoted(rule)}", 1)
         if self.meta.get("size"):
             return self._limited(range(start, start + step * whole(self.meta["size"], where, "size", 1), step))
         drawn = (frame for track in self.tracks for frame in track.keys)
