@@ -76,6 +76,7 @@ def _demo(case: Path) -> str:
 
 EVAL = "--annotations in/data/Annotations/VID --image-set in/data/ImageSets/VID_val_frames.txt"
 SET = ("in/data/Annotations/**/*.xml", "in/data/ImageSets/*.txt", "in/data/classes.txt")
+RFCN = "--cfg in/net/rfcn/cfgs/rfcn.yaml --weights in/net/rfcn/cfgs/net-0000.params"
 IMPORT = ("--val-share 0.5", "--seed 3", "--pictures copy", "--quality 80", "--classes in/data/classes.txt")
 DET = ("in/results/detections.txt", "in/data/ImageSets/VID_val_frames.txt")
 
@@ -94,8 +95,8 @@ def _network_targets(method: str) -> list[Target]:
     found = [
         Target(f"{method} demo", f"{method}/demo.py", f"{clip} --output out --threshold 0.1", needs,
                (*files, "in/media/clip 0/*", "in/data/classes.txt"), demo, check=_demo, slow=True),
-        Target(f"{method} demo of films", f"{method}/demo_batch.py", f"{given} --output out --threshold 0.1 --input {films}",
-               needs, ("in/media/film.*",), demo, slow=True),
+        Target(f"{method} demo of films", f"{method}/demo_batch.py",
+               f"{given} --output out --threshold 0.1 --input {films}", needs, ("in/media/film.*",), demo, slow=True),
         Target(f"{method} test", test, f"{given} --output out", needs,
                (*files, *SET, "in/data/Data/**/*.JPEG"), ("--name x", "--set TEST.SEQ_NMS=true"), slow=True),
         Target(f"{method} training", train, f"--cfg {net}/{method}.yaml --output out", needs,
@@ -157,18 +158,19 @@ TARGETS = [
     Target("side_by_side", "experiments/side_by_side.py", "in/data/Data/VID/val/MiniVID_val_0000 "
            "in/data/Data/VID/val/MiniVID_val_0000 --out out/x.gif", ("data",), ("in/data/Data/VID/val/*/*",),
            ("--fps 3", "--titles a b")),
-    Target("demo resumed", "rfcn/demo.py", "--cfg in/net/rfcn/cfgs/rfcn.yaml --weights in/net/rfcn/cfgs/net-0000.params"
-           "            "--input in/media/clip*0 --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
-           "--threshold 0.1 --resume",
-           ("net/rfcn", "data", "media", "earlier"), ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
+    Target("demo resumed", "rfcn/demo.py", f"{RFCN} "
+           "--input in/media/clip*0 --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
+           "--threshold 0.1 --resume", ("net/rfcn", "data", "media", "earlier"),
+           ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
            slow=True, writes=("in/earlier*", "in/earlier/*")),
     *(target for method in METHODS for target in _network_targets(method)),
 ]  # fmt: skip
-if importlib.util.find_spec("torch"):
-    TARGETS.append(
-        Target("convert pth", "lib/cli/weights.py", "convert in/convert/flow.pth out/x.params --cfg "
-               "in/net/fgfa_rfcn/cfgs/fgfa_rfcn.yaml", ("convert", "net/fgfa_rfcn"), ("in/convert/flow.pth",))
-    )  # fmt: skip
+for suffix, package in (("pth", "torch"), ("safetensors", "safetensors")):
+    if importlib.util.find_spec("torch") and importlib.util.find_spec(package):
+        TARGETS.append(
+            Target(f"convert {suffix}", "lib/cli/weights.py", f"convert in/convert/flow.{suffix} out/x.params --cfg "
+                   "in/net/fgfa_rfcn/cfgs/fgfa_rfcn.yaml", ("convert", "net/fgfa_rfcn"), (f"in/convert/flow.{suffix}",))
+        )  # fmt: skip
 
 # Sources of commands that other files start; the key is where @command is.
 STARTED_BY = {
