@@ -72,7 +72,7 @@ def _change_option(argv: list[str], rng: random.Random) -> str:
     if option == "--set":
         key, _, _ = value.partition("=")
         new = f"{key}={rng.choice(NUMBERS + WORDS)}"
-    elif value.startswith(("out", "in/earlier")):
+    elif value.startswith(("out", "in/earlier")) or value in UNWRITABLE:
         new = rng.choice(UNWRITABLE)
     elif "/" in value:
         new = rng.choice(HOSTILE_PATHS)
