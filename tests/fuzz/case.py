@@ -27,6 +27,7 @@ from lib.dataset.jpeg import jpeg_size
 from lib.nets import params
 from tests.fuzz.mutate import NUMBERS, WORDS, mutate
 from tests.fuzz.targets import Target
+from tests.tiny import ROOT
 
 SECONDS, MEMORY = 40, 2 * 2**30  # of a case: processor and wall time; resident bytes
 _ADDRESSES = 4 * 2**30  # above what the process has mapped at its start
@@ -46,6 +47,7 @@ def prepare(target: Target, corpus: Path, case: Path, rng: random.Random) -> tup
     """Copies the inputs of a case, damages them, and returns (its command line, what was done)."""
     for need in target.needs:
         shutil.copytree(corpus / need, case / "in" / need, symlinks=True)
+    (case / "model").symlink_to(ROOT / "model")  # some commands read the repository's own files there
     argv = [word.replace("*", " ") if "media" in word else word for word in shlex.split(target.argv)]
     for more in rng.sample(target.more, min(len(target.more), rng.choice((0, 0, 1, 3)))):
         argv += shlex.split(more)

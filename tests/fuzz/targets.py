@@ -163,6 +163,10 @@ TARGETS = [
            "--threshold 0.1 --resume", ("net/rfcn", "data", "media", "earlier"),
            ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
            slow=True, writes=("in/earlier*", "in/earlier/*")),
+    Target("autotune", "lib/cli/autotune.py", "--input in/media/clip*0 --target-fps 0.01 --seconds 0.05 --network rfcn "
+           "in/net/rfcn/cfgs/rfcn.yaml in/net/rfcn/cfgs/net-0000.params", ("net/rfcn", "data", "media"),
+           ("in/net/rfcn/cfgs/rfcn.yaml", "in/net/rfcn/cfgs/net-0000.params", "in/media/clip 0/*"),
+           ("--live", "--max-size 40", "--set gpus="), slow=True),
     *(target for method in METHODS for target in _network_targets(method)),
 ]  # fmt: skip
 for suffix, package in (("pth", "torch"), ("safetensors", "safetensors")):
