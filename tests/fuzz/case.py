@@ -29,7 +29,7 @@ from tests.fuzz.mutate import NUMBERS, WORDS, mutate
 from tests.fuzz.targets import Target
 from tests.tiny import ROOT
 
-SECONDS, MEMORY = 40, 2 * 2**30  # of a case: processor and wall time; resident bytes
+SECONDS, MEMORY = 40, 2 * 2**30  # of a case: processor time, wall time is three times as long; resident bytes
 _ADDRESSES = 4 * 2**30  # above what the process has mapped at its start
 HOSTILE_PATHS = ("", "missing", "in", "/dev/zero", "~nobody/x", "x" * 300, "in/pipe", "/proc/self/mem", "in\udcff")
 UNWRITABLE = ("/dev/null/x.json", "/proc/x.json", "x" * 300, "in/pipe/x")
@@ -98,8 +98,8 @@ def run(target: Target, corpus: Path, case: Path, seed: str) -> tuple[Verdict, l
         os.close(reading)
         _child(target, argv, case, writing)
     os.close(writing)
-    output = _output(reading, started + SECONDS, child)
-    status, usage = _wait(child, started + SECONDS + 1)
+    output = _output(reading, started + 3 * SECONDS, child)
+    status, usage = _wait(child, started + 3 * SECONDS + 1)
     text = output.decode(errors="replace")
     verdict = _verdict(target, case, status, usage, text, time.monotonic() - started)
     if verdict.kind in ("clear error", "success"):
