@@ -7,6 +7,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -126,7 +127,10 @@ def parallel(function: Callable[[_Task], _Result], tasks: Sequence[_Task], worke
     The processes are spawned: forking hangs if MXNet has started threads in this process.
     """
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+    # Ctrl-C ends this process, which then ends the others; they would print a traceback each.
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(tasks)), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
     try:
         yield from pool.map(function, tasks)
     except concurrent.futures.process.BrokenProcessPool as error:
