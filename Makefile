@@ -6,6 +6,7 @@ BACKEND = mxnet
 help:
 	@echo "make demo       detect objects in the bundled clip; results in output/demo/"
 	@echo "make test       run the tests (a few minutes)"
+	@echo "make fuzz       run every command on damaged inputs (N=5000 SEED=0, half an hour)"
 	@echo "make lint       check style, formatting and import rules"
 	@echo "make docs       build the documentation site: build/site/index.html"
 	@echo "make data       generate the MiniVID dataset in data/MiniVID"
@@ -21,6 +22,11 @@ demo: init
 
 test: init
 	OMP_NUM_THREADS="$${OMP_NUM_THREADS:-$$($(PYTHON) -c 'from lib.machine import cores; print(cores())')}" $(PYTHON) -m pytest -q
+
+N = 5000
+SEED = 0
+fuzz: init
+	$(PYTHON) -m tests.fuzz -n $(N) --seed $(SEED)
 
 lint: init
 	@status=0; \
@@ -46,4 +52,4 @@ clean:
 	find lib \( -name '*.so' -o -name '*.c' \) -type f -delete
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help init demo test lint docs data reproduce clean
+.PHONY: help init demo test fuzz lint docs data reproduce clean

@@ -23,7 +23,7 @@ from lib.cli.options import start_logging
 from lib.config import load_config, make_config
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
-from lib.errors import InputError, command
+from lib.errors import InputError, command, quoted
 from lib.files import replacing
 from lib.method import Files, Method
 from lib.methods import METHODS
@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     start_logging()
     if not re.fullmatch(r"\w[\w.-]*", args.name, re.ASCII):
-        raise InputError(f"--name {args.name!r}: use only letters, digits, _ . and -")
+        raise InputError(f"--name {quoted(args.name)}: use only letters, digits, _ . and -")
     if args.steps is not None and args.steps < 1:
         raise InputError(f"--steps {args.steps}: must be 1 or more")
     network = NETWORKS[args.network]

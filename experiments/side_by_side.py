@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.argument import real
 from lib.dataset.image import read
 from lib.errors import InputError, command
 from lib.video.clips import open_clip
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folders", nargs=2, type=Path, help="output folders of two demo runs")
     parser.add_argument("--titles", nargs=2, default=("R-FCN", "FGFA"), help="titles above them (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="animation to write, .gif or .webp")
-    parser.add_argument("--fps", type=float, default=6, help="frames per second (default: %(default)s)")
+    parser.add_argument("--fps", type=real(0.1, 1000), default=6, help="frames per second (default: %(default)s)")
     args = parser.parse_args(argv)
     frames = [frame.name for frame in open_clip(str(args.folders[0] / "*.JPEG"))]
     with tempfile.TemporaryDirectory() as folder:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from easydict import EasyDict
 
 from lib.defaults import TREE, Key, Tree
-from lib.errors import InputError, nearest, read_text
+from lib.errors import LONGEST, InputError, nearest, quoted, read_text
+from lib.reading import is_plain, parse_yaml
+
+MOST_ITEMS = 1000  # of a list
+LARGEST_NUMBER = 10**9
+LARGEST_SIDE = 2**13  # pixels of the network's input
 
 Rule = tuple[str, bool]  # (message, whether the rule holds)
 
@@ -50,19 +55,6 @@ def joined(first: Tree, second: Tree) -> Tree:
 COMMON = Schema(TREE, whole=False)
 
 
-class _Loader(yaml.SafeLoader):
-    """Rejects duplicate keys, of which YAML itself silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_config(path: str | Path, overrides: Sequence[str] = (), schema: Schema = COMMON) -> EasyDict:
     """Settings of a YAML file over the defaults.
 
@@ -73,13 +65,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), schema: Schema 
     """
     path = Path(path)
     text = read_text(path, "pass an existing YAML file with --cfg", "cannot read the settings")
-    try:
-        given = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise InputError(f"{path}{line}: invalid YAML: {problem}") from None
+    given = parse_yaml(text, path)
     try:
         given = given if given is not None else {}
         for text in overrides if isinstance(given, dict) else ():
@@ -94,15 +80,15 @@ def _override(given: dict[str, Any], text: str) -> None:
     path, equals, value = text.partition("=")
     *sections, name = path.split(".")
     if not equals or not name:
-        raise InputError(f"--set {text!r}: write KEY.PATH=VALUE, for example TEST.KEY_FRAME_INTERVAL=5")
+        raise InputError(f"--set {quoted(text)}: write KEY.PATH=VALUE, for example TEST.KEY_FRAME_INTERVAL=5")
     for section in sections:
         given = given.setdefault(section, {})
         if not isinstance(given, dict):
-            raise InputError(f"--set {text!r}: {section} is not a section")
+            raise InputError(f"--set {quoted(text)}: {section} is not a section")
     try:
-        given[name] = yaml.safe_load(value) if value else ""  # `gpus=` selects the CPU
-    except yaml.YAMLError:
-        raise InputError(f"--set {text!r}: {value!r} is not a YAML value") from None
+        given[name] = parse_yaml(value, "") if value else ""  # `gpus=` selects the CPU
+    except InputError:
+        raise InputError(f"--set {quoted(text)}: {quoted(value)} is not a YAML value") from None
 
 
 def make_config(given: dict[str, Any], schema: Schema = COMMON) -> EasyDict:
@@ -118,10 +104,10 @@ def make_config(given: dict[str, Any], schema: Schema = COMMON) -> EasyDict:
 
 def _merge(given: Any, tree: Tree, where: str, schema: Schema) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise InputError(f"{where.rstrip('.') or 'the file'} must hold `key: value` lines, not {given!r}")
+        raise InputError(f"{where.rstrip('.') or 'the file'} must hold `key: value` lines, not {quoted(given)}")
     for name in given if schema.whole else ():
         if name not in tree:
-            raise InputError(f"unknown key {where}{name}{_hint(str(name), where, tree, schema.tree)}")
+            raise InputError(f"unknown key {where}{str(name)[:LONGEST]}{_hint(str(name), where, tree, schema.tree)}")
     result = {}
     for name, node in tree.items():
         key = f"{where}{name}"
@@ -156,7 +142,7 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
     if isinstance(default, bool):
         right = isinstance(value, bool)
     elif isinstance(default, float):
-        if isinstance(value, str):  # YAML reads 1e-3, without a decimal point, as a string
+        if isinstance(value, str) and len(value) < 100:  # YAML reads 1e-3, without a decimal point, as a string
             try:
                 value = float(value)
             except ValueError:
@@ -175,20 +161,24 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
     else:
         right = isinstance(value, type(default))
     if not right:
-        raise InputError(f"{path} must be {kind(default)}, not {value!r}")
+        raise InputError(f"{path} must be {kind(default)}, not {quoted(value)}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{path} must be a finite number, not {value!r}")
+        raise InputError(f"{path} must be a finite number, not {quoted(value)}")
+    numbers = value if isinstance(value, list) else [value]
+    if len(numbers) > MOST_ITEMS:
+        raise InputError(f"{path} must have at most {MOST_ITEMS} items, not {len(numbers)}")
+    if any(isinstance(each, (int, float)) and abs(each) > LARGEST_NUMBER for each in numbers):
+        raise InputError(f"{path} must not exceed {LARGEST_NUMBER}, not {quoted(value)}")
     if key.choices and value not in key.choices:
         allowed = " or ".join(repr(choice) for choice in key.choices)
-        raise InputError(f"{path} must be {allowed}, not {value!r}")
+        raise InputError(f"{path} must be {allowed}, not {quoted(value)}")
     if key.length is not None and len(value) != key.length:
         raise InputError(f"{path} must have {key.length} numbers, not {len(value)}")
     if key.positive:
-        numbers = value if isinstance(value, list) else [value]
         if not numbers:
             raise InputError(f"{path} must not be empty")
         if min(numbers) <= 0:
-            raise InputError(f"{path} must be greater than 0, not {value}")
+            raise InputError(f"{path} must be greater than 0, not {quoted(value)}")
     return value
 
 
@@ -244,9 +234,20 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         ("TRAIN.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(train)),
         ("TEST.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(test)),
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
+        (f"SCALES must not exceed {LARGEST_SIDE} pixels", max(cfg.SCALES) <= LARGEST_SIDE),
+        ("TRAIN.SEED must be 0 or more", train.SEED >= 0),
+        *(
+            (f"{key} is {quoted(value)}: a name may have letters, digits, blanks and _ . + - only", is_plain(value))
+            for key, value in {
+                "dataset.dataset": cfg.dataset.dataset,
+                "dataset.image_set": cfg.dataset.image_set,
+                "dataset.test_image_set": cfg.dataset.test_image_set,
+                "TRAIN.model_prefix": train.model_prefix,
+            }.items()
+        ),
         (
             "gpus must be numbers separated by commas, or empty",
-            all(g.strip().isdigit() for g in cfg.gpus.split(",") if cfg.gpus),
+            all(re.fullmatch(r"\s*[0-9]{1,4}\s*", g) for g in cfg.gpus.split(",") if cfg.gpus),
         ),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.errors import InputError, command, nearest, read_text
+from lib.errors import InputError, command, nearest, quoted, read_text
 
 
 def test_bad_input(capsys):
@@ -58,3 +58,48 @@ def test_text_that_cannot_be_read(tmp_path):
         read_text(path, "put it there", "list is broken")
     path.write_bytes(b"\xef\xbb\xbfone\n")
     assert read_text(path, "") == "one\n"
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "a.txt"),
+            "a.txt: No such file or directory; check the path",
+        ),
+        (OSError(28, "No space left on device"), "input or output: No space left on device"),
+        (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB)"),
+        (RecursionError("maximum recursion depth"), "nested too deeply"),
+        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "surrogates not allowed"),
+        (ValueError("embedded null byte"), "contains a NUL byte"),
+        (RuntimeError("Could not determine home directory."), "user who does not exist"),
+        (InputError("two\nlines\x1b[31m" + "x" * 10000), "two lines\\x1b[31mxxx"),
+    ],
+)
+def test_errors_of_the_system_are_one_line(capsys, error, line):
+    @command
+    def main(argv=None):
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    text = capsys.readouterr().err
+    assert line in text and text.startswith("error: ") and text.count("\n") == 1 and len(text) < 5000
+
+
+def test_ctrl_c(capsys):
+    @command
+    def main(argv=None):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C\n"
+
+
+def test_long_values_are_shortened():
+    assert quoted("a") == "'a'"
+    assert len(quoted("x" * 10**6)) == len(quoted([0] * 1000)) == 200
+    assert quoted(10**5000) == "a very long int"

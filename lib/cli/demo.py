@@ -17,9 +17,10 @@ from lib.cli.options import add_network, begin
 from lib.config import COMMON, Schema
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
-from lib.errors import InputError, command, nearest
+from lib.errors import InputError, command, nearest, quoted
 from lib.files import replacing, sha256
 from lib.method import Method
+from lib.reading import read_json
 from lib.settings import classes_of
 from lib.video.clips import Clip, open_clips
 from lib.video.drawing import draw
@@ -183,13 +184,12 @@ class Output:
         path = self.folder / "run.json" if self.folder is not None else None
         if path is None or not path.exists():
             return
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: invalid JSON ({error}); run without --resume") from error
+        before = read_json(path, "run without --resume")
+        if not isinstance(before, dict):
+            raise InputError(f"{path}: holds no settings; run without --resume")
         for key, value in settings.items():
             if before.get(key) != value:
-                was = f"{path}: {key} was {before.get(key)} and is now {value}"
+                was = f"{path}: {key} was {quoted(before.get(key))} and is now {quoted(value)}"
                 raise InputError(f"{was}; use the same value, or start over without --resume")
 
     def finish(self, clip: Clip, summary: Summary) -> None:
@@ -260,7 +260,7 @@ def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozense
         if word.casefold() not in known:
             near = nearest(word, known, 0.0)
             hint = classes.names[known[near] - 1] if near else classes.names[0]
-            raise InputError(f"--classes {word}: unknown class; did you mean {hint}?")
+            raise InputError(f"--classes {quoted(word)[1:-1]}: unknown class; did you mean {hint}?")
         numbers.add(known[word.casefold()])
     return frozenset(numbers)
 

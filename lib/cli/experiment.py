@@ -11,11 +11,12 @@ from easydict import EasyDict
 
 from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
-from lib.errors import command
+from lib.errors import command, quoted
 from lib.eval.tables import report
 from lib.inference.evaluate import evaluate_detector, weights_path
 from lib.machine import Launch, launch
 from lib.method import Method
+from lib.reading import is_plain
 from lib.settings import check_folder, output_folder
 from lib.training.train import train
 
@@ -61,9 +62,17 @@ def test_only(argv: list[str] | None, method: Method) -> None:
 def _parser(doc: str, method: Method) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc)
     add_settings(parser, schema=method.schema)
-    parser.add_argument("--name", help="name of the experiment in output folders (default: the name of the YAML file)")
+    parser.add_argument(
+        "--name", type=_plain, help="name of the experiment in output folders (default: the name of the YAML file)"
+    )
     parser.add_argument("--output", type=Path, help="folder for detections and results (default: under output_path)")
     return parser
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise argparse.ArgumentTypeError(f"{quoted(name)}: use letters, digits, blanks and _ . + - only")
+    return name
 
 
 def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:

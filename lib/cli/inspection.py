@@ -100,7 +100,7 @@ def compare(given: Shapes, network: Network) -> Fit:
 def report(path: str | Path, known: Iterable[Network], listing: bool = True) -> tuple[str, bool]:
     """(text about a parameter file, whether a network accepts it). Raises InputError if it is not a parameter file."""
     path = Path(path)
-    args, auxs = params.load(path)
+    args, auxs = params.load(path, finite=False)
     total = sum(value.size for value in [*args.values(), *auxs.values()])
     lines = [
         f"{path}: {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256(path)}",

@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from easydict import EasyDict
 
+from lib.argument import real
 from lib.cli import inspection
 from lib.config import load_config, make_config
 from lib.errors import InputError, command
@@ -17,6 +19,7 @@ from lib.nets.convert import flownet, resnet
 from lib.nets.convert.caffe_file import read_caffemodel
 from lib.nets.convert.layers import Converted
 from lib.nets.convert.torch_file import read_state
+from lib.reading import foreign
 
 METHOD_HELP = "method of --cfg, if that file is not in experiments/<method>/cfgs"
 
@@ -67,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--source-means",
         nargs=3,
-        type=float,
+        type=real(-1e6, 1e6),
         metavar=("RED", "GREEN", "BLUE"),
         help="flow networks only: the means that the original program subtracts from colours of 0 to 255",
     )
@@ -94,7 +97,8 @@ def _convert(args: argparse.Namespace) -> None:
     if args.out.suffix != ".params":
         raise InputError(f"{args.out}: must end in .params; the YAML names it without -0000.params")
     try:
-        part, stride_in_3x3, found = _read(args.source, cfg, eps, args.source_means)
+        with foreign(args.source, "cannot be converted, its layers are not those expected", "pass another file"):
+            part, stride_in_3x3, found = _read(args.source, cfg, eps, args.source_means)
     except InputError as error:
         if str(error).startswith(str(args.source)):
             raise
@@ -104,6 +108,9 @@ def _convert(args: argparse.Namespace) -> None:
             wanted = str(stride_in_3x3).lower()
             raise InputError(f"{args.cfg}: network.STRIDE_IN_3X3 must be {wanted} for {args.source}; set it")
         _check_fit(found, args.cfg, method.name, part)
+    broken = [name for name, value in {**found.args, **found.auxs}.items() if not np.isfinite(value).all()]
+    if broken:
+        raise InputError(f"{args.source}: {broken[0]} is not finite; get the file again")
     params.save(args.out, found.args, found.auxs)
     lines = [f"{args.out}: the {part}, {len(found.args)} arguments, {len(found.auxs)} auxiliary states"]
     lines += [f"unused: {', '.join(found.unused)}"] if found.unused else []

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from lib.errors import InputError
+from lib import reading
+from lib.errors import InputError, quoted
+from lib.reading import LARGEST_COORDINATE, parse_xml
 
 PARSER_VERSION = 1  # part of the cache key; increase it whenever a change here changes what is read from a file
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -38,12 +40,7 @@ class Annotation:
 def read_annotation(path: str | Path) -> Annotation:
     """Reads one file. Raises InputError, with the line if known, if it is missing, not XML, or a value is invalid."""
     data = read_bytes(path)
-    try:
-        root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}:{error.position[0]}: broken XML ({error}); repair or re-extract the file") from error
-    except (LookupError, ValueError) as error:  # an encoding that does not exist or that expat does not support
-        raise InputError(f"{path}:1: broken XML ({error}); convert the file to UTF-8") from error
+    root = parse_xml(data, path)
     size = root.find("size")
     width, height = (_integer(path, data, None, size, tag, "an image size", 1) for tag in ("width", "height"))
     objects = [_object(path, data, place, node) for place, node in enumerate(root.findall("object"))]
@@ -52,11 +49,7 @@ def read_annotation(path: str | Path) -> Annotation:
 
 def read_bytes(path: str | Path) -> bytes:
     """The content of a file. Raises InputError if it is missing or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); add the file or fix the list") from error
+    return reading.read_bytes(path, "add the file or fix the list")
 
 
 def box_fault(box: tuple[float, float, float, float], width: int, height: int) -> str | None:
@@ -103,8 +96,9 @@ def _number(path: str | Path, data: bytes, place: int, parent: ElementTree.Eleme
         value = float(text or "nan")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{path}:{object_line(data, place)}: <{tag}> is {text!r}; write a number")
+    if not abs(value) <= LARGEST_COORDINATE:
+        limit = f"a number of at most {LARGEST_COORDINATE:.0f}"
+        raise InputError(f"{path}:{object_line(data, place)}: <{tag}> is {quoted(text)}; write {limit}")
     return value
 
 
@@ -124,7 +118,7 @@ def _integer(
         value = least - 1
     if not least <= value < 2**31:
         line = "" if place is None else f":{object_line(data, place)}"
-        raise InputError(f"{path}{line}: <{tag}> is {text!r}, not {what}; write an integer >= {least}")
+        raise InputError(f"{path}{line}: <{tag}> is {quoted(text)}, not {what}; write an integer >= {least}")
     return value
 
 

@@ -11,7 +11,6 @@ as occluded, or touches the border, just before or after the gap.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lib.argument import whole
 from lib.dataset.check_folder import FolderTask, check_folder
 from lib.dataset.classes import ClassList
 from lib.dataset.index import parallel, process_count
@@ -30,9 +30,9 @@ from lib.dataset.lists import (
     VIDEOS_FORM,
     frames_lines,
     read_rows,
-    whole,
 )
 from lib.errors import InputError, command
+from lib.reading import walk
 
 KINDS = ("VID", "DET")
 PARALLEL_FROM = 4000  # files; with fewer, starting worker processes takes longer than the check
@@ -43,10 +43,10 @@ def find_folders(root: str | Path, kind: str) -> dict[str, int]:
     found: Counter = Counter()
     for part, suffix in (("Data", ".JPEG"), ("Annotations", ".xml")):
         top = Path(root) / part / kind
-        for folder, _, files in os.walk(top, followlinks=True):
+        for folder, files in walk(top):
             count = sum(name.endswith(suffix) for name in files)
             if count:
-                found[Path(folder).relative_to(top).as_posix()] += count
+                found[folder.relative_to(top).as_posix()] += count
     return dict(sorted(found.items()))
 
 
@@ -126,7 +126,7 @@ def _frames_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> It
     due = 1
     for row in rows:
         video, _, frame = row.name.rpartition("/")
-        if not (frame.isdigit() and len(frame) == 6 and int(frame) < clips.get(video, 0)):
+        if not (frame.isascii() and frame.isdigit() and len(frame) == 6 and int(frame) < clips.get(video, 0)):
             yield f"{path}:{row.line}: no image {row.name}.JPEG"
         if row.numbers[0] != due:
             yield f"{path}:{row.line}: id is {row.numbers[0]}, expected {due}"

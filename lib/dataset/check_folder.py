@@ -20,7 +20,7 @@ from lib.dataset.annotation import (
     tag_line,
 )
 from lib.dataset.jpeg import jpeg_size
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _annotation_faults(
         known = thing.class_id in task.class_ids
         faults = [box_fault(thing.box, width, height)]
         if task.kind == "VID":
-            faults.append(None if known else f"unknown class {thing.class_id}")
+            faults.append(None if known else f"unknown class {quoted(thing.class_id)[1:-1]}")
             faults.append("no <trackid>" if thing.track == NO_TRACK else None)
             faults.append(f"track {thing.track} occurs twice in the frame" if thing.track in seen else None)
             if thing.track != NO_TRACK:
@@ -143,20 +143,20 @@ def _track_faults(task: FolderTask, folder: Path, read: dict[str, Annotation], c
 
     A gap is allowed if, just before or after it, the object is marked as occluded or touches the image border.
     """
-    last: dict[int, tuple[int, Object, bool]] = {}
-    stems = {int(stem): stem for stem in sorted(read) if stem.isdigit()}
-    for frame, stem in sorted(stems.items()):
+    last: dict[int, tuple[int, int, Object, bool]] = {}  # by track: position, frame, ...
+    stems = {int(stem): stem for stem in sorted(read) if stem.isascii() and stem.isdigit()}
+    for position, (frame, stem) in enumerate(sorted(stems.items())):
         annotation = read[stem]
         for place, thing in enumerate(annotation.objects):
             if thing.track == NO_TRACK:
                 continue
             gap_allowed = thing.occluded or _at_border(thing.box, annotation.width, annotation.height)
-            before, previous, gap_was_allowed = last.get(thing.track, (frame - 1, thing, True))
-            last[thing.track] = frame, thing, gap_allowed
+            at, before, previous, gap_was_allowed = last.get(thing.track, (position - 1, frame - 1, thing, True))
+            last[thing.track] = position, frame, thing, gap_allowed
             fault = None
             if previous.class_id != thing.class_id:
                 fault = f"track {thing.track} changes from class {previous.class_id} to {thing.class_id}"
-            elif any(between in stems for between in range(before + 1, frame)):
+            elif position - at > 1:
                 counts["gaps in tracks"] += 1
                 if not (gap_allowed or gap_was_allowed or task.allow_gaps):
                     fault = f"track {thing.track} has no box between frames {before:06d} and {frame:06d}"

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.errors import InputError, read_text
+from lib.errors import InputError, quoted, read_text
 
 BUILTIN = {"ImageNetVID": Path(__file__).parent / "classes" / "imagenet_vid.txt"}
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+MOST_CLASSES = 2**15 - 1  # what a binary detection file can number
 GOLDEN_RATIO = 0.618033988749895
 ALIKE = 0.8  # two names at least this similar may be one name and a misspelling of it
 
@@ -55,7 +56,7 @@ class ClassList:
     def builtin(cls, name: str) -> ClassList:
         """A class list that ships with the project (`ImageNetVID`). Raises InputError for an unknown name."""
         if name not in BUILTIN:
-            raise InputError(f"no built-in class list {name!r}; use {', '.join(BUILTIN)} or give a file")
+            raise InputError(f"no built-in class list {quoted(name)}; use {', '.join(BUILTIN)} or give a file")
         return cls.load(BUILTIN[name])
 
     @classmethod
@@ -77,7 +78,9 @@ class ClassList:
                 raise InputError(f"{path}:{number}: {len(fields)} columns; write `id name [#rrggbb]`")
             for seen, word, what in ((ids, fields[0], "id"), (names, fields[1], "name")):
                 if word in seen:
-                    raise InputError(f"{path}:{number}: {what} {word} is already in line {seen[word]}; remove one")
+                    raise InputError(
+                        f"{path}:{number}: {what} {quoted(word)[1:-1]} is already in line {seen[word]}; remove one"
+                    )
                 seen[word] = number
             if len(fields) == 2:
                 colours.append(default_colour(len(ids)))
@@ -85,7 +88,11 @@ class ClassList:
                 red, green, blue = bytes.fromhex(fields[2][1:])
                 colours.append((red, green, blue))
             else:
-                raise InputError(f"{path}:{number}: {fields[2]} is not a colour; write #rrggbb or leave it out")
+                raise InputError(
+                    f"{path}:{number}: {quoted(fields[2])[1:-1]} is not a colour; write #rrggbb or leave it out"
+                )
+        if len(ids) > MOST_CLASSES:
+            raise InputError(f"{path}: {len(ids)} classes; the limit is {MOST_CLASSES}")
         if not ids:
             raise InputError(f"{path}: contains no class; write `id name [#rrggbb]`, one per line")
         return cls(list(ids), list(names), colours)

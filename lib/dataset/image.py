@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from lib.dataset import jpeg
-from lib.errors import InputError
+from lib.dataset.jpeg import check_size
+from lib.errors import InputError, check_regular
 
 _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
@@ -22,13 +26,15 @@ def read(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     try:
+        check_regular(path)
         content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the image: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the image: {getattr(error, 'strerror', error)}") from error
     if not content:
         raise InputError(f"{path}: empty image file; download or create it again")
     if not _is_complete(content):
         raise InputError(f"{path}: truncated image; download or create it again")
+    check_size(*_size(path, content), path)
     buffer = np.frombuffer(content, dtype=np.uint8)
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -37,6 +43,22 @@ def read(path: str | os.PathLike) -> np.ndarray:
     if image is None:
         raise InputError(f"{path}: not an image that OpenCV can decode; download or create it again")
     return image
+
+
+def _size(path: Path, content: bytes) -> tuple[int, int]:
+    """(width, height) from the header, before anything is decoded."""
+    if content.startswith(_JPEG_START):
+        size, _ = jpeg.frame_and_scan(content)
+        if size is not None and 0 not in size:
+            return size
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes that `check_size` judges
+            return Image.open(io.BytesIO(content)).size
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too large ({error}); shrink it") from error
+    except Exception as error:  # Pillow raises all kinds of errors on malformed files
+        raise InputError(f"{path}: not an image that OpenCV can decode; download or create it again") from error
 
 
 def _is_complete(content: bytes) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index, joined
 from lib.dataset.lists import DET_TRAIN_FORM, VID_TRAIN_FORM, VIDEOS_FORM, read_rows
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 
 __all__ = [
     "AnnotationIndex",
@@ -104,7 +104,9 @@ def train_entries(root: str | Path, image_sets: str) -> list[TrainEntry]:
                     raise InputError(f"{path}:{row.line}: no frame {frame} in a clip of {count}; frames count from 0")
                 entries.append(TrainEntry(folder, kind, f"{row.name}/{frame:06d}", row.name, frame, count))
         else:
-            raise InputError(f"image set {image_set!r} of {image_sets!r}: the name must start with DET_ or VID_")
+            raise InputError(
+                f"image set {quoted(image_set)} of {quoted(image_sets)}: the name must start with DET_ or VID_"
+            )
     return entries
 
 

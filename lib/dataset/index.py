@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.process
 import hashlib
 import logging
 import multiprocessing
 import os
+import signal
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from lib.dataset.annotation import PARSER_VERSION, box_fault, object_line, read_annotation, read_bytes
 from lib.dataset.classes import ClassList, did_you_mean
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.files import replacing
+from lib.reading import load_arrays
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +127,14 @@ def parallel(function: Callable[[_Task], _Result], tasks: Sequence[_Task], worke
     The processes are spawned: forking hangs if MXNet has started threads in this process.
     """
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+    # Ctrl-C ends this process, which then ends the others; they would print a traceback each.
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(tasks)), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
     try:
         yield from pool.map(function, tasks)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise InputError("a worker process was killed, perhaps for lack of memory; use fewer --workers") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -158,7 +164,7 @@ def _parse(task: tuple[str, list[str], dict[str, int], str]) -> AnnotationIndex:
                 continue
             fault = box_fault(thing.box, annotation.width, annotation.height)
             if number is None:
-                fault = f"unknown class {thing.class_id}{did_you_mean(thing.class_id, numbers)}"
+                fault = f"unknown class {quoted(thing.class_id)[1:-1]}{did_you_mean(thing.class_id, numbers)}"
             if number is None or fault is not None:
                 line = object_line(read_bytes(path), place)
                 raise InputError(f"{path}:{line}: {fault}; correct the file or the class list")
@@ -214,8 +220,8 @@ def _cached(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load leaves a damaged one open
-            return {name: file[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        arrays = load_arrays(path, "it is made again")
+        return {name: arrays[name] for name in ARRAYS}
+    except (InputError, KeyError) as error:
         log.warning("%s: damaged cache (%s); parsing the annotations again", path, error)
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lib.errors import InputError
+from lib.errors import InputError, check_regular
+from lib.reading import foreign
 
 HEAD = 4096  # bytes that hold the frame header of nearly every file
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -14,13 +15,23 @@ FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SCAN = 0xDA
 BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])  # not followed by a length
 
+LARGEST_SIDE, MOST_PIXELS = 2**15 - 1, 2**26  # of an image: 192 MiB once decoded
+
+
+def check_size(width: int, height: int, where: str | os.PathLike) -> None:
+    """Raises InputError for an image or film that is too large to be decoded."""
+    if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
+        limit = f"{LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all"
+        raise InputError(f"{where}: {width} x {height} is too large, the limit is {limit}; shrink it")
+
 
 def jpeg_size(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels as stored (EXIF orientation ignored), reading only a few kilobytes of the file.
 
     Raises InputError if the file is missing, empty, not a JPEG, has a broken header or is truncated.
     """
-    try:
+    with foreign(path, "cannot be read", "download or create it again"):
+        check_regular(path)
         with open(path, "rb") as file:
             data = file.read(HEAD)
             if not data.startswith(START):
@@ -37,8 +48,7 @@ def jpeg_size(path: str | Path) -> tuple[int, int]:
                 file.seek(scan)
                 if END not in file.read():
                     raise InputError(f"{path}: truncated JPEG file; download or create it again")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); download or create it again") from error
+        check_size(*size, path)
     return size
 
 

@@ -12,17 +12,18 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lib.argument import positive, whole
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.errors import InputError, command, read_text
+from lib.errors import InputError, command, quoted, read_text
 from lib.files import replacing
+from lib.reading import escapes, walk
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ VID_TRAIN_FORM = "<video> 1 <frame> <frames>"
 DET_TRAIN_FORM = "<image> 1"
 VIDEOS_FORM = "<video> <id> 0 <frames>"
 FRAMES_FORM = "<image> <id>"
+
+LARGEST_NUMBER = 2**31 - 1  # in a list
+MOST_FRAMES = 2_000_000  # of the videos of one list
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,13 @@ def read_rows(path: str | Path, form: str) -> list[Row]:
             raise InputError(f"{path}:{number}: {len(fields)} columns instead of {columns}; write `{form}`")
         if not all(field.isascii() and field.isdigit() for field in fields[1:]):
             raise InputError(f"{path}:{number}: only the first column may be text; write `{form}` with integers")
+        if any(len(field) > 10 or int(field) > LARGEST_NUMBER for field in fields[1:]):
+            raise InputError(f"{path}:{number}: a number is larger than {LARGEST_NUMBER}; correct it")
+        if escapes(fields[0]):
+            raise InputError(f"{path}:{number}: {quoted(fields[0])} leaves the dataset's folder; correct it")
         rows.append(Row(number, fields[0], tuple(map(int, fields[1:]))))
+    if form == VIDEOS_FORM and sum(row.numbers[-1] for row in rows) > MOST_FRAMES:
+        raise InputError(f"{path}: its videos have more than {MOST_FRAMES} frames; correct or split the list")
     if not rows:
         raise InputError(f"{path}: the list is empty; write `{form}`, one per line")
     return rows
@@ -82,10 +92,10 @@ def form_of_test_list(path: str | Path) -> str:
     FRAMES_FORM if the file cannot be read: `read_rows` then reports the error.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            columns = next((len(line.split()) for line in file if line.strip()), 0)
-    except (OSError, UnicodeDecodeError):
-        columns = 0
+        lines = read_text(path, "").splitlines()
+    except InputError:
+        lines = []
+    columns = next((len(line.split()) for line in lines if line.strip()), 0)
     return VIDEOS_FORM if columns == 4 else FRAMES_FORM
 
 
@@ -109,14 +119,18 @@ def find_clips(root: str | Path, split: str) -> list[tuple[str, int]]:
     if not (data / split).is_dir():
         raise InputError(f"{data / split}: no such folder; put the clips there or give another --root")
     clips = []
-    for folder, _, files in os.walk(data / split, followlinks=True):
+    for folder, files in walk(data / split):
         images = {name for name in files if name.endswith(".JPEG")}
         if images:
+            video = folder.relative_to(data).as_posix()
+            if len(video.split()) != 1 or not video.isprintable():
+                what = "with blanks, or not UTF-8"
+                raise InputError(f"{folder}: a name {what}, cannot be in a list; rename the folder")
             for frame in range(len(images)):
                 if f"{frame:06d}.JPEG" not in images:
                     what = f"{len(images)} images, but no {frame:06d}.JPEG"
                     raise InputError(f"{folder}: {what}; number the frames from 0 without gaps")
-            clips.append((Path(folder).relative_to(data).as_posix(), len(images)))
+            clips.append((video, len(images)))
     if not clips:
         raise InputError(f"{data / split}: contains no .JPEG files; put the clips there")
     return sorted(clips)
@@ -198,8 +212,8 @@ def det_lines(
     """
     annotations = Path(root) / "Annotations" / "DET"
     found: list[str] = []
-    for folder, _, files in os.walk(annotations / "train", followlinks=True):
-        below = Path(folder).relative_to(annotations).as_posix()
+    for folder, files in walk(annotations / "train"):
+        below = folder.relative_to(annotations).as_posix()
         found.extend(f"{below}/{name[:-4]}" for name in files if name.endswith(".xml"))
     if not found:
         raise InputError(f"{annotations / 'train'}: contains no .xml files; add the DET annotations or omit --det")
@@ -240,27 +254,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--frames", type=positive, default=15, help="training frames per clip (default: 15)")
     add("--det", action="store_true", help="also create the balanced list of DET images")
     add("--cap", type=positive, default=2000, help="DET: maximum number of images per class (default: 2000)")
-    add("--seed", type=int, default=0, help="DET: random seed for choosing images (default: 0)")
+    add("--seed", type=whole, default=0, help="DET: random seed for choosing images (default: 0)")
     add("--classes", type=Path, help="class list (default: ROOT/classes.txt, or else the 30 classes of ImageNet VID)")
     add("--workers", type=whole, default=0, help="number of processes that read annotations (default: one per core)")
     add("--force", action="store_true", help="replace existing lists with different content")
     return parser.parse_args(argv)
-
-
-def positive(text: str) -> int:
-    """Type of an argparse option: an integer >= 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
-def whole(text: str) -> int:
-    """Type of an argparse option: an integer >= 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return value
 
 
 @command

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 
 import av
 import numpy as np
 
-from lib.errors import InputError
+from lib.dataset.jpeg import MOST_PIXELS, check_size
+from lib.errors import InputError, check_regular
+from lib.reading import foreign
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
@@ -20,22 +23,48 @@ _NO_VIDEO_FORMATS = {"tty", "bin", "xbin", "idf", "adf"}
 def natural_key(text: str) -> tuple:
     """Sort key for natural order: frame2 before frame10, 000002 before 000010."""
     parts = re.split(r"(\d+)", text)
-    return tuple((int(part), "") if i % 2 else (0, part.casefold()) for i, part in enumerate(parts)), text
+    return tuple((int(part[:300]), "") if i % 2 else (0, part.casefold()) for i, part in enumerate(parts)), text
 
 
 @contextlib.contextmanager
 def opened(where: str) -> Iterator[av.container.InputContainer]:
     """Opens a video file or stream address. Raises InputError if it has no video that can be decoded."""
     options = {"rtsp_transport": "tcp"} if where.startswith("rtsp:") else {}
-    try:
-        container = av.open(where, options=options, timeout=(10.0, 20.0) if "://" in where else None)
-    except av.error.FFmpegError as error:
-        reason = "not a video or picture" if isinstance(error, av.error.InvalidDataError) else error.strerror
-        raise InputError(f"{where}: cannot be opened: {reason}") from error
+    address = "://" in where
+    with foreign(where, "cannot be opened", "give a video or picture that plays"):
+        if not address:
+            check_regular(where)
+        try:
+            container = av.open(
+                where, options=options, timeout=(10.0, 20.0) if address else None, metadata_errors="replace"
+            )
+        except av.error.FFmpegError as error:
+            reason = "not a video or picture" if isinstance(error, av.error.InvalidDataError) else error.strerror
+            raise InputError(f"{where}: cannot be opened: {reason}") from error
     with container:
         if not container.streams.video or container.format.name in _NO_VIDEO_FORMATS:
             raise InputError(f"{where}: cannot be opened: not a video or picture")
+        context = container.streams.video[0].codec_context
+        if context is None:  # a header cut short; PyAV 15 would crash on decoding
+            raise InputError(f"{where}: cannot be opened: no decoder for its video, or its header is damaged")
+        check_size(context.width, context.height, where)
         yield container
+
+
+def decoded(container: av.container.InputContainer, where: str) -> Iterator[np.ndarray]:
+    """The frames of a film as `upright` gives them. Raises InputError where the data is broken or a frame too large."""
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # so that FFmpeg allocates nothing larger
+    frames = container.decode(video=0)
+    for number in itertools.count():
+        with foreign(where, f"broken after {number} frames", "re-encode or cut it"):
+            frame = next(frames, None)
+            if frame is None:
+                return
+            check_size(frame.width, frame.height, f"{where}: frame {number}")
+            image = upright(frame)
+        yield image
 
 
 def upright(frame: av.VideoFrame) -> np.ndarray:

@@ -23,11 +23,13 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
+from lib.argument import positive, whole
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.dataset.lists import positive, read_image_ids, whole
-from lib.errors import InputError, command
+from lib.dataset.lists import read_image_ids
+from lib.errors import InputError, check_regular, command
 from lib.files import replacing
+from lib.reading import foreign, read_json
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +107,7 @@ def load(path: str | Path, image_ids: Sequence[str]) -> list[np.ndarray]:
     if path.suffix == ".mat":
         frames: object = _load_mat(path)
     else:
-        try:
-            frames = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a motion file ({error}); give a .mat or .json file, or none") from error
+        frames = read_json(path, "not a motion file; give a .mat or .json file, or none")
         if isinstance(frames, dict):
             missing = [image_id for image_id in image_ids if image_id not in frames]
             if missing:
@@ -117,10 +116,8 @@ def load(path: str | Path, image_ids: Sequence[str]) -> list[np.ndarray]:
     if not isinstance(frames, list) or len(frames) != len(image_ids):
         count = len(frames) if isinstance(frames, list) else "no"
         raise InputError(f"{path}: {count} frames, but the list has {len(image_ids)}; give the file of this image set")
-    try:
+    with foreign(path, "a motion value is not a number", "regenerate the file"):
         arrays = [np.asarray(values, np.float64).reshape(-1) for values in frames]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: a motion value is not a number ({error}); regenerate the file") from error
     for image_id, values in zip(image_ids, arrays):
         if not ((values >= 0) & (values <= 1)).all():
             raise InputError(f"{path}: a motion value of {image_id} is outside 0..1; regenerate the file")
@@ -128,10 +125,9 @@ def load(path: str | Path, image_ids: Sequence[str]) -> list[np.ndarray]:
 
 
 def _load_mat(path: Path) -> list[np.ndarray]:
-    try:
+    with foreign(path, "cannot be read as a .mat file", "give the published file"):
+        check_regular(path)
         content = scipy.io.loadmat(path, variable_names=[MAT_NAME])
-    except Exception as error:  # scipy raises all kinds of errors on malformed files: IndexError, zlib.error, ...
-        raise InputError(f"{path}: cannot be read as a .mat file ({error}); give the published file") from error
     cells = content.get(MAT_NAME)
     if cells is None or cells.dtype != object or cells.ndim != 2:
         raise InputError(f"{path}: contains no cell array {MAT_NAME!r}; give the published file")
@@ -144,7 +140,7 @@ def _places(image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     places = np.empty((2, len(image_ids)), np.int64)
     for column, image_id in enumerate(image_ids):
         video, _, frame = image_id.rpartition("/")
-        if not (frame.isascii() and frame.isdigit()):
+        if not (frame.isascii() and frame.isdigit() and len(frame) <= 9):
             raise InputError(f"{image_id}: the last part is not a frame number; motion needs frames of videos")
         places[:, column] = numbers.setdefault(video, len(numbers)), int(frame)
     return places[0], places[1]

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import mean_over_classes
 from lib.machine import cores
+
+MOST_SAMPLES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def sample_weights(videos: int, n: int, seed: int) -> Iterator[np.ndarray]:
 
 def _samples(result: Evaluation, area: int, n: int, seed: int) -> np.ndarray:
     """AP (n, R, C) of each sample in one area range."""
-    if n < 1:
-        raise InputError(f"{n} bootstrap samples; give at least 1")
+    if not 1 <= n <= MOST_SAMPLES:
+        raise InputError(f"{n} bootstrap samples; give 1 to {MOST_SAMPLES}")
     outcomes = result.outcomes.select(list(range(len(result.motion_ranges))), [area]).counting()
     with ThreadPoolExecutor(cores()) as pool:
         aps = pool.map(outcomes.average_precision, sample_weights(len(outcomes.videos), n, seed))
@@ -95,7 +97,7 @@ def _samples(result: Evaluation, area: int, n: int, seed: int) -> np.ndarray:
 def _area(result: Evaluation, name: str | None) -> int:
     names = [entry.name for entry in result.area_ranges]
     if name is not None and name not in names:
-        raise InputError(f"unknown area range {name!r}; choose from {', '.join(names)}")
+        raise InputError(f"unknown area range {quoted(name)}; choose from {', '.join(names)}")
     return 0 if name is None else names.index(name)
 
 

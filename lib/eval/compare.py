@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from lib.argument import whole
 from lib.errors import command
 from lib.eval.bootstrap import paired_bootstrap
 from lib.eval.results import load_result
@@ -32,7 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("first", type=Path, metavar="A.json", help="result file, with its .outcomes.npz in the same folder")
     add("second", type=Path, metavar="B.json", help="result file on the same image set")
     add("--draws", type=int, default=1000, help="number of bootstrap samples (default: 1000)")
-    add("--seed", type=int, default=0, help="random seed (default: 0)")
+    add("--seed", type=whole, default=0, help="random seed (default: 0)")
     add("--area", help="area range to compare in (default: the first, `all`)")
     add("--markdown", action="store_true", help="print Markdown instead of plain text")
     add("--json", type=Path, help="also write the differences to this JSON file")

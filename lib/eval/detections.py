@@ -20,8 +20,9 @@ import numpy as np
 
 import lib.eval._text as _text
 from lib.bbox.detections import Detections
-from lib.errors import InputError
+from lib.errors import InputError, check_regular, quoted
 from lib.files import replacing
+from lib.reading import LARGEST_COORDINATE, RATIO, UNPACKED, foreign
 
 RECORD = np.dtype([("frame", "<i4"), ("class", "<i2"), ("score", "<f4"), ("box", "<f4", (4,))])
 
@@ -153,8 +154,11 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
     if path.suffix == ".npy":
         yield from _read_binary(path, classes)
         return
+    with foreign(path, "cannot be read", "pass the file(s) that a test run wrote"):
+        check_regular(path)
     opened = gzip.open if path.suffix == ".gz" else open
-    line = 0
+    line = total = 0
+    limit = max(UNPACKED, RATIO * path.stat().st_size)
     rest = b""
     with opened(path, "rb") as file:
         while True:
@@ -162,6 +166,11 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
                 block = file.read(_BLOCK)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise InputError(f"{path}: broken gzip file ({error}); recreate it") from error
+            total += len(block)
+            if total > limit:
+                raise InputError(
+                    f"{path}: unpacks to more than {UNPACKED} bytes and {RATIO} times its size; recreate it"
+                )
             data = rest + block
             whole = data.rfind(b"\n") + 1 if block else len(data)
             data, rest = data[:whole], data[whole:]
@@ -178,23 +187,27 @@ def _parse(path: Path, data: bytes, first: int, classes: int) -> tuple[Detection
     table = DetectionTable(np.empty(lines, np.int64), np.empty(lines, np.int32), np.empty(lines), np.empty((lines, 4)))
     rows, fault, line = _text.parse(data, classes, table.frame_ids, table.classes, table.scores, table.boxes)
     if fault == _text.FINE:
-        return table.take(slice(rows)), line
+        table = table.take(slice(rows))
+        if not np.abs(table.boxes).max(initial=0) <= LARGEST_COORDINATE:
+            box = table.boxes[np.argmax(np.abs(table.boxes).max(axis=1))].tolist()
+            raise InputError(f"{path}: box {box} exceeds {LARGEST_COORDINATE:.0f} pixels; recreate it")
+        return table, line
     text = data.split(b"\n")[line].decode("utf-8", "replace").strip()
     shown = text if len(text) < 80 else text[:77] + "..."
     where = f"{path}:{first + line + 1}"
     if fault == _text.COLUMNS:
-        raise InputError(f"{where}: {len(text.split())} columns in {shown!r}, expected `{_FORMAT}`")
+        raise InputError(f"{where}: {len(text.split())} columns in {quoted(shown)}, expected `{_FORMAT}`")
     if fault == _text.CLASS:
         known = f"expected 1 to {classes}" if classes else "it is too large"
-        raise InputError(f"{where}: unknown class index {text.split()[1]} in {shown!r}, {known}")
-    raise InputError(f"{where}: a value in {shown!r} is not finite or not a number, expected `{_FORMAT}`")
+        raise InputError(f"{where}: unknown class index {text.split()[1][:20]} in {quoted(shown)}, {known}")
+    raise InputError(f"{where}: a value in {quoted(shown)} is not finite or not a number, expected `{_FORMAT}`")
 
 
 def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
-    try:
+    with foreign(path, "not a detection file in NumPy format", "recreate it"):
         records = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a detection file in NumPy format ({error}); recreate it") from error
+    if not isinstance(records, np.ndarray):
+        raise InputError(f"{path}: not a detection file in NumPy format, but an archive; recreate it")
     if records.dtype != RECORD or records.ndim != 1:
         raise InputError(f"{path}: contains {records.dtype} {records.shape}, not detection records; recreate it")
     for start in range(0, len(records), 1 << 19):
@@ -205,9 +218,10 @@ def _read_binary(path: Path, classes: int) -> Iterator[DetectionTable]:
             part["score"].astype(np.float64),
             part["box"].astype(np.float64),
         )
-        finite = np.isfinite(table.scores) & np.isfinite(table.boxes).all(axis=1)
+        finite = np.isfinite(table.scores) & (np.abs(table.boxes) <= LARGEST_COORDINATE).all(axis=1)
         if not finite.all():
-            raise InputError(f"{path}: record {start + np.flatnonzero(~finite)[0]} (from 0) is not finite; recreate it")
+            row, limit = start + np.flatnonzero(~finite)[0], f"{LARGEST_COORDINATE:.0f} pixels"
+            raise InputError(f"{path}: record {row} (from 0) is not finite, or exceeds {limit}; recreate it")
         known = (table.classes >= 1) & (table.classes <= classes) | (classes == 0)
         if not known.all():
             row = int(np.flatnonzero(~known)[0])

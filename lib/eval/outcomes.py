@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 import lib.eval._vid_map as _vid_map
-from lib.errors import InputError
 from lib.files import replacing
+from lib.reading import foreign, load_arrays
+
+_ADVICE = "evaluate again with --json"
 
 NOTHING, FALSE, SHARE, EMPTY, TRUE = range(5)
 
@@ -108,12 +109,43 @@ class Outcomes:
     def load(path: str | os.PathLike) -> Outcomes:
         """Read a file written by `save`. Raises InputError if it is missing or not such a file."""
         path = Path(path)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found = Outcomes(**{field.name: arrays[field.name] for field in fields(Outcomes)})
-            return replace(found, areas=found.areas.astype(np.uint64))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot read outcomes ({error}); evaluate again with --json") from error
+        with foreign(path, "cannot read outcomes", _ADVICE):
+            arrays = load_arrays(path, _ADVICE)
+            found = Outcomes(**{field.name: np.ascontiguousarray(arrays[field.name]) for field in fields(Outcomes)})
+            found = replace(found, areas=found.areas.astype(np.uint64, casting="safe"))
+            found._check()
+        return found
+
+    def _check(self) -> None:
+        """Raises ValueError for another type or shape, or an index out of range: compiled code does not check them."""
+        c, n, r = len(self.starts) - 1, len(self.scores), self.kinds.shape[-1]
+        f, v, a = len(self.shares), len(self.videos), self.video_objects.shape[2]
+        shapes: dict[str, tuple[type, tuple]] = {
+            "starts": (np.int64, (c + 1,)), "scores": (np.float64, (n,)), "kinds": (np.uint8, (n, r)),
+            "areas": (np.uint64, (n,)), "frames": (np.int32, (n,)), "shares": (np.float64, (f, r)),
+            "frame_videos": (np.int32, (f,)), "videos": (np.str_, (v,)), "video_objects": (np.int32, (v, r, a, c)),
+            "video_motion": (np.int64, (v, r)), "video_values": (np.int64, (v,)),
+        }  # fmt: skip
+        for name, (kind, shape) in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or not (array.dtype == kind or array.dtype.type is kind):
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, not {np.dtype(kind)} {shape}")
+        for name, good in {
+            "starts": self.starts[0] == 0 and self.starts[-1] == n and (np.diff(self.starts) >= 0).all(),
+            "scores": np.isfinite(self.scores).all(),
+            "kinds": self.kinds.max(initial=0) <= TRUE,
+            "frames": _inside(self.frames, f),
+            "shares": ((self.shares >= 0) & (self.shares <= 1)).all(),
+            "frame_videos": _inside(self.frame_videos, v),
+            "counts": min(each.min(initial=0) for each in (self.video_objects, self.video_motion)) >= 0,
+            "video_values": self.video_values.min(initial=0) >= 0,
+        }.items():
+            if not good:
+                raise ValueError(f"{name}: a value is out of range")
+
+
+def _inside(indices: np.ndarray, count: int) -> bool:
+    return bool(((indices >= 0) & (indices < count)).all())
 
 
 def mean_over_classes(ap: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import LONGEST, InputError, quoted
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Range:
             result = Range(name.strip(), float(low), float(high))
         except ValueError:
             result = Range("", math.nan, math.nan)
-        if not (equals and colon and result.name and result.low <= result.high):
-            raise InputError(f"range {text!r}: write NAME=LOW:HIGH with LOW <= HIGH, for example fast=0:0.7")
+        if not (equals and colon and 0 < len(result.name) <= LONGEST and result.low <= result.high):
+            raise InputError(f"range {quoted(text)}: write NAME=LOW:HIGH with LOW <= HIGH, for example fast=0:0.7")
         return result
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from lib.argument import real, whole
 from lib.dataset.index import parallel, process_count
 from lib.errors import InputError, command
 from lib.eval.detections import DetectionTable, read_detections, write_detections
@@ -104,11 +105,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--image-set", type=Path, required=True,
         help="list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`)")  # fmt: skip
     add("--out", type=Path, required=True, help="output file, .txt, .txt.gz or .npy")
-    add("--link-iou", type=float, default=0.5, help="minimum IoU to link boxes of neighbouring frames (default: 0.5)")
-    add("--suppress-iou", type=float, default=0.3, help="minimum IoU with a path to be removed (default: 0.3)")
-    add("--min-sum", type=float, default=0.01, help="stop when the best sum of scores is below this (default: 0.01)")
-    add("--nms-iou", type=float, default=0.3, help="threshold of the final NMS of each frame (default: 0.3)")
-    add("--workers", type=int, default=0, help="number of processes (default: one per core)")
+    add(
+        "--link-iou",
+        type=real(0, 1),
+        default=0.5,
+        help="minimum IoU to link boxes of neighbouring frames (default: 0.5)",
+    )
+    add("--suppress-iou", type=real(0, 1), default=0.3, help="minimum IoU with a path to be removed (default: 0.3)")
+    add("--min-sum", type=real(), default=0.01, help="stop when the best sum of scores is below this (default: 0.01)")
+    add("--nms-iou", type=real(0, 1), default=0.3, help="threshold of the final NMS of each frame (default: 0.3)")
+    add("--workers", type=whole, default=0, help="number of processes (default: one per core)")
     return parser.parse_args(argv)
 
 

@@ -13,8 +13,9 @@ from lib.errors import InputError
 from lib.eval.bootstrap import Interval
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import Outcomes
-from lib.eval.ranges import Range
+from lib.eval.ranges import Range, checked
 from lib.files import replacing, sha256
+from lib.reading import foreign, read_json
 
 
 def save_result(
@@ -67,23 +68,39 @@ def load_result(path: Path) -> Evaluation:
     Raises InputError if one of its two files is missing or invalid, or the outcomes are those of another run.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    advice = "evaluate with --json"
+    content = read_json(path, f"not a result of lib.eval.vid_map; {advice}")
+    with foreign(path, "not a result of lib.eval.vid_map", advice):
         outcomes = path.with_name(Path(content["outcomes"]["file"]).name)
         if not outcomes.is_file():
             raise InputError(f"{outcomes}: not found, but required by {path.name}; copy it too, or evaluate again")
         if sha256(outcomes) != content["outcomes"]["sha256"]:
             raise InputError(f"{outcomes}: does not match {path.name}, its outcomes were replaced; evaluate again")
         colours = [tuple(colour) for colour in content["classes"]["colours"]]
-        return Evaluation(
+        result = Evaluation(
             ClassList(content["classes"]["ids"], content["classes"]["names"], colours),
-            tuple(Range(**entry) for entry in content["motion_ranges"]),
-            tuple(Range(**entry) for entry in content["area_ranges"]),
+            checked([Range(**entry) for entry in content["motion_ranges"]], "motion"),
+            checked([Range(**entry) for entry in content["area_ranges"]], "area"),
             np.array(content["ap"], np.float64),
             np.array(content["mean"], np.float64),
             np.array(content["objects"], np.int64),
             Outcomes.load(outcomes),
             int(content["unknown_frames"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a result of lib.eval.vid_map ({error!r}); evaluate with --json") from error
+        _check(result)
+        return result
+
+
+def _check(result: Evaluation) -> None:
+    """Raises ValueError if the parts of a result do not fit each other."""
+    classes, ranges = result.classes, (*result.motion_ranges, *result.area_ranges)
+    words = [*classes.ids, *classes.names, *(entry.name for entry in ranges)]
+    shape = result.outcomes.video_objects.shape[1:]
+    if not all(isinstance(word, str) for word in words) or not all(entry.low <= entry.high for entry in ranges):
+        raise ValueError("a name is not text, or a range is not LOW <= HIGH")
+    if shape != (len(result.motion_ranges), len(result.area_ranges), len(classes)):
+        raise ValueError(f"outcomes of {shape} motion ranges, area ranges and classes")
+    if not (len(classes.names) == len(classes.colours) == len(classes)):
+        raise ValueError("names, ids and colours of the classes differ in number")
+    if not (result.ap.shape == result.objects.shape == shape and result.mean.shape == shape[:2]):
+        raise ValueError(f"figures of {result.ap.shape}, {result.objects.shape} and {result.mean.shape}")

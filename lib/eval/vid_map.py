@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.argument import whole
 from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError, command
@@ -60,12 +61,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seq-nms", action="store_true", help="apply Seq-NMS to the detections first")
     add("--coco", action="store_true", help="also compute COCO-style AP@[.5:.95] with pycocotools")
     add("--bootstrap", type=int, default=0, metavar="N", help="add 95 %% intervals from N samples of the videos")
-    add("--seed", type=int, default=0, help="random seed of the bootstrap (default: 0)")
+    add("--seed", type=whole, default=0, help="random seed of the bootstrap (default: 0)")
     add("--cfg", type=Path, metavar="YAML", help="settings of the test run: sets the ranges, recorded in the result")
     add("--weights", type=Path, metavar="FILE", help="weights of the test run: their SHA-256 is recorded in the result")
     add("--cache", type=Path, default=Path("output/cache"), metavar="DIR",
         help="folder for parsed annotations, keyed by content (default: output/cache)")  # fmt: skip
-    add("--workers", type=int, default=0, help="number of processes (default: one per core)")
+    add("--workers", type=whole, default=0, help="number of processes (default: one per core)")
     return parser.parse_args(argv)
 
 

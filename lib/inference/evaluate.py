@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import multiprocessing
 import time
@@ -24,6 +23,7 @@ from lib.eval.rescore import rescore
 from lib.eval.results import save_result
 from lib.eval.truth import Truth, load_truth, read_image_set
 from lib.files import sha256
+from lib.reading import foreign, read_json
 from lib.settings import classes_of, plain
 from lib.video.clips import Clip
 from lib.video.sources import PictureFiles
@@ -150,5 +150,7 @@ def already_done(folder: Path, cfg: EasyDict, weights: Path) -> bool:
     path = folder / RESULTS
     if not path.is_file() or not weights.is_file():
         return False
-    about = json.loads(path.read_text())["manifest"]
-    return about["config"] == plain(cfg) and about["weights"]["sha256"] == sha256(weights)
+    advice = "remove it"
+    with foreign(path, "not the results of a test", advice):
+        about = read_json(path, advice)["manifest"]
+        return about["config"] == plain(cfg) and about["weights"]["sha256"] == sha256(weights)

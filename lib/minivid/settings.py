@@ -7,8 +7,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.dataset.jpeg import check_size
 from lib.errors import InputError
+from lib.reading import foreign, read_json
 
+_MOST = 10**6
 FILE = "minivid.json"
 VERSION = 3  # increased whenever the same settings would give different files
 
@@ -34,8 +37,9 @@ class Settings:
         """Raises InputError if no dataset can be made with these settings."""
         least = {"seed": 0, "train": 0, "val": 0, "frames": 1, "height": 64, "width": 64}
         for name, low in least.items():
-            if getattr(self, name) < low:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be at least {low}")
+            if not low <= getattr(self, name) <= _MOST:
+                raise InputError(f"--{name} is {getattr(self, name)}; it must be from {low} to {_MOST}")
+        check_size(self.width, self.height, "--width, --height")
         if self.train + self.val == 0:
             raise InputError("--train and --val are both 0; ask for at least one clip")
 
@@ -56,7 +60,5 @@ class Settings:
         path = Path(root) / FILE
         if not path.is_file():
             raise InputError(f"{root}: not a MiniVID dataset (no {FILE}); make one with python -m lib.dataset.minivid")
-        try:
-            return cls(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: not the settings of a MiniVID dataset ({error}); remove the folder") from error
+        with foreign(path, "not the settings of a MiniVID dataset", "remove the folder"):
+            return cls(**read_json(path, "remove the folder"))

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import LONGEST, InputError, quoted
 from lib.nets import params_file
 
 TEST_SUFFIX = "_test"
 
 
-def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def load(path: str | Path, *, finite: bool = True) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Reads (args, auxs) by name; those in float16 become float32.
 
-    Raises InputError if the file is missing (saying where to get it) or invalid.
+    Raises InputError if the file is missing (saying where to get it) or invalid, and unless `finite` is False, for
+    values that are NaN or infinite.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,8 +36,14 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
     for key, value in params_file.read(path).items():
         kind, colon, name = key.partition(":")
         if not colon or kind not in parts:
-            raise InputError(f"{path}: array {key!r} is not named arg:NAME or aux:NAME")
+            raise InputError(f"{path}: array {quoted(key)} is not named arg:NAME or aux:NAME")
         parts[kind][name] = value.astype(np.float32) if value.dtype == np.float16 else value
+    broken = [name for values in parts.values() for name, value in values.items() if not np.isfinite(value).all()]
+    if finite and broken:
+        raise InputError(
+            f"{path}: {len(broken)} arrays are not finite, first {broken[0][:LONGEST]}; training diverged or the file "
+            "is damaged: use other weights"
+        )
     return parts["arg"], parts["aux"]
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.files import replacing
 
 MAGIC = 0x112
@@ -107,7 +107,7 @@ class _Reader:
         for values in arrays:
             name = self.name()
             if name in stored:
-                raise self.malformed(f"two arrays named {name!r}")
+                raise self.malformed(f"two arrays named {quoted(name)}")
             stored[name] = values
         if self.left:
             raise self.malformed(f"{self.left} bytes too many at its end")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from lib.config import lr_steps
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 
 Schedule = Callable[[int], float]
 
@@ -29,7 +29,7 @@ def step_decay(
         drops = [int(epoch * steps_per_epoch) for epoch in lr_steps(str(lr_step))]
     except ValueError:
         raise InputError(
-            f"TRAIN.lr_step: {lr_step!r} is not epochs separated by commas, such as '1.333' or '4,6'"
+            f"TRAIN.lr_step: {quoted(lr_step)} is not epochs separated by commas, such as '1.333' or '4,6'"
         ) from None
 
     def rate(step: int) -> float:

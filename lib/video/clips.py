@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
-from lib.errors import InputError, nearest
+from lib.errors import LONGEST, InputError, nearest
 from lib.video.sources import Camera, Frame, PictureFiles, VideoStream
 
 
@@ -95,9 +95,11 @@ def parse_frames(text: str) -> tuple[int, int | None, int]:
 
     Raises InputError if the text is malformed or selects no frame.
     """
-    match = re.fullmatch(r"(\d+)|(\d*):(\d*)(?::(\d*))?", text)
+    match = re.fullmatch(r"(\d{1,9})|(\d{0,9}):(\d{0,9})(?::(\d{0,9}))?", text)
     if not match:
-        raise InputError(f"--frames {text}: write START:STOP or START:STOP:STEP, counted from 0, as in 100:200:2")
+        raise InputError(
+            f"--frames {text[:LONGEST]}: write START:STOP or START:STOP:STEP, counted from 0, as in 100:200:2"
+        )
     one, start, stop, step = match.groups()
     if one:
         return int(one), int(one) + 1, 1
@@ -163,14 +165,14 @@ def _expand(text: str) -> list[Path | str]:
     path = Path(text).expanduser()
     if path.exists():
         return [path]
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal() and len(text) < 4:
         return [text]
     if any(character in text for character in "*?["):
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
         if not matches:
             raise InputError(f"{text}: nothing matches")
         folders = [match for match in matches if match.is_dir()]
-        usable = [match for match in matches if match.suffix.lower() in PICTURES + VIDEOS and match.is_file()]
+        usable = [match for match in matches if match.suffix.lower() in PICTURES + VIDEOS and not match.is_dir()]
         if not usable and not folders:
             raise InputError(f"{text}: matches no picture, video or folder")
         return sorted(usable or folders, key=lambda match: natural_key(str(match)))
@@ -192,7 +194,8 @@ def _clips_of(found: Path | str) -> list[Clip]:
         return [Clip("", Camera(int(found)) if found.isdecimal() else VideoStream.probe(found))]
     if not found.is_dir():
         return [Clip("", VideoStream.probe(str(found)))]
-    files = [path for path in found.iterdir() if path.is_file() and not path.name.startswith(".")]
+    # A link without a target, and a pipe, must not vanish: reading them is an error.
+    files = [path for path in found.iterdir() if not path.is_dir() and not path.name.startswith(".")]
     files.sort(key=lambda path: natural_key(path.name))
     stills = [path for path in files if path.suffix.lower() in PICTURES]
     if stills:

@@ -43,7 +43,9 @@ class Film:
         if not self.path.exists():
             return 0
         try:
-            with av.open(str(self.path)) as film:
+            with av.open(str(self.path), metadata_errors="replace") as film:
+                if film.streams.video[0].codec_context is None:  # its header is damaged
+                    return 0
                 frames = film.streams.video[0].frames
             if not frames:  # not closed
                 _cut_to_whole_fragments(self.path)

@@ -24,6 +24,7 @@ from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.files import replacing
+from lib.reading import foreign, parse_json
 
 
 @dataclass
@@ -99,10 +100,12 @@ class _RowFile:
         with open(self.path, encoding="utf-8", errors="surrogateescape", newline="") as old:
             if old.read(len(self.head)) != self.head:
                 raise InputError(f"{self.path}: has different columns from this run; run without --resume")
-            for line in old:
+            for number, line in enumerate(old, 1):
                 row = line.removesuffix("\n").removesuffix(",")
                 if line.endswith("\n") and row not in ("", "]"):
-                    if self.index_of(row) > kept[-1][0]:
+                    with foreign(f"{self.path}: row {number}", "damaged", "run without --resume"):
+                        late = self.index_of(row) > kept[-1][0]
+                    if late:
                         return
                     yield row
 
@@ -175,17 +178,21 @@ class JsonLines(_RowFile):
     def tracked(self) -> Iterator[Detections]:
         """Read the file's detections frame by frame. Raises InputError if it was written without tracks."""
         with open(self.path, encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                found = json.loads(line)["detections"]
-                if not all("track" in each for each in found):
-                    raise InputError(f"{self.path}: was written without --track; run without --resume")
-                yield Detections(
-                    np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
-                    np.array([each["score"] for each in found], np.float32),
-                    np.array([each["class_id"] for each in found], np.int32),
-                    np.array([each["track"] for each in found], np.int32),
-                    self.classes.names,
-                )
+            for number, line in enumerate(file, 1):
+                with foreign(f"{self.path}:{number}", "damaged", "run without --resume"):
+                    found = parse_json(line, f"{self.path}:{number}", "run without --resume")["detections"]
+                    if not all("track" in each for each in found):
+                        raise InputError(f"{self.path}: was written without --track; run without --resume")
+                    detections = Detections(
+                        np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
+                        np.array([each["score"] for each in found], np.float32),
+                        np.array([each["class_id"] for each in found], np.int32),
+                        np.array([each["track"] for each in found], np.int32),
+                        self.classes.names,
+                    )
+                    if len({each["track"] for each in found}) < len(found):
+                        raise InputError(f"{self.path}:{number}: a track occurs twice; run without --resume")
+                yield detections
 
 
 class Csv(_RowFile):

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from lib.dataset import image as pictures
-from lib.dataset.media import opened, upright
+from lib.dataset.media import decoded, opened
 from lib.errors import InputError
+
+LOWEST_RATE, HIGHEST_RATE = 0.1, 1000  # frames per second; a damaged header may say anything
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class VideoStream:
             rate = stream.average_rate or stream.guessed_rate
             return cls(
                 where=where,
-                fps=float(rate) if rate else None,
+                fps=float(rate) if rate and LOWEST_RATE <= rate <= HIGHEST_RATE else None,
                 size=size if all(size) else None,
-                length=stream.frames or None,
+                length=stream.frames if stream.frames > 0 else None,
                 live=where.startswith(("rtsp:", "rtmp:", "udp:", "rtp:"))
                 or ("://" in where and not container.duration),
             )
@@ -87,15 +88,11 @@ class VideoStream:
         """
         index = -1
         with opened(self.where) as container:
-            container.streams.video[0].thread_type = "AUTO"
-            try:
-                for index, frame in enumerate(container.decode(video=0)):
-                    if index >= wanted.stop:
-                        return
-                    if index in wanted:
-                        yield Frame(index, self.name_of(index), upright(frame))
-            except av.error.FFmpegError as error:
-                raise InputError(f"{self.where}: broken after frame {index}: {error.strerror}") from error
+            for index, image in enumerate(decoded(container, self.where)):
+                if index >= wanted.stop:
+                    return
+                if index in wanted:
+                    yield Frame(index, self.name_of(index), image)
         if self.length is not None and index + 1 < min(self.length, wanted.stop):
             raise InputError(
                 f"{self.where}: broken or truncated: the header says {self.length} frames, but only {index + 1} exist"

@@ -198,7 +198,7 @@ def test_list_of_lists_in_list_order_is_read(tmp_path):
         ("m.json", '{"v/000000": [1], "v/000002": [1]}', "no values for v/000001"),
         ("m.json", '[["a"], [], []]', "is not a number"),
         ("m.json", "[[1.5], [], []]", "v/000000 is outside 0..1"),
-        ("m.json", "[[NaN], [], []]", "outside 0..1"),
+        ("m.json", "[[NaN], [], []]", "NaN is not a finite number"),
         ("m.mat", None, "cannot be read as a .mat"),
         ("m.mat", "MATLAB? no", "cannot be read as a .mat"),
     ],

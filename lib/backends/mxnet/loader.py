@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lib import cuda
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.machine import cores
 
 # Names that numpy 1.24 removed and MXNet 1.9.1 still uses when it is imported.
@@ -59,6 +60,8 @@ def select(version: str, root: str | os.PathLike = "external/mxnet") -> None:
     """
     if not version:
         return
+    if not re.fullmatch(r"\w[\w.+-]*", version):
+        raise InputError(f"MXNET_VERSION {quoted(version)}: must be the plain name of a folder in {root}")
     package = Path(root).resolve() / version / "mxnet"
     if version == "mxnet" and not package.parent.exists():
         return

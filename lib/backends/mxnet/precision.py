@@ -19,6 +19,7 @@ from lib.backends.mxnet.loader import mx
 from lib.backends.mxnet.runtime import Forward, as_arrays, symbol_of
 from lib.errors import InputError
 from lib.files import replacing, sha256
+from lib.reading import foreign, read_json
 
 _AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
 _ADVICE = "run the method's calibrate.py with the same --cfg, --set and --weights"
@@ -87,11 +88,13 @@ class Int8(Precision):
         path = ranges_path(weights)
         if not path.is_file():
             raise InputError(f"{path}: TEST.PRECISION int8 needs this file; {_ADVICE}")
-        try:
-            stored = json.loads(path.read_text())
+        stored = read_json(path, f"not a file of ranges, or truncated; {_ADVICE}")
+        with foreign(path, "not a file of ranges", _ADVICE):
             made_for, ranges = stored["weights_sha256"], stored["ranges"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: not a file of ranges, or truncated; {_ADVICE}") from None
+            pairs = [pair for layers in ranges.values() for pair in layers]
+            largest = float(np.finfo(np.float32).max)
+            if not all(len(pair) == 2 and -largest <= pair[0] <= pair[1] <= largest for pair in pairs):
+                raise InputError(f"{path}: a range is not [low, high], finite and in this order; {_ADVICE}")
         if made_for != sha256(weights):
             raise InputError(f"{path}: not measured with the weights in {weights}; {_ADVICE}")
         return cls(functions, ranges)

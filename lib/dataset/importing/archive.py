@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from lib.errors import InputError
+from lib.errors import InputError, check_regular
+from lib.reading import check_unpacked, foreign
 
 MEMBER = "annotations.xml"  # CVAT's name for every export
 
@@ -21,12 +21,14 @@ def opened_xml(path: Path, what: str) -> Iterator[IO[bytes]]:
     what: what the file should be, for messages. Raises InputError if the file is missing, the archive is broken, or it
     does not contain exactly one annotations.xml.
     """
-    try:
+    with foreign(path, "broken archive, or cannot be read", f"give {what}"):
+        check_regular(path)
         if not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
                 yield file
             return
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(archive, path, f"give {what}")
             inside = [name for name in archive.namelist() if name.rpartition("/")[2] == MEMBER]
             if len(inside) != 1:
                 raise InputError(f"{path}: contains {len(inside)} files named {MEMBER}; give {what}")
@@ -36,10 +38,6 @@ def opened_xml(path: Path, what: str) -> Iterator[IO[bytes]]:
                 raise InputError(f"{path}: cannot be unpacked ({error}); unpack it and give {MEMBER}") from error
             with member:
                 yield member
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give {what}") from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: broken archive ({error}); export it again") from error
 
 
 def named_by_cvat(path: Path) -> bool:

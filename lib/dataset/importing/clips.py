@@ -18,7 +18,7 @@ from lib.bbox.overlaps import overlaps
 from lib.dataset.annotation import Object
 from lib.dataset.classes import ClassList, default_colour
 from lib.dataset.importing.frames import ImageFiles, VideoFile
-from lib.errors import InputError
+from lib.errors import LONGEST, InputError, quoted
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 LINK_IOU = 0.3  # least overlap from one frame to the next that makes objects without a track id one track
@@ -83,7 +83,10 @@ def unique_names(texts: Iterable[str], what: str, where: str) -> dict[str, str]:
     for text in texts:
         name = plain_name(text)
         if names.setdefault(name, text) != text:
-            raise InputError(f"{where}: {what} {names[name]!r} and {text!r} would both become {name}; rename one")
+            raise InputError(
+                f"{where}: {what} {quoted(names[name])} and {quoted(text)} would both become "
+                f"{name[:LONGEST]}; rename one"
+            )
     return {text: name for name, text in names.items()}
 
 

@@ -21,7 +21,8 @@ from lib.dataset.importing.command import importer
 from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media
 from lib.dataset.importing.values import edges, flag, number, read_json, whole
 from lib.dataset.media import VIDEOS, natural_key
-from lib.errors import InputError
+from lib.errors import InputError, quoted
+from lib.reading import inside
 
 WHAT = "COCO JSON with images, annotations and categories"
 CROWDS = "marked as crowds"
@@ -75,8 +76,8 @@ class _File:
     def _place(self, entry: Mapping, at: str, titles: Mapping) -> tuple[tuple[str, Any], tuple]:
         """Video and sort key of an image; the video as ("id", its id) or ("folder", path)."""
         if "video_id" in entry:
-            if entry["video_id"] not in titles:
-                raise InputError(f"{at}: no entry in videos has the id {entry['video_id']!r} (video_id); add it")
+            if not isinstance(entry["video_id"], (int, str)) or entry["video_id"] not in titles:
+                raise InputError(f"{at}: no entry in videos has the id {quoted(entry['video_id'])} (video_id); add it")
             keys = [key for key in ("frame_id", "frame_index", "mot_frame_id") if key in entry]
             if not keys:
                 raise InputError(f"{at}: video_id without frame_id; number the frames of a video")
@@ -88,6 +89,10 @@ class _File:
         """The video made of the images `rows`: (sort key, entry, place in the file). Finds its files."""
         first = rows[0][2]
         files = [entry.get("file_name") for _, entry, _ in rows]
+        for (_, _, at), name in zip(rows, files):
+            if isinstance(name, str):
+                inside(self.media, name, at)
+        inside(self.media, title, first)
         images = [name for name in files if isinstance(name, str) and Path(name).suffix.lower() not in VIDEOS]
         usual = len(images) == len(files)
         folders = [folder for folder in (self.media, self.media / title) if usual and (folder / images[0]).is_file()]
@@ -106,7 +111,9 @@ class _File:
             size = tuple(entry.get(key) for key in ("width", "height"))
             if size != (None, None) and size != video.frames.size(place):
                 width, height = video.frames.size(place)
-                raise InputError(f"{at}: width, height are {size}, but the image has {width}, {height}; correct one")
+                raise InputError(
+                    f"{at}: width, height are {quoted(size)}, but the image has {width}, {height}; correct one"
+                )
         return video
 
     def _annotation(self, entry: Any, at: str, categories: Mapping, places: Mapping, dropped: Counter) -> None:
@@ -116,10 +123,10 @@ class _File:
             raise InputError(f"{at}: `bboxes` of a whole video (YouTube-VIS); write a `bbox` for every frame")
         for key, known in (("image_id", places), ("category_id", categories)):
             if not isinstance(entry.get(key), (int, str)) or entry[key] not in known:
-                raise InputError(f"{at}: unknown {key} {entry.get(key)!r}; correct it")
+                raise InputError(f"{at}: unknown {key} {quoted(entry.get(key))}; correct it")
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
-            raise InputError(f"{at}: bbox is {box!r}; write [x, y, width, height]")
+            raise InputError(f"{at}: bbox is {quoted(box)}; write [x, y, width, height]")
         x, y, width, height = (number(value, at, "a bbox value") for value in box)
         box = edges(x, y, width, height, at)
         if flag(entry.get("iscrowd"), at, "iscrowd"):
@@ -128,10 +135,10 @@ class _File:
         extra = entry.get("attributes")
         extra = extra if isinstance(extra, dict) else {}
         track = next((part[key] for part in (entry, extra) for key in TRACK_KEYS if part.get(key) is not None), None)
-        if isinstance(track, float) and track == int(track):
+        if isinstance(track, float) and track.is_integer():
             track = int(track)
         if track is not None and (isinstance(track, bool) or not isinstance(track, (int, str))):
-            raise InputError(f"{at}: track id is {track!r}; write an integer or a string")
+            raise InputError(f"{at}: track id is {quoted(track)}; write an integer or a string")
         occluded, generated = (flag(entry.get(key, extra.get(key)), at, key) for key in ("occluded", "generated"))
         video, place = places[entry["image_id"]]
         video.add(place, SourceObject(categories[entry["category_id"]], box, track, at, occluded, generated))
@@ -150,7 +157,9 @@ class _File:
             if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
                 raise InputError(f"{at}: not an object with an `id`; give {WHAT}")
             if entry["id"] in found:
-                raise InputError(f"{at}: id {entry['id']!r} is already used by {found[entry['id']][1]}; renumber them")
+                raise InputError(
+                    f"{at}: id {quoted(entry['id'])} is already used by {found[entry['id']][1]}; renumber them"
+                )
             found[entry["id"]] = entry, at
         return found
 
@@ -159,8 +168,8 @@ class _File:
 
     @staticmethod
     def _text(entry: Mapping, key: str, at: str) -> str:
-        if not isinstance(entry.get(key), str) or not entry[key].strip():
-            raise InputError(f"{at}: {key} is {entry.get(key)!r}; write a non-empty string")
+        if not isinstance(entry.get(key), str) or not 0 < len(entry[key].strip()) <= 1000:
+            raise InputError(f"{at}: {key} is {quoted(entry.get(key))}; write a string of 1 to 1000 characters")
         return entry[key]
 
 

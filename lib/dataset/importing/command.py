@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lib.argument import whole
 from lib.dataset import check
 from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import Found
 from lib.dataset.importing.frames import HOW, Writing
 from lib.dataset.importing.write import held_out, write_dataset
-from lib.errors import InputError, command, read_text
+from lib.errors import InputError, command, quoted, read_text
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def _add_shared_options(add: Callable) -> None:
     add("--classes", type=Path, metavar="FILE", help=classes)
     add("--val-share", type=float, default=0.2, help="share of the videos held out for testing (default: 0.2)")
     add("--val-videos", type=Path, metavar="FILE", help="names of the videos to hold out instead, one per line")
-    add("--seed", type=int, default=0, help="random seed for choosing the videos to hold out (default: 0)")
+    add("--seed", type=whole, default=0, help="random seed for choosing the videos to hold out (default: 0)")
     pictures = "how JPEG files get into the dataset; other images and videos are always encoded (default: symlink)"
     add("--pictures", choices=HOW, default="symlink", help=pictures)
     add("--quality", type=int, default=95, help="JPEG quality of encoded images, 1 to 100 (default: 95)")
@@ -84,7 +85,7 @@ def _val_videos(args: argparse.Namespace, found: Found) -> set[str]:
         name = line.strip()
         if name and name not in names:
             known = ", ".join(sorted(names)[:5])
-            raise InputError(f"{args.val_videos}:{number}: no video {name!r}; the videos include {known}")
+            raise InputError(f"{args.val_videos}:{number}: no video {quoted(name)}; the videos include {known}")
         if name:
             val.add(name)
     if val == set(names):

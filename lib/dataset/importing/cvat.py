@@ -25,10 +25,12 @@ from lib.dataset.importing.clips import Edges, Found, SourceObject, Video
 from lib.dataset.importing.command import importer
 from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, images_in
 from lib.dataset.importing.values import flag, number, whole
-from lib.errors import InputError
+from lib.errors import LONGEST, InputError, quoted
 
 SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
 NO_BOXES = "that are not boxes (polygons and similar shapes)"
+MOST_BOXES = 2_000_000  # of a task
+MOST_FRAMES = 200_000  # of a task: two hours of film
 WHAT = "a task exported as `CVAT for video 1.1`"
 
 
@@ -69,12 +71,17 @@ class Task:
         step = 1
         rule = (self.meta.get("frame_filter") or "").replace(" ", "")
         if rule:
-            step = whole(rule.partition("step=")[2], where, f"frame_filter {rule!r}", 1)
+            step = whole(rule.partition("step=")[2], where, f"frame_filter {quoted(rule)}", 1)
         if self.meta.get("size"):
-            return range(start, start + step * whole(self.meta["size"], where, "size", 1), step)
+            return self._limited(range(start, start + step * whole(self.meta["size"], where, "size", 1), step))
         drawn = (frame for track in self.tracks for frame in track.keys)
         last = whole(self.meta.get("stop_frame") or max(drawn, default=start), where, "stop_frame", start)
-        return range(start, last + 1, step)
+        return self._limited(range(start, last + 1, step))
+
+    def _limited(self, frames: range) -> range:
+        if frames.stop - frames.start > MOST_FRAMES * frames.step:
+            raise InputError(f"{self.path}: a task of more than {MOST_FRAMES} frames; export it in parts")
+        return frames
 
 
 def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
@@ -94,8 +101,12 @@ def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
         wanted = task.frames()
         video = Video(_name(task), _frames(task, wanted, media, only_task=len(paths) == 1, order=order))
         places = {frame: place for place, frame in enumerate(wanted)}
+        count = 0
         for track in task.tracks:
             for frame, key in filled(track, wanted):
+                count += 1
+                if count > MOST_BOXES:
+                    raise InputError(f"{path}: more than {MOST_BOXES} boxes once interpolated; export it in parts")
                 thing = SourceObject(track.label, key.edges, track.number, key.where, key.occluded, key.generated)
                 video.add(places[frame], thing)
         videos.append(video)
@@ -168,15 +179,15 @@ def _has_images(folder: Path) -> bool:
 def parse(path: Path) -> Task:
     """Reads one XML file. Raises InputError, with the line, if it is broken or not a task of CVAT for video."""
     reader = _Reader(path)
-    try:
-        with opened_xml(path, WHAT) as file:
+    with opened_xml(path, WHAT) as file:
+        try:
             reader.parser.ParseFile(file)
-    except (LookupError, ValueError) as error:  # an unknown encoding
-        raise InputError(f"{path}:1: broken XML ({error}); export it again") from error
-    except expat.ExpatError as error:
-        raise InputError(
-            f"{path}:{error.lineno}: broken XML ({expat.errors.messages[error.code]}); export it again"
-        ) from error
+        except (LookupError, ValueError) as error:  # an unknown encoding
+            raise InputError(f"{path}:1: broken XML ({error}); export it again") from error
+        except expat.ExpatError as error:
+            raise InputError(
+                f"{path}:{error.lineno}: broken XML ({expat.errors.messages[error.code]}); export it again"
+            ) from error
     return reader.task
 
 
@@ -190,6 +201,7 @@ class _Reader:
         self.track: Track | None = None
         self.tasks = 0
         self.parser = expat.ParserCreate()
+        self.parser.StartDoctypeDeclHandler = self.doctype
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.add_text
@@ -197,9 +209,12 @@ class _Reader:
     def where(self) -> str:
         return f"{self.task.path}:{self.parser.CurrentLineNumber}"
 
+    def doctype(self, *_: object) -> None:
+        raise InputError(f"{self.where()}: XML with a <!DOCTYPE>, which is not read; remove it")
+
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if not self.above and tag != "annotations":
-            raise InputError(f"{self.where()}: <{tag}> instead of <annotations>; give {WHAT}")
+            raise InputError(f"{self.where()}: <{tag[:LONGEST]}> instead of <annotations>; give {WHAT}")
         if tag == "image" and len(self.above) == 1:
             raise InputError(f"{self.where()}: this is `CVAT for images`; give {WHAT}")
         if tag == "task" and "meta" in self.above:

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lib.dataset.image import read
-from lib.dataset.jpeg import jpeg_size
-from lib.dataset.media import PICTURES, VIDEOS, natural_key, opened, upright
-from lib.errors import InputError
+from lib.dataset.jpeg import check_size, jpeg_size
+from lib.dataset.media import PICTURES, VIDEOS, decoded, natural_key, opened
+from lib.errors import InputError, check_regular
+from lib.reading import foreign, inside
 
 JPEG_START = b"\xff\xd8\xff"
 ORIENTATION = 0x0112  # EXIF
@@ -116,12 +116,7 @@ class VideoFile:
 
     def _frames(self) -> Iterator[np.ndarray]:
         with opened(str(self.path)) as container:
-            container.streams.video[0].thread_type = "AUTO"
-            try:
-                for frame in container.decode(video=0):
-                    yield upright(frame)
-            except av.error.FFmpegError as error:
-                raise InputError(f"{self.path}: broken video ({error.strerror}); re-encode or cut it") from error
+            yield from decoded(container, str(self.path))
 
 
 def find_video_file(root: Path, name: str) -> Path | None:
@@ -138,6 +133,7 @@ def find_media(root: Path, names: Sequence[str], where: str) -> Path:
     """
     names = [name for name in dict.fromkeys(names) if name]
     for name in names:
+        inside(root, name, where)
         found = root / name if (root / name).is_dir() else find_video_file(root, name)
         if found is not None:
             return found
@@ -159,18 +155,16 @@ def images_in(folder: Path, order: str = "natural") -> list[Path]:
 
 def _size(path: Path) -> tuple[int, int, bool]:
     """(width, height) of the upright image, and whether it is a JPEG file that is stored upright."""
-    try:
+    with foreign(path, "cannot be read", "add the image"):
+        check_regular(path)
         with open(path, "rb") as file:
             head = file.read(HEAD)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); add the image") from error
     if head.startswith(JPEG_START) and b"Exif\0\0" not in head:
         return (*jpeg_size(path), True)
-    try:
-        with Image.open(path) as image:
-            (width, height), turned = image.size, image.getexif().get(ORIENTATION, 1)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable image; download or create it again") from error
+    with foreign(path, "not a readable image", "download or create it again"), Image.open(path) as image:
+        width, height = image.size
+        check_size(width, height, path)
+        turned = image.getexif().get(ORIENTATION, 1)
     if head.startswith(JPEG_START):
         width, height = jpeg_size(path)
     if turned in (5, 6, 7, 8):
@@ -181,11 +175,13 @@ def _size(path: Path) -> tuple[int, int, bool]:
 def _decoded(path: Path) -> np.ndarray:
     """BGR uint8 (H, W, 3), upright as EXIF says."""
     read(path)  # raises InputError if the file is truncated
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    with foreign(path, "not a readable image", "download or create it again"):
+        return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
 
 
 def _encode(image: np.ndarray, target: Path, quality: int) -> None:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    with foreign(target, "cannot be encoded", "check the source"):
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     target.write_bytes(data.tobytes())
 
 

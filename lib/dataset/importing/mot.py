@@ -17,11 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lib.argument import real
 from lib.dataset.importing.clips import Found, SourceObject, Video
 from lib.dataset.importing.command import importer
 from lib.dataset.importing.frames import ImageFiles, VideoFile, find_video_file, images_in
 from lib.dataset.importing.values import edges, number, read_names, whole
 from lib.errors import InputError, read_text
+from lib.reading import inside
 
 WHAT = "a file of lines frame,id,left,top,width,height,confidence,class,visibility"
 IGNORED = "that MOTChallenge does not evaluate (confidence 0)"
@@ -95,6 +97,7 @@ def _frames(folder: Path) -> ImageFiles | VideoFile:
         try:
             parser.read_string(read_text(info, "give MOTChallenge's seqinfo.ini"))
             name = parser.get("Sequence", "imDir", fallback=name)
+            inside(folder, name, str(info))
         except configparser.Error as error:
             raise InputError(f"{info}: broken ({' '.join(str(error).split())}); repair or remove it") from error
     if (folder / name).is_dir():
@@ -110,7 +113,7 @@ def _add_options(add: Callable) -> None:
     add("--media", type=Path, required=True, help="folder of the sequences, or one sequence")
     add("--names", type=Path, metavar="FILE", help="names of class 1, 2, ..., one per line (default: gt/labels.txt)")
     occluded = "visibility below which an object is marked as occluded (default: 0.5)"
-    add("--occluded-below", type=float, default=0.5, help=occluded)
+    add("--occluded-below", type=real(), default=0.5, help=occluded)
 
 
 def _read(args: argparse.Namespace) -> tuple[Found, list[Path]]:

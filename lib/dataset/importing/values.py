@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lib import reading
 from lib.dataset.importing.clips import Edges
-from lib.errors import InputError, read_text
+from lib.errors import InputError, quoted, read_text
+from lib.reading import LARGEST_COORDINATE
+
+LARGEST_WHOLE = 2.0**53  # up to here, a float holds every whole number
 
 
 def read_json(path: Path, what: str) -> dict:
     """Reads a JSON object from a file. Raises InputError, with the line, if it is broken."""
-    try:
-        content = json.loads(read_text(path, f"give {what}"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: broken JSON ({error.msg}); give {what}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: JSON nested too deeply; give {what}") from error
+    content = reading.read_json(path, f"give {what}")
     if not isinstance(content, dict):
         raise InputError(f"{path}: contains a {type(content).__name__} instead of an object; give {what}")
     return content
@@ -35,46 +31,47 @@ def read_names(path: Path) -> list[str]:
     if path.suffix.lower() not in (".yaml", ".yml"):
         names: object = [line.strip() for line in text.splitlines() if line.strip()]
     else:
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from error
+        content = reading.parse_yaml(text, path)
         names = content.get("names") if isinstance(content, dict) else None
         if isinstance(names, dict):
             names = [names[key] for key in range(len(names))] if set(names) == set(range(len(names))) else None
     if not isinstance(names, list) or not names:
         raise InputError(f"{path}: contains no class names; write one per line, or `names` in YAML")
+    if not all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in names):
+        raise InputError(f"{path}: class names must be text; correct it")
     return [str(name) for name in names]
 
 
-def number(value: Any, where: str, what: str) -> float:
-    """A finite number, given as a number or as text. Raises InputError for anything else."""
+def number(value: Any, where: str, what: str, limit: float = LARGEST_COORDINATE) -> float:
+    """A number of at most `limit`, given as a number or as text. Raises InputError for anything else."""
     try:
         if isinstance(value, bool):
             raise TypeError
         result = float(value)
     except (TypeError, ValueError, OverflowError):
         result = math.nan
-    if not math.isfinite(result):
-        raise InputError(f"{where}: {what} is {value!r}; write a number")
+    if not abs(result) <= limit:
+        raise InputError(f"{where}: {what} is {quoted(value)}; write a number of at most {limit:.0f}")
     return result
 
 
 def whole(value: Any, where: str, what: str, least: int = 0) -> int:
     """An integer >= `least`, given as a number or as text; 4.0 is 4. Raises InputError for anything else."""
-    result = number(value, where, what)
+    result = number(value, where, what, LARGEST_WHOLE)
     if result != int(result) or result < least:
-        raise InputError(f"{where}: {what} is {value!r}; write an integer >= {least}")
+        raise InputError(f"{where}: {what} is {quoted(value)}; write an integer >= {least}")
     return int(result)
 
 
 def flag(value: Any, where: str, what: str) -> bool:
     """False or true, given as 0 or 1 or a JSON boolean; None is false. Raises InputError for anything else."""
+    if isinstance(value, (list, dict)):
+        raise InputError(f"{where}: {what} is {quoted(value)}; write 0 or 1")
     if value in (None, False, 0, "0"):
         return False
     if value in (True, 1, "1"):
         return True
-    raise InputError(f"{where}: {what} is {value!r}; write 0 or 1")
+    raise InputError(f"{where}: {what} is {quoted(value)}; write 0 or 1")
 
 
 def edges(left: float, top: float, width: float, height: float, where: str) -> Edges:

@@ -28,6 +28,7 @@ from lib.errors import InputError
 log = logging.getLogger(__name__)
 
 MOTION = "motion.json"
+COMPARED = 300  # class names that are searched for misspellings, which takes quadratic time
 
 
 def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
@@ -176,14 +177,14 @@ def _log_classes(classes: ClassList, counts: Mapping[str, Counter]) -> None:
             "no objects to train on: %s; leave these classes out with --classes, or choose other --val-videos",
             ", ".join(missing),
         )
-    for one, other in itertools.combinations(classes.names, 2):
+    for one, other in itertools.combinations(classes.names[:COMPARED], 2):
         if alike(one, other):
             log.warning("classes %s and %s: is one a misspelling? If so, correct the annotations", one, other)
 
 
 def _log_unlisted(names: Sequence[str], class_ids: Mapping[str, str], classes: ClassList) -> None:
     """Warns of classes of the source that are not in the user's list, likely misspellings first."""
-    hints = {name: did_you_mean(name, classes.names) for name in names if name not in class_ids}
+    hints = {name: did_you_mean(name, classes.names[:COMPARED]) for name in names if name not in class_ids}
     if hints:
         first = ", ".join(name + hints[name] for name in sorted(hints, key=lambda name: not hints[name])[:8])
         log.warning("not in --classes: %s", first + (f" and {len(hints) - 8} more" if len(hints) > 8 else ""))

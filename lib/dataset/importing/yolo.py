@@ -12,7 +12,6 @@ confidence, which is ignored, and the seventh the track id. Frames without a lab
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from lib.dataset.importing.frames import ImageFiles, VideoFile, images_in
 from lib.dataset.importing.values import edges, number, read_names, whole
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
 from lib.errors import InputError, read_text
+from lib.reading import walk
 
 NOT_LABELS = ("classes.txt", "obj.names")
 LINE = "class x y width height [track]"
@@ -58,11 +58,11 @@ def _places(media: Path) -> list[Path]:
     if not media.is_dir():
         raise InputError(f"{media}: no such folder; give the folder of image folders or video files to --media")
     found = []
-    for folder, _, files in os.walk(media, followlinks=True):
+    for folder, files in walk(media):
         shown = [name for name in files if not name.startswith(".")]
         if any(Path(name).suffix.lower() in PICTURES for name in shown):
-            found.append(Path(folder))
-        found += [Path(folder, name) for name in shown if Path(name).suffix.lower() in VIDEOS]
+            found.append(folder)
+        found += [folder / name for name in shown if Path(name).suffix.lower() in VIDEOS]
     if not found:
         raise InputError(f"{media}: contains no images or video files; give their folder to --media")
     return sorted(found, key=lambda path: natural_key(str(path)))
@@ -92,7 +92,7 @@ def _labels_of_video_file(labels: Path, first_frame: int, video: Path) -> dict[i
     beside = [path for path in labels.parent.glob("*.txt") if own.fullmatch(path.name)]
     found: dict[int, Path] = {}
     for path in sorted(inside + beside):
-        digits = re.search(r"(\d+)$", path.stem)
+        digits = re.search(r"(\d{1,9})$", path.stem)
         if digits is None:
             raise InputError(f"{path}: no frame number at the end of its name; name it <video>_<frame>.txt")
         frame = int(digits.group(1)) - first_frame

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import InputError
+from lib.reading import read_bytes
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -20,6 +21,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LAYERS = {100: (1, 7), 2: (4, 6)}
 # BlobProto: old files give the shape in four fields, new ones in a message with the field `dim`.
 _LEGACY_SHAPE = (1, 2, 3, 4)
+_MAX_NDIM = 32
 _DATA, _SHAPE, _DOUBLE_DATA, _DIM = 5, 7, 8, 1
 
 
@@ -34,10 +36,7 @@ class Layer:
 def read_caffemodel(path: str | Path) -> dict[str, Layer]:
     """Layers with weights by name. Raises InputError if the file is missing, invalid, truncated or has no weights."""
     path = Path(path)
-    try:
-        content = memoryview(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); pass an existing .caffemodel") from None
+    content = memoryview(read_bytes(path, "pass an existing .caffemodel"))
     layers = {}
     try:
         for number, value in _fields(content):
@@ -110,7 +109,7 @@ def _blob(data: memoryview) -> np.ndarray:
     floats, doubles = [], []
     for number, value in _fields(data):
         if number in legacy and isinstance(value, int):
-            legacy[number] = value
+            legacy[number] = min(value, 2**31)
         elif number == _SHAPE:
             shape = _dims(_message(value))
         elif number == _DATA:  # packed, or one value per field
@@ -136,4 +135,6 @@ def _dims(data: memoryview) -> list[int]:
                 while at < len(value):
                     dim, at = _varint(value, at)
                     dims.append(dim)
+    if len(dims) > _MAX_NDIM or max(dims, default=0) >= 2**31:
+        raise ValueError(f"a shape of {len(dims)} dimensions")
     return dims

@@ -1,4 +1,4 @@
-"""Reads PyTorch state dicts. Of all conversions, only this needs PyTorch."""
+"""Reads PyTorch state dicts, as .safetensors or as torch.save writes them; only the latter need PyTorch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lib.errors import InputError
+from lib.reading import foreign
 
 
 def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -21,13 +22,20 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; pass a state dict written by torch.save")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path), {}
     try:
         torch = importlib.import_module("torch")
     except ModuleNotFoundError:
         raise InputError(
-            f"{path}: reading it needs PyTorch, which is not installed; run `pip install torch` (2.0 or later; the "
-            "CPU build is enough)"
+            f"{path}: reading it needs PyTorch, which is not installed; run `pip install torch` (2.6 or later; the "
+            "CPU build is enough), or convert a .safetensors file"
         ) from None
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        raise InputError(
+            f"{path}: PyTorch {torch.__version__} may run code that a file contains; install 2.6 or later, or convert "
+            "a .safetensors file"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -51,6 +59,18 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     if not state:
         raise InputError(f"{path}: no tensor in it; pass a state dict written by torch.save")
     return state, beside
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        load_file = importlib.import_module("safetensors.numpy").load_file
+    except ModuleNotFoundError:
+        raise InputError(f"{path}: reading it needs the package safetensors; run `pip install safetensors`") from None
+    with foreign(path, "not a .safetensors file, or damaged", "get it again"):
+        state = load_file(path)
+    if not state:
+        raise InputError(f"{path}: no tensor in it; pass the weights of a network")
+    return {name.removeprefix("module."): value.astype(np.float32) for name, value in state.items()}
 
 
 def _first_line(error: Exception) -> str:

@@ -214,7 +214,7 @@ def test_a_class_list_chooses_and_orders(tmp_path, media, caplog):
 BAD = {
     "bbox of three": (("annotations", 1, "bbox"), [1, 2, 3], r"in\.json: annotations\[1\]: bbox is \[1, 2, 3\]"),
     "negative": (("annotations", 1, "bbox"), [1, 2, -3, 4], r"annotations\[1\]: box of -3 x 4"),
-    "nan": (("annotations", 1, "bbox"), [1, 2, float("nan"), 4], r"annotations\[1\]: a bbox value is nan"),
+    "nan": (("annotations", 1, "bbox"), [1, 2, float("nan"), 4], r"broken JSON \(NaN is not a finite number\)"),
     "text": (("annotations", 1, "bbox"), [1, 2, "x", 4], r"annotations\[1\]: a bbox value is 'x'"),
     "image": (("annotations", 3, "image_id"), 99, r"annotations\[3\]: unknown image_id 99"),
     "unhashable": (("annotations", 3, "image_id"), [1], r"annotations\[3\]: unknown image_id \[1\]"),

@@ -79,7 +79,7 @@ def test_names(tmp_path, name, text):
 ])  # fmt: skip
 def test_files_without_names(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(import_yolo.InputError, match=r"contains no class names|not YAML"):
+    with pytest.raises(import_yolo.InputError, match=r"contains no class names|invalid YAML"):
         import_yolo.read_names(tmp_path / name)
 
 
