@@ -11,6 +11,7 @@ from easydict import EasyDict
 from lib.cli import inspection
 from lib.config import load_config, make_config
 from lib.errors import InputError, command
+from lib.files import check_output
 from lib.methods import METHODS, method_named, method_of
 from lib.nets import params, sizes
 from lib.nets.convert import flownet, resnet
@@ -93,6 +94,7 @@ def _convert(args: argparse.Namespace) -> None:
     cfg = load_config(args.cfg, schema=method.schema) if args.cfg else make_config({}, METHODS["fgfa_rfcn"].schema)
     if args.out.suffix != ".params":
         raise InputError(f"{args.out}: must end in .params; the YAML names it without -0000.params")
+    check_output(args.out)
     try:
         part, stride_in_3x3, found = _read(args.source, cfg, eps, args.source_means)
     except InputError as error:

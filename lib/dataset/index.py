@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -216,6 +215,6 @@ def _cached(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load leaves a damaged one open
             return {name: file[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # on damaged files, NumPy and zipfile raise a dozen kinds
         log.warning("%s: damaged cache (%s); parsing the annotations again", path, error)
         return None

@@ -18,6 +18,7 @@ from lib.dataset.index import parallel, process_count
 from lib.errors import InputError, command
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.truth import positions, read_image_set, videos_of
+from lib.files import check_output
 from lib.nms.seq_nms import seq_nms
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--detections", type=Path, nargs="+", required=True, help="detection files, .txt, .txt.gz or .npy")
     add("--image-set", type=Path, required=True,
         help="list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`)")  # fmt: skip
-    add("--out", type=Path, required=True, help="output file, .txt, .txt.gz or .npy")
+    add("--out", type=check_output, required=True, help="output file, .txt, .txt.gz or .npy")
     add("--link-iou", type=float, default=0.5, help="minimum IoU to link boxes of neighbouring frames (default: 0.5)")
     add("--suppress-iou", type=float, default=0.3, help="minimum IoU with a path to be removed (default: 0.3)")
     add("--min-sum", type=float, default=0.01, help="stop when the best sum of scores is below this (default: 0.01)")

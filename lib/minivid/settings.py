@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import InputError
+from lib.files import replacing
 
 FILE = "minivid.json"
 VERSION = 3  # increased whenever the same settings would give different files
@@ -48,7 +49,8 @@ class Settings:
 
     def write(self, root: Path) -> None:
         """Writes the settings to the dataset folder `root`."""
-        (root / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        with replacing(root / FILE) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, root: Path) -> Settings:

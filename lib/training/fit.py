@@ -79,7 +79,9 @@ def fit(
         trainer.load_state(resumed.optimizer)
         run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
+    processes.total(np.zeros(1))  # until all have read the checkpoint
     if run.first:
+        checkpoints.settle()
         run.curves.cut(epoch, start)
     return run.train(epoch, start, end_epoch, stopped or threading.Event())
 
