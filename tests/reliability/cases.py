@@ -46,9 +46,8 @@ def prepare(folder: Path) -> None:
     for name, method in METHODS.items():
         cfgs = folder / name / "cfgs"
         cfgs.mkdir(parents=True)
-        path = tiny.write_experiment(
-            cfgs, data, name, TRAIN={"MIN_OFFSET": -1, "MAX_OFFSET": 1} if name[0] == "f" else {}
-        )
+        offsets = {"MIN_OFFSET": -1, "MAX_OFFSET": 1} if name == "fgfa_rfcn" else {}
+        path = tiny.write_experiment(cfgs, data, name, TRAIN=offsets)
         cfg = load_config(path, schema=method.schema)
         params.save(folder / f"{name}-0000.params", *tiny.weights(cfg, name))
     cfg = load_config(folder / "rfcn/cfgs/rfcn.yaml", schema=METHODS["rfcn"].schema)

@@ -38,10 +38,7 @@ def differences(folder: Path, reference: Path, *, tolerance: float = 0.0) -> lis
 
     tolerance: of weights and states, relative and absolute.
     """
-    names, expected = (
-        {path.relative_to(each).as_posix() for path in each.rglob("*") if path.is_file()}
-        for each in (folder, reference)
-    )
+    names, expected = _files(folder), _files(reference)
     faults = [f"{name} is missing" for name in sorted(expected - names)]
     faults += [f"{name} is left over" for name in sorted(names - expected)]
     for name in sorted(names & expected):
@@ -56,6 +53,10 @@ def differences(folder: Path, reference: Path, *, tolerance: float = 0.0) -> lis
         if not same:
             faults.append(f"{name} differs")
     return faults
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def _reader(suffix: str) -> Callable:

@@ -10,6 +10,7 @@ the measured duration.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import shutil
@@ -29,10 +30,12 @@ from tests import tiny
 from tests.reliability.cases import Case, cases, prepare
 from tests.reliability.compare import broken, differences
 
-# Weights and states of a training that went on in another process. MXNet repeats itself to the bit; so does PyTorch with
-# one thread, as far as we saw, but it does not promise to.
+# Of weights and states of a training that went on in another process. MXNet repeats itself to the bit.
 TOLERANCE = {"mxnet": 0.0, "torch": 1e-5}[tiny.BACKEND]
+PR_SET_PDEATHSIG = 1  # a child ends with this process
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where fsync costs nothing
 LIMIT = 300  # seconds for a command
+log = logging.getLogger(__name__)
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod")
 
 
@@ -64,6 +67,7 @@ def run(case: Case, work: Path, output: Path, *, resume: bool = False, moment: M
         status = 1
         try:
             os.setsid()
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             os.close(reading)
             with open(output, "ab", buffering=0) as file:
                 os.dup2(file.fileno(), 1)
@@ -208,6 +212,7 @@ def campaign(names: Sequence[str], trials: int, seed: int, folder: Path) -> tupl
         reference = kills.reference(name)
         for moment in moments(reference, share, np.random.default_rng([seed, number])):
             faults = kills.trial(name, reference, moment)
+            log.info("%s, killed %s: %s", name, moment, "LOST" if faults else "survived")
             tried[name] += 1
             survived[name] += not faults
             if faults:
@@ -223,8 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="commands (default: all)")
     args = parser.parse_args(argv)
-    logging.disable(logging.NOTSET)
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    with tempfile.TemporaryDirectory(prefix="kills-", dir=MEMORY) as folder:
         tried, survived, losses = campaign(args.only, args.trials, args.seed, Path(folder))
     sys.stdout.write(f"killed with -9, seed {args.seed}, {tiny.BACKEND}: survived/tried\n")
     for name in args.only:
