@@ -72,8 +72,11 @@ def _same(one: Path, other: Path, read: Callable, tolerance: float) -> bool:
         )
     if isinstance(a, dict):
         for each in (a, b):
-            each.get("manifest", {}).pop("time", None)
-            each.get("manifest", {}).pop("command", None)
+            about = each.get("manifest", {})
+            for name in ("time", "command"):
+                about.pop(name, None)
+            for settings in (each, about.get("config", {})):
+                settings.get("TRAIN", {}).pop("RESUME", None)
     if tolerance and one.name == "losses.jsonl":
         return [(line["epoch"], line["step"]) for line in a] == [(line["epoch"], line["step"]) for line in b]
     return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else a == b

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import logging
 import os
 import shutil
@@ -34,6 +35,11 @@ from tests.reliability.compare import broken, differences
 TOLERANCE = {"mxnet": 0.0, "torch": 1e-5}[tiny.BACKEND]
 PR_SET_PDEATHSIG = 1  # a child ends with this process
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where fsync costs nothing
+IMPORTED = (
+    *("lib.cli.experiment", "lib.cli.demo", "lib.dataset.import_coco", "lib.eval.vid_map", "lib.eval.pictures"),
+    *("lib.minivid.pretrain_backbone", "lib.minivid.pretrain_flow", "rfcn.detector", "fgfa_rfcn.window", "scipy.io"),
+    *("lib.methods", f"lib.backends.{tiny.BACKEND}.backend", f"lib.backends.{tiny.BACKEND}.loader"),
+)
 LIMIT = 300  # seconds for a command
 log = logging.getLogger(__name__)
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod")
@@ -139,7 +145,11 @@ def _count_changes(work: Path, last: int | None) -> list[int]:
 class Kills:
     """Runs the commands in `folder`, each in the same place, so that files with paths in them can be compared."""
 
+    what = "killed"
+
     def __init__(self, folder: Path) -> None:
+        for name in IMPORTED:  # once, instead of in every forked process
+            importlib.import_module(name)
         self.inputs, self.work, self.output = folder / "inputs", folder / "work", folder / "output.txt"
         self.folder = folder
         prepare_in_child(self.inputs)
@@ -169,6 +179,15 @@ class Kills:
                 faults.append(f"status {status} when run again")
         return [*faults, *differences(self.work, reference.folder, tolerance=TOLERANCE)]
 
+    def moments(self, reference: Reference, count: int, rng: np.random.Generator) -> list[Moment]:
+        """Half of them in time, half between changes of the folder."""
+        return [
+            Moment(seconds=float(rng.uniform(0, reference.seconds)))
+            if number % 2
+            else Moment(change=int(rng.integers(reference.changes)))
+            for number in range(count)
+        ]
+
     def _fresh(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
@@ -191,53 +210,45 @@ def prepare_in_child(inputs: Path) -> None:
         raise RuntimeError("preparing the inputs failed; see above")
 
 
-def moments(reference: Reference, count: int, rng: np.random.Generator) -> list[Moment]:
-    """Half of them in time, half between changes of the folder."""
-    return [
-        Moment(seconds=float(rng.uniform(0, reference.seconds)))
-        if number % 2
-        else Moment(change=int(rng.integers(reference.changes)))
-        for number in range(count)
-    ]
-
-
-def campaign(names: Sequence[str], trials: int, seed: int, folder: Path) -> tuple[Counter, Counter, list[str]]:
+def campaign(kills: Kills, names: Sequence[str], trials: int, seed: int) -> tuple[Counter, Counter, list[str]]:
     """(tried and survived by command, a text for each loss), with the trials shared out over the commands."""
-    tried, survived, losses = Counter(), Counter(), []
-    kills = Kills(folder)
+    tried: Counter[str] = Counter()
+    survived: Counter[str] = Counter()
+    losses = []
     for number, name in enumerate(names):
         share = trials // len(names) + (number < trials % len(names))
         if not share:
             continue
         reference = kills.reference(name)
-        for moment in moments(reference, share, np.random.default_rng([seed, number])):
+        for moment in kills.moments(reference, share, np.random.default_rng([seed, number])):
             faults = kills.trial(name, reference, moment)
-            log.info("%s, killed %s: %s", name, moment, "LOST" if faults else "survived")
+            log.info("%s, %s %s: %s", name, kills.what, moment, "; ".join(["LOST", *faults]) if faults else "survived")
             tried[name] += 1
             survived[name] += not faults
             if faults:
                 output = "\n  ".join(kills.output.read_text().splitlines()[-8:])
-                losses.append(f"{name}, killed {moment}:\n  " + "\n  ".join(faults) + f"\n  output:\n  {output}")
+                losses.append(f"{name}, {kills.what} {moment}:\n  " + "\n  ".join(faults) + f"\n  output:\n  {output}")
     return tried, survived, losses
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def start(kind: type[Kills], doc: str, *, trials: int, folder: str | None) -> int:
+    """The command line of this module and of `disks`: exit status 1 if anything was lost."""
     known = list(cases(Path("inputs"), Path("work")))
-    parser = argparse.ArgumentParser(prog="python -m tests.reliability.kills", description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=100, help="kills in total (default: 100)")
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=trials, help="in total (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="commands (default: all)")
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    with tempfile.TemporaryDirectory(prefix="kills-", dir=MEMORY) as folder:
-        tried, survived, losses = campaign(args.only, args.trials, args.seed, Path(folder))
-    sys.stdout.write(f"killed with -9, seed {args.seed}, {tiny.BACKEND}: survived/tried\n")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with tempfile.TemporaryDirectory(prefix="reliability-", dir=folder) as name:
+        tried, survived, losses = campaign(kind(Path(name)), args.only, args.trials, args.seed)
+    sys.stdout.write(f"{kind.what}, seed {args.seed}, {tiny.BACKEND}: survived/tried\n")
     for name in args.only:
         sys.stdout.write(f"  {name:<20} {survived[name]:>4}/{tried[name]}\n")
-    sys.stdout.write(f"  {'all':<20} {survived.total():>4}/{tried.total()}\n")
+    sys.stdout.write(f"  {'all':<20} {sum(survived.values()):>4}/{sum(tried.values())}\n")
     sys.stdout.write("".join(f"\nLOST: {each}\n" for each in losses))
     return int(bool(losses))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(Kills, __doc__, trials=100, folder=MEMORY))
