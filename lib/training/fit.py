@@ -132,6 +132,8 @@ class _Run:
                 (stop,) = self.processes.total(np.array([stopped.is_set()], np.float64))
                 if stop and number + 1 < end_epoch:
                     self._interrupt(number + 1, 0)
+        if self.first and epoch >= end_epoch:  # the process may have died before it drew them
+            self.curves.draw(steps)
         return path
 
     def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> None:

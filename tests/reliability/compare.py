@@ -72,10 +72,10 @@ def _same(one: Path, other: Path, read: Callable, tolerance: float) -> bool:
         )
     if isinstance(a, dict):
         for each in (a, b):
-            about = each.get("manifest", {})
+            about = each.get("manifest") or {}
             for name in ("time", "command"):
                 about.pop(name, None)
-            for settings in (each, about.get("config", {})):
+            for settings in (each, about.get("config") or {}):
                 settings.get("TRAIN", {}).pop("RESUME", None)
     if tolerance and one.name == "losses.jsonl":
         return [(line["epoch"], line["step"]) for line in a] == [(line["epoch"], line["step"]) for line in b]

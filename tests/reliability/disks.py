@@ -29,6 +29,9 @@ class Disks(Kills):
         pages = sum(-(-path.stat().st_size // PAGE) + 1 for path in reference.folder.rglob("*"))
         return [Moment(change=int(rng.integers(2, max(pages, 3)))) for _ in range(count)]
 
+    def place(self, moment: Moment) -> str:
+        return f"of {moment.change * PAGE // 1024} KiB"
+
     def trial(self, name: str, reference: Reference, moment: Moment) -> list[str]:
         case = self.cases[name]
         self._fresh()

@@ -188,6 +188,9 @@ class Kills:
             for number in range(count)
         ]
 
+    def place(self, moment: Moment) -> str:
+        return str(moment)
+
     def _fresh(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
@@ -222,12 +225,22 @@ def campaign(kills: Kills, names: Sequence[str], trials: int, seed: int) -> tupl
         reference = kills.reference(name)
         for moment in kills.moments(reference, share, np.random.default_rng([seed, number])):
             faults = kills.trial(name, reference, moment)
-            log.info("%s, %s %s: %s", name, kills.what, moment, "; ".join(["LOST", *faults]) if faults else "survived")
+            log.info(
+                "%s, %s %s: %s",
+                name,
+                kills.what,
+                kills.place(moment),
+                "; ".join(["LOST", *faults]) if faults else "survived",
+            )
             tried[name] += 1
             survived[name] += not faults
             if faults:
                 output = "\n  ".join(kills.output.read_text().splitlines()[-8:])
-                losses.append(f"{name}, {kills.what} {moment}:\n  " + "\n  ".join(faults) + f"\n  output:\n  {output}")
+                losses.append(
+                    f"{name}, {kills.what} {kills.place(moment)}:\n  "
+                    + "\n  ".join(faults)
+                    + f"\n  output:\n  {output}"
+                )
     return tried, survived, losses
 
 

@@ -26,15 +26,5 @@ def test_killed_commands_lose_nothing():
 def test_full_disks_lose_nothing():
     if unavailable():
         pytest.skip(f"a small tmpfs cannot be mounted: {unavailable()}")
-    python = (
-        sys.executable,
-        "-m",
-        "tests.reliability.disks",
-        "--trials",
-        "3",
-        "--only",
-        "lists",
-        "import",
-        "evaluation",
-    )
-    assert "all                     3/3" in run("unshare", "--user", "--map-root-user", "--mount", *python)
+    python = (sys.executable, "-m", "tests.reliability.disks", "--trials", "4", "--only", "import", "demo")
+    assert "all                     4/4" in run("unshare", "--user", "--map-root-user", "--mount", *python)
