@@ -12,6 +12,9 @@ help:
 	@echo "make data       generate the MiniVID dataset in data/MiniVID"
 	@echo "make reproduce  generate the data, train, test, and renew every MiniVID figure of the README (up to 2 hours);"
 	@echo "                BACKEND=torch does the same with PyTorch and writes docs/minivid_results_torch.md"
+	@echo "make kill-test  kill every command N=100 times with -9, run it again, and compare with an undisturbed run"
+	@echo "make disk-test  the same with N=100 full disks; needs permission to mount a tmpfs"
+	@echo "make sanitize   test the compiled parts under the address and undefined-behaviour sanitizers"
 	@echo "make clean      remove build products, but not the environment, data or output"
 
 init:
@@ -47,9 +50,21 @@ data: init
 reproduce: init
 	$(PYTHON) experiments/minivid/reproduce.py --backend $(BACKEND)
 
+# The processes that it kills are its own. N: kills, SEED: of their moments.
+N = 100
+SEED = 0
+kill-test: init
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.reliability.kills --trials $(N) --seed $(SEED)
+
+disk-test: init
+	OMP_NUM_THREADS=1 unshare --user --map-root-user --mount $(PYTHON) -m tests.reliability.disks --trials $(N) --seed $(SEED)
+
+sanitize: init
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.reliability.sanitize
+
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find lib \( -name '*.so' -o -name '*.c' \) -type f -delete
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help init demo test fuzz lint docs data reproduce clean
+.PHONY: help init demo test fuzz lint docs data reproduce kill-test disk-test sanitize clean

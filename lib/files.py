@@ -1,31 +1,148 @@
-"""Atomic replacement of files, and their SHA-256."""
+"""Outputs: files and folders that appear whole or not at all, locks on them, and SHA-256 of files."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
+import json
+import logging
 import os
+import re
+import shutil
+import socket
+import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from lib.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_MARK = ".unfinished-"  # in the names of temporary files and folders
+_UNFINISHED = re.compile(rf"\..*{re.escape(_MARK)}[a-z0-9_]{{8}}(\.[^.]+)?")
+_tidied: set[Path] = set()  # folders that this process has freed of temporary files of dead processes
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, with its suffix; replaces `path` with it on success, else deletes it."""
-    path = Path(path)
+def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, with its suffix; replaces `path` with it on success, else deletes it.
+
+    A symbolic link stays, and the file that it points to is replaced. To a pipe, /dev/null or an open descriptor such
+    as /dev/stdout, the content is copied at the end. durable: whether it must survive a power failure, which costs
+    milliseconds. Raises InputError if `path` is a folder, a device or a socket.
+    """
+    path = followed(check_output(path))
+    stream = is_stream(path)
+    folder = Path(tempfile.gettempdir()) if stream else path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_dead(folder)
+    with _claimed(lambda: _make_file(folder, path)) as temporary:
+        try:
+            yield temporary
+            if stream:
+                with open_stream(path) as out, open(temporary, "rb") as file:
+                    shutil.copyfileobj(file, out)
+                return
+            temporary.chmod(0o666 & ~_umask())
+            if durable:
+                _sync(temporary)
+            temporary.replace(path)
+            if durable:
+                _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder, which is renamed to `path` on success, else deleted. `path` must not exist, or be an
+    empty folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    _remove_dead(path.parent)
+    with _claimed(lambda: tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent)) as temporary:
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.is_dir():
+                path.rmdir()
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Keeps other processes from writing the file or folder `path`, with a lock file beside it.
+
+    The system releases the lock when this process ends, however it ends. Raises InputError if another process has it,
+    naming that process and its host, or if `path` cannot be created. Streams are not locked.
+    """
+    path = followed(check_output(path, folder=True))
+    if is_stream(path):
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _locked_file(lock, path)
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+        with contextlib.suppress(OSError):  # folders that are in use
+            for folder in made:
+                folder.rmdir()
+
+
+def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
+    """`path`, if it is a file or a stream, or does not exist; `folder`: or a folder. Raises InputError otherwise."""
+    path = Path(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error
+    if stat.S_ISDIR(mode) and not folder:
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_stream(path)):
+        raise InputError(f"{path}: is a device or socket, which is not written to; choose another output")
+    return path
+
+
+def is_stream(path: str | os.PathLike) -> bool:
+    """Whether `path` is a pipe, /dev/null or an open descriptor such as /dev/stdout, which are written in sequence."""
+    if _descriptor(Path(path)) is not None:
+        return True
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode) or os.path.samefile(path, os.devnull)
+    except OSError:
+        return False
+
+
+def open_stream(path: Path) -> BinaryIO:
+    """Opens a stream (see `is_stream`) for writing. A pipe waits for its reader."""
+    descriptor = _descriptor(path)
+    if descriptor is None:
+        return open(path, "wb")
+    for text in (sys.stdout, sys.stderr):  # what was printed before comes first
+        text.flush()
+    return open(os.dup(descriptor), "wb")
+
+
+def followed(path: Path) -> Path:
+    """What a symbolic link points to, through all links; any other path, and one to an open descriptor, as it is."""
+    return path if not path.is_symlink() or _descriptor(path) is not None else Path(os.path.realpath(path))
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -35,3 +152,129 @@ def sha256(path: str | os.PathLike) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _descriptor(path: Path) -> int | None:
+    """The descriptor of this process that a path such as /dev/stdout, /dev/fd/3 or a link to them stands for."""
+    for _ in range(40):  # as many links as the system follows
+        folder = os.path.realpath(path.parent)
+        if folder == f"/proc/{os.getpid()}/fd" and path.name.isdigit():
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = Path(folder, os.readlink(path))
+    return None
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem[:40]}{_MARK}"
+
+
+def _make_file(folder: Path, path: Path) -> str:
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=folder)
+    os.close(handle)
+    return name
+
+
+@contextlib.contextmanager
+def _claimed(make: Callable[[], str]) -> Iterator[Path]:
+    """Yields the temporary file or folder that `make` creates, locked, so that no process takes it for a dead one's."""
+    while True:
+        name = make()
+        try:
+            handle = os.open(name, os.O_RDONLY)
+        except FileNotFoundError:  # another process took it for a dead one's before it was locked
+            continue
+        _lock(handle, wait=True)
+        if os.path.exists(name):
+            break
+        os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        os.close(handle)
+
+
+def _remove_dead(folder: Path) -> None:
+    """Deletes temporary files and folders that dead processes left in `folder`, once for each folder and process."""
+    folder = folder.absolute()
+    if folder in _tidied:
+        return
+    _tidied.add(folder)
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _UNFINISHED.fullmatch(entry.name) and not entry.is_symlink()]
+    for name in names:
+        path = folder / name
+        with contextlib.suppress(OSError):  # it is gone, or belongs to someone else
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                if _lock(handle, wait=False):
+                    log.info("deleting %s, which a process left that was killed", path)
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Locks an open file or folder until it is closed; False if another process has it.
+
+    Where the file system has no locks, True if `wait`, otherwise False.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        return wait
+    return True
+
+
+def _locked_file(lock: Path, path: Path) -> int:
+    """The open lock file."""
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                who = _owner(handle)
+                os.close(handle)
+                message = f"{path}: {who} is writing it; wait until it ends, or choose another output"
+                raise InputError(message) from error
+            log.warning("%s: this file system has no locks (%s); do not start a second process", path, error.strerror)
+            return handle
+        try:
+            if os.stat(lock).st_ino == os.fstat(handle).st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
+        os.close(handle)  # its owner deleted it after we had opened it
+
+
+def _owner(handle: int) -> str:
+    try:
+        content = json.loads(os.pread(handle, 1000, 0))
+        return f"process {content['pid']} on {content['host']}"
+    except (ValueError, KeyError, TypeError):  # that process has not written it yet
+        return "another process"
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot, for folders
+            raise
+    finally:
+        os.close(handle)

@@ -12,6 +12,7 @@ from pathlib import Path
 from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
 from lib.errors import command
+from lib.files import locked
 from lib.methods import method_of
 from lib.minivid.pretrain_backbone import train_backbone
 from lib.minivid.pretrain_flow import train_flow
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         log.info("%s exists already; use --again to train it again", path)
         return
     train = train_backbone if args.stage == "backbone" else train_flow
-    with log_file(prefix.parent / "training" / "train.log"), stop_requested() as stopped:
+    folder = prefix.parent / "training"
+    with locked(folder), log_file(folder / "train.log"), stop_requested() as stopped:
         path = train(cfg, prefix, stopped)
     log.info("wrote %s", path)
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
-import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
-from lib.cli.explain import add_explain_arguments, explain_frames
+from lib.cli.explain import add_explain_arguments, check_explain, explain_frames
 from lib.cli.options import add_network, begin
+from lib.cli.outputs import DEFAULT_FPS, Output, check_outputs, plan
 from lib.config import COMMON, Schema
 from lib.dataset.classes import ClassList
-from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, command, nearest, quoted
-from lib.files import replacing, sha256
+from lib.files import locked, sha256
 from lib.method import Method
-from lib.reading import read_json
 from lib.settings import classes_of
 from lib.video.clips import Clip, open_clips
 from lib.video.drawing import draw
-from lib.video.film import Film
-from lib.video.pictures import PictureFolder, animate
-from lib.video.records import CocoResults, Csv, ImageNetFile, JsonLines
-from lib.video.sources import PictureFiles
 from lib.video.stream import Detector, Summary, run_clip
 
 log = logging.getLogger(__name__)
-DEFAULT_FPS = 25.0  # for image folders, which have no frame rate
 CLIP = "data/demo/MiniVID_val_0026"  # part of the repository
 
 
@@ -52,6 +46,9 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         raise InputError("--live cannot be combined with batching; use demo.py instead of demo_batch.py")
     settings = begin(args.cfg, [*args.set, *method.live] if args.live else args.set, method.schema)
     classes = classes_of(settings)
+    explained = method.explain if batch == 1 and getattr(args, "explain", None) else None
+    if explained:
+        check_explain(args)
     run(
         lambda: method.detector.load(settings, args.weights, batch=batch),
         args,
@@ -60,8 +57,8 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         context=lambda done: method.replay(settings, done),
         warmup=max(batch, method.warmup),
     )
-    if method.explain and batch == 1 and args.explain:
-        explain_frames(args, method, method.explain, settings, classes)
+    if explained:
+        explain_frames(args, method, explained, settings, classes)
 
 
 def add_arguments(
@@ -124,18 +121,36 @@ def run(
     The detector is created after the inputs and outputs have been checked and before anything is written. context:
     maps the number of finished frames to how many of them a resumed run must pass through the detector again. warmup:
     frames before timing starts (at least a batch, for detectors that work in batches). Raises InputError for invalid
-    options, inputs or outputs.
+    options, inputs or outputs, and if another process writes one of the outputs.
     """
     only = _class_numbers(args.classes, classes)
     _check(args)
     clips = open_clips(args.input, frames=args.frames, max_size=args.max_size)
-    outputs = [_plan(args, clip, classes, method, several=len(clips) > 1) for clip in clips]
+    outputs = [plan(args, clip, classes, method, several=len(clips) > 1) for clip in clips]
     for clip, output in zip(clips, outputs):
         if args.resume:
             output.check_settings(_settings(args, clip))
+    check_outputs(args, outputs)
     if args.live:
         clips = [clip if clip.live else replace(clip, pace=output.fps) for clip, output in zip(clips, outputs)]
-    detector = make_detector()
+    with contextlib.ExitStack() as locks:
+        for output in outputs:
+            for path in output.roots():
+                locks.enter_context(locked(path))
+        return _run(make_detector(), args, classes, only, clips, outputs, context, warmup, progress)
+
+
+def _run(
+    detector: Detector,
+    args: argparse.Namespace,
+    classes: ClassList,
+    only: frozenset[int] | None,
+    clips: Sequence[Clip],
+    outputs: Sequence[Output],
+    context: Callable[[int], int],
+    warmup: int,
+    progress: bool,
+) -> list[Summary]:
     paint = functools.partial(draw, names=classes.names, colours=classes.colours, labels=args.labels, zoom=args.zoom)
     summaries = []
     for clip, output in zip(clips, outputs):
@@ -157,91 +172,6 @@ def run(
         if summary.stopped:
             break
     return summaries
-
-
-@dataclass
-class Output:
-    """The output for one clip. folder, animation: None if not requested."""
-
-    sinks: list
-    folder: Path | None
-    animation: Path | None
-    fps: float
-
-    def paths(self) -> list[Path]:
-        """The files and folders written."""
-        animation = [self.animation] if self.animation and self.animation.exists() else []
-        return [sink.path for sink in self.sinks] + animation
-
-    def note_settings(self, settings: dict) -> None:
-        """Writes the settings of this run to run.json in the output folder."""
-        if self.folder is not None:
-            with replacing(self.folder / "run.json") as path:
-                path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-
-    def check_settings(self, settings: dict) -> None:
-        """Raises InputError if the folder holds the output of a run with another input, weights or options."""
-        path = self.folder / "run.json" if self.folder is not None else None
-        if path is None or not path.exists():
-            return
-        before = read_json(path, "run without --resume")
-        if not isinstance(before, dict):
-            raise InputError(f"{path}: holds no settings; run without --resume")
-        for key, value in settings.items():
-            if before.get(key) != value:
-                was = f"{path}: {key} was {quoted(before.get(key))} and is now {quoted(value)}"
-                raise InputError(f"{was}; use the same value, or start over without --resume")
-
-    def finish(self, clip: Clip, summary: Summary) -> None:
-        """Writes the animation. Live clips have none, since they have no end to loop back from."""
-        if self.folder is not None and self.animation is not None and not clip.live:
-            names = [clip.name_at(position) for position in range(summary.finished)]
-            animate([self.folder / name for name in names], self.animation, self.fps)
-
-
-def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, several: bool) -> Output:
-    fps = args.fps or clip.fps or DEFAULT_FPS
-    folder, videos = None, []
-    for text in args.output or [str(Path("output/demo") / method)]:
-        path = Path(text).expanduser()
-        if path.suffix.lower() == ".mp4" and not path.is_dir():
-            videos.append(Film(_own(path, clip, several), fps))
-        elif path.suffix.lower() in PICTURES + VIDEOS and not path.is_dir():
-            raise InputError(f"--output {text}: must be a folder or a video ending in .mp4")
-        elif folder is not None:
-            raise InputError(f"--output {text}: only one folder is allowed, and {folder} is given already")
-        else:
-            folder = path / clip.name if several or not args.output else path
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder}: is a file; use a folder or a video ending in .mp4")
-    sinks: list = [] if folder is None else [PictureFolder(folder)]
-    sinks += videos
-    for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
-        sinks += [kind(_own(Path(text), clip, several))] if text else []
-    sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
-    # Must be last: --resume reads from it which frames are finished.
-    if args.json:
-        sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
-    elif folder is not None:
-        sinks.append(JsonLines(folder / "detections.jsonl", classes))
-    _spare_source(clip, folder, [sink.path for sink in sinks])
-    animation = None if folder is None or args.animation == "none" else folder / f"animation.{args.animation}"
-    return Output(sinks, folder, animation, fps)
-
-
-def _own(path: Path, clip: Clip, several: bool) -> Path:
-    """The path of this clip's own file: with several clips, their names are added."""
-    return path.with_name(f"{path.stem}-{clip.name}{path.suffix}") if several else path
-
-
-def _spare_source(clip: Clip, folder: Path | None, paths: Sequence[Path]) -> None:
-    """Raises InputError if the output would overwrite the input."""
-    if isinstance(clip.source, PictureFiles):
-        sources = {path.resolve() for path in clip.source.paths}
-        if folder is not None and any((folder / path.name).resolve() in sources for path in clip.source.paths):
-            raise InputError(f"--output {folder}: contains the input, which would be overwritten; use another folder")
-    elif Path(clip.source.where).resolve() in [path.resolve() for path in paths]:
-        raise InputError(f"--output {clip.source.where}: is the input, which would be overwritten; use another file")
 
 
 def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozenset[int] | None:

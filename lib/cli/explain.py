@@ -14,7 +14,7 @@ from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.method import Explain, Method
 from lib.methods import METHODS, method_named
-from lib.video.clips import open_clips
+from lib.video.clips import Clip, open_clips
 from lib.video.drawing import compare_boxes
 from lib.video.pictures import write_picture
 
@@ -42,6 +42,32 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
     )
 
 
+def check_explain(args: argparse.Namespace) -> None:
+    """Raises InputError, before any work, for options that --explain does not go with."""
+    other = method_named(args.baseline[0], "--baseline")
+    load_config(args.baseline[1], schema=other.schema)
+    if not Path(args.baseline[2]).is_file():
+        raise InputError(f"--baseline: {args.baseline[2]}: no such weights; train them first")
+    if args.output and not any(is_folder_name(text) for text in args.output):
+        raise InputError(f"--explain writes images; add a folder to --output {' '.join(args.output)}")
+    clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)
+    if args.live or clip.live:
+        raise InputError("--explain looks at frames again, which --live and cameras do not allow; leave one out")
+    for position in args.explain:
+        _check_position(clip, position)
+
+
+def is_folder_name(text: str) -> bool:
+    """Whether an --output is a folder, not a film."""
+    return Path(text).suffix.lower() != ".mp4" or Path(text).is_dir()
+
+
+def _check_position(clip: Clip, position: int) -> None:
+    if not 0 <= position < len(clip.numbers):
+        last = "" if clip.length is None else f" to {clip.length - 1}"
+        raise InputError(f"--explain {position}: the clip's frames are numbered from 0{last}")
+
+
 def explain_frames(
     args: argparse.Namespace, method: Method, explain: Explain, cfg: EasyDict, classes: ClassList
 ) -> None:
@@ -54,11 +80,8 @@ def explain_frames(
     other = method_named(name, "--baseline")
     baseline = other.detector.load(load_config(baseline_cfg, schema=other.schema), weights)
     clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)
-    for position in args.explain:
-        if not 0 <= position < len(clip.numbers):
-            last = "" if clip.length is None else f" to {clip.length - 1}"
-            raise InputError(f"--explain {position}: the clip's frames are numbered from 0{last}")
-    folder = Path(args.output[0] if args.output else f"output/demo/{method.name}/{clip.name}") / "explain"
+    given = next((text for text in args.output or () if is_folder_name(text)), None)
+    folder = Path(given or f"output/demo/{method.name}/{clip.name}").expanduser() / "explain"
     watched: list[Any] = []
     detector = method.detector.load(cfg, args.weights, batch=1, watch=watched.append)
     written = []

@@ -28,7 +28,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import read_image_ids
 from lib.errors import InputError, check_regular, command
-from lib.files import replacing
+from lib.files import check_output, replacing
 from lib.reading import foreign, read_json
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--annotations", type=Path, required=True, help="folder of the XML files that image ids are relative to")
     add("--image-set", type=Path, required=True, help="list of frames (`<image> <id>`) or of videos (4 columns)")
-    add("--out", type=Path, required=True, help="file to write: .json (keyed by frame) or .mat (published structure)")
+    add(
+        "--out",
+        type=check_output,
+        required=True,
+        help="file to write: .json (keyed by frame) or .mat (published structure)",
+    )
     add("--reach", type=positive, default=REACH, help="number of frames before and after that count (default: 10)")
     add("--classes", type=Path, help="class list (default: classes.txt next to Annotations, or else ImageNet VID's)")
     add("--cache", type=Path, default=Path("output/cache"), help="cache of parsed annotations (default: output/cache)")

@@ -20,7 +20,7 @@ from lib.errors import command
 from lib.eval.bootstrap import paired_bootstrap
 from lib.eval.results import load_result
 from lib.eval.tables import difference_table
-from lib.files import replacing
+from lib.files import check_output, replacing
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=whole, default=0, help="random seed (default: 0)")
     add("--area", help="area range to compare in (default: the first, `all`)")
     add("--markdown", action="store_true", help="print Markdown instead of plain text")
-    add("--json", type=Path, help="also write the differences to this JSON file")
+    add("--json", type=check_output, help="also write the differences to this JSON file")
     return parser.parse_args(argv)
 
 

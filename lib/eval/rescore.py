@@ -19,6 +19,7 @@ from lib.dataset.index import parallel, process_count
 from lib.errors import InputError, command
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.truth import positions, read_image_set, videos_of
+from lib.files import check_output
 from lib.nms.seq_nms import seq_nms
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--detections", type=Path, nargs="+", required=True, help="detection files, .txt, .txt.gz or .npy")
     add("--image-set", type=Path, required=True,
         help="list of frames (`<image> <id>`) or of videos (`<video> <id> 0 <frames>`)")  # fmt: skip
-    add("--out", type=Path, required=True, help="output file, .txt, .txt.gz or .npy")
+    add("--out", type=check_output, required=True, help="output file, .txt, .txt.gz or .npy")
     add(
         "--link-iou",
         type=real(0, 1),

@@ -14,7 +14,7 @@ from lib.eval.bootstrap import Interval
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import Outcomes
 from lib.eval.ranges import Range, checked
-from lib.files import replacing, sha256
+from lib.files import is_stream, replacing, sha256
 from lib.reading import foreign, read_json
 
 
@@ -30,11 +30,14 @@ def save_result(
 
     The JSON has "ap" [motion][area][class] and "mean" [motion][area] (-1.0 without objects in range); "map"
     {motion range: {"map", "low", "high"}} over all areas, with bounds if `intervals` are given; ranges, classes, counts
-    of objects, the manifest, and the SHA-256 of the outcomes.
+    of objects, the manifest, and the SHA-256 of the outcomes. A stream, such as /dev/stdout, gets no outcomes.
     """
     path = Path(path)
-    outcomes = path.with_name(f"{path.stem}.outcomes.npz")
-    result.outcomes.save(outcomes)
+    about_outcomes = None
+    if not is_stream(path):
+        outcomes = path.with_name(f"{path.stem}.outcomes.npz")
+        result.outcomes.save(outcomes)
+        about_outcomes = {"file": outcomes.name, "sha256": sha256(outcomes)}
     by_motion = {}
     for r, entry in enumerate(result.motion_ranges):
         by_motion[entry.name] = {"map": float(result.mean[r, 0])}
@@ -55,7 +58,7 @@ def save_result(
         "unknown_frames": result.unknown_frames,
         **({"coco": coco} if coco is not None else {}),
         "manifest": manifest,
-        "outcomes": {"file": outcomes.name, "sha256": sha256(outcomes)},
+        "outcomes": about_outcomes,
     }
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)

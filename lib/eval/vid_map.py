@@ -28,7 +28,7 @@ from lib.eval.rescore import rescore
 from lib.eval.results import save_result
 from lib.eval.tables import report
 from lib.eval.truth import Truth, load_truth
-from lib.files import replacing
+from lib.files import check_output, replacing
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="motion of the objects, .mat or .json (default: computed from track ids)")  # fmt: skip
     add("--classes", type=Path, metavar="FILE",
         help="class list (default: classes.txt of the dataset, else the 30 classes of ImageNet VID)")  # fmt: skip
-    add("--json", type=Path, metavar="OUT", help="write the result to this file, and its outcomes next to it")
-    add("--markdown", type=Path, metavar="OUT", help="write the tables to this file as Markdown")
+    add("--json", type=check_output, metavar="OUT",
+        help="write the result to this file, and its outcomes, which comparisons need, next to it (not to /dev/stdout "
+        "or a pipe)")  # fmt: skip
+    add("--markdown", type=check_output, metavar="OUT", help="write the tables to this file as Markdown")
     add("--pictures", type=Path, metavar="DIR", help="write plots of precision-recall curves and mAP to this folder")
     add("--motion-range", action="append", default=[], metavar="NAME=LOW:HIGH",
         help="motion range to use instead of all, fast, medium, slow; may be repeated")  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lib.dataset.jpeg import check_size
 from lib.errors import InputError
+from lib.files import replacing
 from lib.reading import foreign, read_json
 
 _MOST = 10**6
@@ -52,7 +53,8 @@ class Settings:
 
     def write(self, root: Path) -> None:
         """Writes the settings to the dataset folder `root`."""
-        (root / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        with replacing(root / FILE) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, root: Path) -> Settings:

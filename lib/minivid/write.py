@@ -94,7 +94,7 @@ def _workshop(out: Path, settings: Settings) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{folder}: another process is generating this dataset; wait for it to finish") from error
-        if any(folder.iterdir()):
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
             if not (folder / FILE).is_file():
                 raise InputError(f"{folder}: exists and is not an unfinished MiniVID dataset; move it elsewhere")
             if Settings.load(folder) != settings:

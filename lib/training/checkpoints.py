@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from lib.errors import InputError
 from lib.files import replacing, sha256
 from lib.nets import params
 
 log = logging.getLogger(__name__)
 
 _OPTIMIZER, _TOTALS = "optimizer/", "totals/"
+_STATE, _WEIGHTS, _NEW = ".state.npz", ".params", ".new.params"
 
 
 def with_test_weights(
@@ -59,6 +60,9 @@ class Checkpoints:
     """The checkpoints of one training: `<prefix>-0002.params` after two epochs, `<prefix>-latest.params` within one,
     and next to each a `.state.npz` with the optimizer's state and the position.
 
+    A state names its weights by their SHA-256. They are first written as `<name>.new.params` and renamed when the state
+    is in place, so that at every moment one state and its weights are complete.
+
     complete: `complete(args) -> args` adds weights that are only stored in the file, such as `with_test_weights`.
     """
 
@@ -77,55 +81,116 @@ class Checkpoints:
         """Writes a checkpoint and returns the path of its weights. Readers never see half of one."""
         epoch_end = checkpoint.step == 0
         name = f"{checkpoint.epoch:04d}" if epoch_end else "latest"
-        path = self._named(name, ".params")
+        path, new = self._named(name, _WEIGHTS), self._named(name, _NEW)
         args = self._complete(checkpoint.args) if self._complete else checkpoint.args
-        params.save(path, args, checkpoint.auxs)
+        params.save(new, args, checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
-            # ties the state to these weights, since the two files cannot be replaced in one step
-            "params_sha256": np.array(sha256(path)),
+            "params_sha256": np.array(sha256(new)),
             **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
             **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
         }
-        with replacing(self._named(name, ".state.npz")) as temporary, open(temporary, "wb") as file:
+        with replacing(self._named(name, _STATE)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
+        new.replace(path)
         if epoch_end:
-            for suffix in (".state.npz", ".params"):
+            for suffix in (_STATE, _WEIGHTS):
                 self._named("latest", suffix).unlink(missing_ok=True)
         return path
 
     def newest(self) -> Checkpoint | None:
         """The checkpoint with the most progress; None if there is none.
 
-        States whose weights are missing or were replaced are skipped with a warning.
+        Damaged ones, and states whose weights are missing or were replaced, are skipped with a warning. Raises
+        InputError if nothing else is left, since training from the beginning would overwrite what may be repaired.
         """
-        found = []
-        for path in self.prefix.parent.glob(f"{self.prefix.name}-*.state.npz"):
+        found, faults = [], []
+        for path in self._states():
             try:
-                with np.load(path, allow_pickle=False) as file:
-                    epoch, step = (int(v) for v in file["position"])
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                log.warning("%s: skipped, because it is not the state of a checkpoint (%s)", path, error)
-                continue
-            found.append((epoch, step, path))
-        for epoch, step, path in sorted(found, reverse=True):
-            weights = path.with_name(path.name[: -len(".state.npz")] + ".params")
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            if not weights.is_file() or sha256(weights) != str(arrays["params_sha256"]):
-                log.warning("%s: skipped, because its weights %s are missing or were replaced", path, weights.name)
-                continue
-            args, auxs = params.load(weights)
-            optimizer, totals = (
-                {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
-                for start in (_OPTIMIZER, _TOTALS)
+                found.append((*_position(path), path))
+            except InputError as error:
+                log.warning("%s; skipped", error)
+                faults.append(error)
+        for _, _, path in sorted(found, reverse=True):
+            try:
+                return _read(path)
+            except InputError as error:
+                log.warning("%s; skipped", error)
+                faults.append(error)
+        name = self.prefix.name
+        weights = sorted({*self.prefix.parent.glob(f"{name}-*[0-9]{_WEIGHTS}"), self._named("latest", _WEIGHTS)})
+        lone = [path for path in weights if path.is_file()]
+        if faults or lone:
+            what = faults[0] if faults else f"{lone[0]}: has no {_STATE} file to continue from"
+            raise InputError(
+                f"{what}, and there is no other checkpoint; restore the file, or start over without --resume, which "
+                f"overwrites {self.prefix}-*"
             )
-            return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)
         log.info("no checkpoint %s-* to continue from: training starts from the beginning", self.prefix)
         return None
 
+    def _states(self) -> list[Path]:
+        return sorted(self.prefix.parent.glob(f"{self.prefix.name}-*{_STATE}"))
+
+    def settle(self) -> None:
+        """Completes the renaming of weights that a killed process left; call it before training continues."""
+        states = {path.name[: -len(_STATE)]: path for path in self._states()}
+        for new in self.prefix.parent.glob(f"{self.prefix.name}-*{_NEW}"):
+            name = new.name[: -len(_NEW)]
+            if name in states and _weights_of(states[name]) == new:
+                new.replace(new.with_name(name + _WEIGHTS))
+            else:
+                new.unlink()
+
     def forget(self) -> None:
         """Deletes the states (not the weights) of an earlier training, so that a new one cannot continue from them."""
-        for path in self.prefix.parent.glob(f"{self.prefix.name}-*.state.npz"):
+        for path in self._states():
             log.info("deleting %s of an earlier training", path)
             path.unlink()
+        self.settle()
+
+
+def _arrays(state: Path, only: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The content of a state. Raises InputError if it is damaged."""
+    try:
+        with open(state, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in only or arrays.files}
+    except Exception as error:  # on damaged files, NumPy and zipfile raise a dozen kinds
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{state}: damaged, or not the state of a checkpoint ({why[:200]})") from error
+
+
+def _position(state: Path) -> tuple[int, int]:
+    """(epoch, step) of a state. Raises InputError if it is damaged."""
+    position = _arrays(state, ["position"])["position"]
+    if position.shape != (2,) or position.dtype != np.int64:
+        raise InputError(f"{state}: not the state of a checkpoint")
+    return int(position[0]), int(position[1])
+
+
+def _weights_of(state: Path, arrays: dict[str, np.ndarray] | None = None) -> Path | None:
+    """The weights that belong to a state; None if they are missing, damaged or were replaced."""
+    try:
+        wanted = str((arrays or _arrays(state))["params_sha256"])
+    except (InputError, KeyError):
+        return None
+    start = state.name[: -len(_STATE)]
+    for path in (state.with_name(start + _WEIGHTS), state.with_name(start + _NEW)):
+        if path.is_file() and sha256(path) == wanted:
+            return path
+    return None
+
+
+def _read(state: Path) -> Checkpoint:
+    """The checkpoint of a state. Raises InputError if it is damaged, or its weights are missing or were replaced."""
+    (epoch, step), arrays = _position(state), _arrays(state)
+    weights = _weights_of(state, arrays)
+    if weights is None:
+        name = state.name[: -len(_STATE)] + _WEIGHTS
+        raise InputError(f"{state}: its weights {name} are missing, damaged or were replaced")
+    args, auxs = params.load(weights)
+    optimizer, totals = (
+        {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
+        for start in (_OPTIMIZER, _TOTALS)
+    )
+    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.files import replacing
+
+log = logging.getLogger(__name__)
 
 
 class Curves:
@@ -25,9 +28,11 @@ class Curves:
     def _read(self) -> list[dict]:
         if not self._lines.is_file():
             return []
-        lines = self._lines.read_text(encoding="utf-8").splitlines(keepends=True)
-        # skip a last line that was cut off when the process died
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = self._lines.read_bytes().splitlines()
+        good = [line for line in map(_parsed, lines) if line is not None]
+        if len(good) < len(lines):  # one was cut off when the process died, or the file was damaged
+            log.warning("%s: skipping %d damaged lines", self._lines, len(lines) - len(good))
+        return good
 
     def cut(self, epoch: int, step: int) -> None:
         """Drops the lines after `step` steps of `epoch`, where training continues."""
@@ -62,3 +67,15 @@ class Curves:
         figure.tight_layout()
         with replacing(self._plot) as temporary:
             figure.savefig(temporary, dpi=110)
+
+
+def _parsed(line: bytes) -> dict | None:
+    """A line of the file; None if it is damaged."""
+    try:
+        found = json.loads(line)
+        numbers = [found["lr"], *found["losses"].values()]
+        whole = [found["epoch"], found["step"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    good = all(type(value) is int for value in whole) and all(type(value) in (int, float) for value in numbers)
+    return found if good else None

@@ -79,7 +79,9 @@ def fit(
         trainer.load_state(resumed.optimizer)
         run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
+    processes.total(np.zeros(1))  # until all have read the checkpoint
     if run.first:
+        checkpoints.settle()
         run.curves.cut(epoch, start)
     return run.train(epoch, start, end_epoch, stopped or threading.Event())
 
@@ -130,6 +132,8 @@ class _Run:
                 (stop,) = self.processes.total(np.array([stopped.is_set()], np.float64))
                 if stop and number + 1 < end_epoch:
                     self._interrupt(number + 1, 0)
+        if self.first and epoch >= end_epoch:  # the process may have died before it drew them
+            self.curves.draw(steps)
         return path
 
     def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> None:

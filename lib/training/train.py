@@ -20,6 +20,7 @@ from lib.bbox.anchors import base_anchors
 from lib.bbox.assign import assign
 from lib.dataset.imagenet_vid import train_entries, training_index
 from lib.dataset.loader import Frames, TrainLoader
+from lib.files import locked
 from lib.method import Method
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
@@ -43,12 +44,15 @@ def train(
 
     Also writes the settings, states and loss curves there. New layers of the method that its pretrained files lack
     start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder. Of several
-    processes, only the first writes.
+    processes, only the first writes. Raises InputError if another training writes to the folder.
     """
     for warning in method.advise(cfg):
         log.warning(warning)
     backend = backend or backend_of(cfg)
-    with contextlib.closing(backend.processes(cfg.gpus)) as processes:
+    with contextlib.ExitStack() as stack:
+        processes = stack.enter_context(contextlib.closing(backend.processes(cfg.gpus)))
+        if not processes.rank:
+            stack.enter_context(locked(folder))
         return _train(cfg, method, folder, backend, processes, stopped)
 
 

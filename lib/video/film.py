@@ -15,7 +15,7 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 
 from lib.errors import InputError
-from lib.files import replacing
+from lib.files import followed, is_stream, replacing
 from lib.video.records import Result
 
 # While it grows, the film is a fragmented .mp4 with self-contained fragments of one second. close() rewrites it as an
@@ -27,13 +27,15 @@ _DONE = {"movflags": "faststart"}
 class Film:
     """An H.264 film at `fps` frames per second, in the size of the first frame (odd sides grow by one pixel).
 
-    Raises InputError if the suffix is not .mp4.
+    Raises InputError if the suffix is not .mp4, or the path is a pipe or /dev/stdout.
     """
 
     def __init__(self, path: str | os.PathLike, fps: float) -> None:
-        self.path = Path(path)
-        if self.path.suffix.lower() != ".mp4":
+        if Path(path).suffix.lower() != ".mp4":
             raise InputError(f"{path}: films are written as .mp4; give a name that ends in .mp4")
+        if is_stream(path):
+            raise InputError(f"{path}: a film cannot be written to a pipe; give the name of a file")
+        self.path = followed(Path(path))
         self._rate = Fraction(fps).limit_denominator(1001)
         self._kept = 0
         self._film: tuple[av.container.OutputContainer, av.VideoStream] | None = None

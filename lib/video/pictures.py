@@ -36,7 +36,7 @@ def write_picture(path: str | os.PathLike, image: np.ndarray) -> None:
         raise InputError(f"{path}: OpenCV cannot write this format: {error.err}") from error
     if not good:
         raise InputError(f"{path}: OpenCV cannot write a {image.shape[1]}x{image.shape[0]} image in this format")
-    with replacing(path) as temporary:
+    with replacing(path, durable=False) as temporary:
         temporary.write_bytes(data.tobytes())
 
 

@@ -17,13 +17,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
-from lib.files import replacing
+from lib.files import is_stream, open_stream, replacing
 from lib.reading import foreign, parse_json
 
 
@@ -62,13 +63,17 @@ def _bytes(text: str) -> bytes:
 
 
 class _RowFile:
-    """A text file that grows row by row. After each frame it holds `head`, the rows joined by `joint`, and `tail`."""
+    """A text file that grows row by row. After each frame it holds `head`, the rows joined by `joint`, and `tail`.
+
+    A stream, such as a pipe or /dev/stdout, gets the rows of a frame at once, and `tail` at the end.
+    """
 
     head, joint, tail, tail_without_rows = "", "\n", "\n", ""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         self._file: io.FileIO | None = None
+        self._stream: BinaryIO | None = None
         self._end = 0
         self._rows = 0
 
@@ -81,6 +86,10 @@ class _RowFile:
         Raises InputError if the existing file has other columns.
         """
         self.close()
+        if is_stream(self.path):
+            self._stream, self._rows = open_stream(self.path), 0
+            self._send(self.head)
+            return
         with replacing(self.path) as path, open(path, "wb") as new:
             new.write(_bytes(self.head))
             self._rows = 0
@@ -120,7 +129,13 @@ class _RowFile:
     def write(self, result: Result) -> None:
         """Append one frame. If it raises OSError, on a full disk for example, the file is left unchanged."""
         rows = self.rows_of(result)
-        if rows:
+        if self._stream is not None:
+            if self.joint == self.tail:
+                self._send("".join(row + self.tail for row in rows))
+            elif rows:
+                self._send((self.joint if self._rows else "") + self.joint.join(rows))
+            self._rows += len(rows)
+        elif rows:
             assert self._file is not None, "start() must be called first"
             file = self._file.fileno()
             data = _bytes((self.joint if self._rows else "") + self.joint.join(rows))
@@ -133,7 +148,17 @@ class _RowFile:
             self._end += len(data)
             self._rows += len(rows)
 
+    def _send(self, text: str) -> None:
+        assert self._stream is not None
+        self._stream.write(_bytes(text))
+        self._stream.flush()
+
     def close(self) -> None:
+        if self._stream is not None:
+            stream, end = self._stream, "" if self.joint == self.tail else self._tail()
+            self._stream = None
+            with stream:
+                stream.write(_bytes(end))
         if self._file is not None:
             self._file.close()
             self._file = None

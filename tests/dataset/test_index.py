@@ -176,18 +176,6 @@ def test_other_order_classes_folder_mode_or_parser_never_meet_the_same_cache(fol
     assert len(list(cache.iterdir())) == 5
 
 
-def test_damaged_cache_is_reported_and_replaced(folder, tmp_path, caplog):
-    cache = tmp_path / "cache"
-    first = build_index(folder, IDS, CLASSES, cache=cache)
-    (file,) = cache.iterdir()
-    file.write_bytes(file.read_bytes()[:200])
-    assert same(first, build_index(folder, IDS, CLASSES, cache=cache))
-    assert "damaged cache" in caplog.text
-    caplog.clear()
-    assert same(first, build_index(folder, IDS, CLASSES, cache=cache))
-    assert caplog.text == ""
-
-
 def test_nothing_is_written_into_the_dataset(folder, tmp_path):
     before = sorted(path.name for path in folder.rglob("*"))
     build_index(folder, IDS, CLASSES)
@@ -218,3 +206,26 @@ def test_what_is_written_is_read_back(frames):
     assert np.diff(index.offsets).tolist() == [len(things) for things in frames]
     columns = (index.boxes.tolist(), index.classes, index.tracks, index.occluded, index.generated)
     assert list(zip(*columns)) == rows
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "an empty archive"])
+def test_a_damaged_cache_is_made_again(folder, tmp_path, damage, caplog):
+    cache = tmp_path / "cache"
+    first = build_index(folder, IDS, CLASSES, cache=cache)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut": whole[:middle],
+            "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "text": b"nothing",
+            "an empty archive": b"PK\x05\x06" + bytes(18),
+        }[damage]
+    )
+    assert same(first, build_index(folder, IDS, CLASSES, cache=cache))
+    assert path.read_bytes() == whole and "damaged cache" in caplog.text
+    caplog.clear()
+    assert same(first, build_index(folder, IDS, CLASSES, cache=cache))
+    assert caplog.text == ""

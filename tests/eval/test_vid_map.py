@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -214,3 +216,19 @@ def test_manifest_describes_files_and_values(tmp_path):
 def test_evaluation_runs_without_mxnet():
     code = "import sys; sys.modules['mxnet'] = None; import lib.eval.vid_map, lib.eval.compare, lib.eval.pictures"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=reference.CASE.parents[2])
+
+
+def test_json_to_a_pipe_has_no_outcomes(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    got = []
+    reader = threading.Thread(target=lambda: got.append(json.loads((tmp_path / "pipe.json").read_text())))
+    reader.start()
+    run("--json", tmp_path / "pipe.json")
+    reader.join(10)
+    assert got[0]["outcomes"] is None and got[0]["map"]
+    assert not (tmp_path / "pipe.outcomes.npz").exists()
+
+
+def test_an_output_that_is_a_folder_is_refused_before_the_work(run, tmp_path, capsys):
+    line = rejected(capsys, run, "--json", tmp_path, detections=tmp_path / "none.txt")
+    assert line == f"error: {tmp_path}: is a folder; give the name of a file"

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.tiny import ROOT, run_script
+from lib.methods import METHODS
+from tests.tiny import ROOT, refused, run_script
 
 CLIP = ROOT / "data/demo/MiniVID_val_0026"
 
@@ -37,3 +38,17 @@ def test_the_sheet_shows_the_frames_of_the_window(tmp_path, position, window, se
     left = np.linspace(0, sheet.shape[1] - width, len(window)).astype(int)
     for frame, column in zip(frames, left):
         np.testing.assert_array_equal(sheet[-3 * height : -2 * height, column : column + width], frame)
+
+
+def test_contradictions_are_refused_before_the_work(tmp_path, capsys):
+    options = ("fgfa_rfcn/demo.py", "--input", CLIP, "--output")
+    method, cfg, weights = METHODS["rfcn"].name, *METHODS["rfcn"].bundled
+    for more, message in (
+        ((tmp_path / "x.mp4", "--explain", 0), "--explain writes images; add a folder to --output"),
+        ((tmp_path, "--explain", 99), "--explain 99: the clip's frames are numbered from 0 to"),
+        ((tmp_path, "--explain", 0, "--baseline", "rfn", cfg, weights), "rfn"),
+        ((tmp_path, "--explain", 0, "--baseline", method, cfg, "none.params"), "none.params: no such weights"),
+        ((tmp_path, "--explain", 0, "--live"), "--explain looks at frames again, which --live and cameras do not"),
+    ):
+        assert message in refused(capsys, *options, *more)
+    assert list(tmp_path.iterdir()) == []

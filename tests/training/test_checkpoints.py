@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lib.backends.mxnet.loader import mx
+from lib.errors import InputError
 from lib.nets.params import for_test, for_training, load, save
 from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
+from lib.training.curves import Curves
 from tests.conftest import needs
 
 BINS, STDS, MEANS = 4, (0.1, 0.1, 0.2, 0.2), (0.0, 0.0, 0.5, 1.0)
@@ -106,5 +111,83 @@ def test_forget_removes_states_alone(tmp_path):
     checkpoints.save(checkpoint(1, 0))
     Checkpoints(tmp_path / "other").save(checkpoint(1, 0))
     checkpoints.forget()
-    assert checkpoints.newest() is None and checkpoints.path(1).is_file()
+    with pytest.raises(InputError, match=r"net-0001.params: has no .state.npz file to continue from, and there is no"):
+        checkpoints.newest()
     assert Checkpoints(tmp_path / "other").newest().epoch == 1
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 0x10
+    path.write_bytes(bytes(content))
+
+
+DAMAGE = {
+    "a flipped byte of the weights": lambda params, state: flip(params, 0.5),
+    "a flipped byte of the state": lambda params, state: flip(state, 0.3),
+    "empty weights": lambda params, state: params.write_bytes(b""),
+    "an empty state": lambda params, state: state.write_bytes(b""),
+    "weights cut short": lambda params, state: params.write_bytes(params.read_bytes()[:-9]),
+    "a state cut short": lambda params, state: state.write_bytes(state.read_bytes()[:-99]),
+    "weights without a state": lambda params, state: state.unlink(),
+    "a state without weights": lambda params, state: params.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over_unless_it_is_the_only_one(tmp_path, caplog, damage):
+    checkpoints = Checkpoints(tmp_path / "net")
+    for epoch, step in ((1, 0), (1, 7)):
+        checkpoints.save(checkpoint(epoch, step))
+    DAMAGE[damage](tmp_path / "net-latest.params", tmp_path / "net-latest.state.npz")
+    newest = checkpoints.newest()
+    assert (newest.epoch, newest.step) == (1, 0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (damage != "weights without a state")
+    for path in tmp_path.glob("net-0001*"):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"net-latest.*, and there is no other checkpoint; restore the file, or start"):
+        checkpoints.newest()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_kill_between_the_files_of_a_checkpoint_loses_nothing(tmp_path, monkeypatch, written):
+    """The process ends after `written` renames: of the weights under a first name, the state, the weights."""
+    checkpoints = Checkpoints(tmp_path / "net")
+    checkpoints.save(checkpoint(0, 3, 1.0))
+    renames = 0
+
+    def killed(self, target):
+        nonlocal renames
+        if renames == written:
+            raise KeyboardInterrupt
+        renames += 1
+        return os.rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        try:
+            checkpoints.save(checkpoint(0, 6, 2.0))
+        except KeyboardInterrupt:
+            assert written < 3
+    newest = checkpoints.newest()
+    assert (newest.step, newest.args["w"][0]) == ((3, 1.0) if written < 2 else (6, 2.0))
+    checkpoints.settle()
+    assert {path.name for path in tmp_path.iterdir()} == {"net-latest.params", "net-latest.state.npz"}
+    assert load(tmp_path / "net-latest.params")[0]["w"][0] == newest.args["w"][0]
+    assert checkpoints.newest().step == newest.step
+
+
+def test_damaged_lines_of_the_losses_are_dropped_and_the_rest_kept(tmp_path, caplog):
+    curves = Curves(tmp_path / "losses.jsonl", tmp_path / "losses.png")
+    for step in range(1, 5):
+        curves.add(0, step, 0.1, {"Loss": 1.0 / step})
+    lines = (tmp_path / "losses.jsonl").read_bytes().splitlines(keepends=True)
+    bad = [b"\xff\x00\n", b"[]\n", b'{"epoch": "a", "step": 1, "lr": 1, "losses": {}}\n', b'{"epoch": 0, "st']
+    (tmp_path / "losses.jsonl").write_bytes(b"".join([lines[0], *bad[:3], *lines[1:], bad[3]]))
+    curves.cut(0, 3)
+    assert (tmp_path / "losses.jsonl").read_bytes() == b"".join(lines[:3])
+    assert "skipping 4 damaged lines" in caplog.text
+    curves.draw(10)
+    assert (tmp_path / "losses.png").is_file()

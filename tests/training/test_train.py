@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from lib import settings
 from lib.backends.base import Alone
 from lib.dataset.loader import single_frame
 from lib.errors import InputError
+from lib.files import locked
 from lib.nets.flownet import is_flow_layer
 from lib.nets.params import initial, save
-from lib.training.train import make_loader, optimizer, starting_point, trainable
+from lib.training.train import make_loader, optimizer, starting_point, train, trainable
 from tests import tiny
 
 
@@ -53,6 +55,11 @@ def test_the_order_depends_on_seed_and_epoch_alone(cfg):
     cfg.TRAIN.SHUFFLE = False
     numbers = make_loader(cfg, Alone([None]), single_frame).order(5)[:, 0].tolist()
     assert numbers == sorted(numbers, key=lambda row: (row[1], row[0]))
+
+
+def test_a_second_training_in_the_folder_is_refused(cfg, tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(InputError, match=f"out: process {os.getpid()} on .* is writing it"):
+        train(cfg, METHOD, tmp_path / "out")
 
 
 def test_missing_lists(cfg):

@@ -19,7 +19,7 @@ from lib.dataset.importing.clips import DIGITS, edges_of
 from lib.dataset.index import build_index
 from lib.dataset.lists import find_clips, splits_of
 from lib.errors import InputError, command
-from lib.files import replacing
+from lib.files import check_output, replacing
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--root", type=Path, required=True, help="dataset folder (contains Data and Annotations)")
     add("--split", choices=("train", "val"), nargs="+", help="splits to export (default: all)")
-    add("--out", type=Path, required=True, help="file to write; it must not exist")
+    add("--out", type=check_output, required=True, help="file to write; it must not exist")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.out.exists():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from lib.dataset.importing.frames import Writing
 from lib.dataset.index import build_index
 from lib.dataset.lists import read_image_ids, video_lists
 from lib.errors import InputError
+from lib.files import new_folder
 
 log = logging.getLogger(__name__)
 
@@ -83,23 +82,14 @@ def _renamed_when_complete(out: Path) -> Iterator[Path]:
         raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        root = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
         raise InputError(f"{out}: cannot be created ({error.strerror}); choose another --out") from error
     try:
-        yield root
-        umask = os.umask(0)
-        os.umask(umask)
-        root.chmod(0o777 & ~umask)
-        if out.is_dir():
-            out.rmdir()  # it is empty
-        root.rename(out)
-    except BaseException as error:
-        shutil.rmtree(root, ignore_errors=True)
-        if isinstance(error, OSError):  # for example, the disk is full
-            what = f"{error.filename or out}: {error.strerror or error}"
-            raise InputError(f"{what}; {out} was not written") from error
-        raise
+        with new_folder(out) as root:
+            yield root
+    except OSError as error:  # for example, the disk is full
+        what = f"{error.filename or out}: {error.strerror or error}"
+        raise InputError(f"{what}; {out} was not written") from error
 
 
 def _write_video(

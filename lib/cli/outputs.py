@@ -1,0 +1,132 @@
+"""The outputs of the demo: which files and folders the options ask for, and whether they can be written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.dataset.classes import ClassList
+from lib.dataset.media import PICTURES, VIDEOS
+from lib.errors import InputError, quoted
+from lib.files import check_output, is_stream, replacing
+from lib.reading import read_json
+from lib.video.clips import Clip
+from lib.video.film import Film
+from lib.video.pictures import PictureFolder, animate
+from lib.video.records import CocoResults, Csv, ImageNetFile, JsonLines
+from lib.video.sources import PictureFiles
+from lib.video.stream import Summary
+
+DEFAULT_FPS = 25.0  # for image folders, which have no frame rate
+
+
+@dataclass
+class Output:
+    """The output for one clip. folder, animation: None if not requested."""
+
+    sinks: list
+    folder: Path | None
+    animation: Path | None
+    fps: float
+
+    def paths(self) -> list[Path]:
+        """The files and folders written."""
+        animation = [self.animation] if self.animation and self.animation.exists() else []
+        return [sink.path for sink in self.sinks] + animation
+
+    def roots(self) -> list[Path]:
+        """The folder, and the files outside it."""
+        paths = [sink.path for sink in self.sinks]
+        return [path for path in paths if path == self.folder or path.parent != self.folder]
+
+    def note_settings(self, settings: dict) -> None:
+        """Writes the settings of this run to run.json in the output folder."""
+        if self.folder is not None:
+            with replacing(self.folder / "run.json") as path:
+                path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+    def check_settings(self, settings: dict) -> None:
+        """Raises InputError if the folder holds the output of a run with another input, weights or options."""
+        path = self.folder / "run.json" if self.folder is not None else None
+        if path is None or not path.exists():
+            return
+        before = read_json(path, "run without --resume")
+        if not isinstance(before, dict):
+            raise InputError(f"{path}: holds no settings; run without --resume")
+        for key, value in settings.items():
+            if before.get(key) != value:
+                was = f"{path}: {key} was {quoted(before.get(key))} and is now {quoted(value)}"
+                raise InputError(f"{was}; use the same value, or start over without --resume")
+
+    def finish(self, clip: Clip, summary: Summary) -> None:
+        """Writes the animation. Live clips have none, since they have no end to loop back from."""
+        if self.folder is not None and self.animation is not None and not clip.live:
+            names = [clip.name_at(position) for position in range(summary.finished)]
+            animate([self.folder / name for name in names], self.animation, self.fps)
+
+
+def plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, several: bool) -> Output:
+    """The outputs of one clip that the options ask for. several: whether there are other clips.
+
+    Raises InputError for options that contradict each other, or an output that would overwrite the input.
+    """
+    fps = args.fps or clip.fps or DEFAULT_FPS
+    folder, videos = None, []
+    for text in args.output or [str(Path("output/demo") / method)]:
+        path = Path(text).expanduser()
+        if path.suffix.lower() == ".mp4" and not path.is_dir():
+            videos.append(Film(_own(path, clip, several), fps))
+        elif path.suffix.lower() in PICTURES + VIDEOS and not path.is_dir():
+            raise InputError(f"--output {text}: must be a folder or a video ending in .mp4")
+        elif folder is not None:
+            raise InputError(f"--output {text}: only one folder is allowed, and {folder} is given already")
+        else:
+            folder = path / clip.name if several or not args.output else path
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder}: is a file; use a folder or a video ending in .mp4")
+    sinks: list = [] if folder is None else [PictureFolder(folder)]
+    sinks += videos
+    for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
+        sinks += [kind(_own(Path(text), clip, several))] if text else []
+    sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
+    # Must be last: --resume reads from it which frames are finished.
+    if args.json:
+        sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
+    elif folder is not None:
+        sinks.append(JsonLines(folder / "detections.jsonl", classes))
+    _spare_source(clip, folder, [sink.path for sink in sinks])
+    animation = None if folder is None or args.animation == "none" else folder / f"animation.{args.animation}"
+    return Output(sinks, folder, animation, fps)
+
+
+def _own(path: Path, clip: Clip, several: bool) -> Path:
+    """The path of this clip's own file: with several clips, their names are added."""
+    alone = not several or is_stream(path)
+    return path if alone else path.with_name(f"{path.stem}-{clip.name}{path.suffix}")
+
+
+def _spare_source(clip: Clip, folder: Path | None, paths: Sequence[Path]) -> None:
+    """Raises InputError if the output would overwrite the input."""
+    if isinstance(clip.source, PictureFiles):
+        sources = {path.resolve() for path in clip.source.paths}
+        if folder is not None and any((folder / path.name).resolve() in sources for path in clip.source.paths):
+            raise InputError(f"--output {folder}: contains the input, which would be overwritten; use another folder")
+    elif Path(clip.source.where).resolve() in [path.resolve() for path in paths]:
+        raise InputError(f"--output {clip.source.where}: is the input, which would be overwritten; use another file")
+
+
+def check_outputs(args: argparse.Namespace, outputs: Sequence[Output]) -> None:
+    """Raises InputError for an output that cannot be written, or resumed, and for one that is given twice."""
+    seen: set[Path] = set()
+    for output in outputs:
+        for sink in output.sinks:
+            check_output(sink.path, folder=sink.path == output.folder)
+            if is_stream(sink.path):
+                if args.resume:
+                    raise InputError(f"--resume: {sink.path} cannot be continued; give the name of a file")
+            elif sink.path.resolve() in seen:
+                raise InputError(f"{sink.path}: is given for two outputs; give each its own file")
+            seen.add(sink.path.resolve())
