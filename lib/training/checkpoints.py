@@ -43,7 +43,8 @@ def with_test_weights(
 class Checkpoint:
     """The state of training after `step` steps of epoch `epoch` (from 0).
 
-    args, auxs, optimizer: numpy arrays by name. totals: running (sum, count) of each metric.
+    args, auxs, optimizer: numpy arrays by name. totals: running (sum, count) of each metric. devices: those that share
+    the images of a step, in all processes; 0 if unknown.
     No generator is stored: the random numbers of the next steps depend only on epoch and step.
     """
 
@@ -53,6 +54,7 @@ class Checkpoint:
     auxs: Mapping[str, np.ndarray]
     optimizer: Mapping[str, np.ndarray]
     totals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    devices: int = 0
 
 
 class Checkpoints:
@@ -82,6 +84,7 @@ class Checkpoints:
         params.save(path, args, checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
+            "devices": np.array(checkpoint.devices, dtype=np.int64),
             # ties the state to these weights, since the two files cannot be replaced in one step
             "params_sha256": np.array(sha256(path)),
             **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
@@ -120,7 +123,8 @@ class Checkpoints:
                 {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
                 for start in (_OPTIMIZER, _TOTALS)
             )
-            return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)
+            devices = int(arrays.get("devices", 0))
+            return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals, devices)
         log.info("no checkpoint %s-* to continue from: training starts from the beginning", self.prefix)
         return None
 
