@@ -45,7 +45,8 @@ class ParameterServer:
             self._member.leave()
             return
         self._member.leave("has failed")
-        atexit.register(os._exit, 2)  # without it, MXNet would wait for the others when Python ends
+        # MXNet would wait for the others when the store is freed or Python ends.
+        atexit.register(lambda store: os._exit(2), self._store)
 
     def total(self, values: np.ndarray) -> np.ndarray:
         return self._member.total(values)
