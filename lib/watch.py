@@ -81,7 +81,7 @@ class Hub:
             self._server = socket.create_server(("", port), backlog=1024)
         except OSError as error:
             raise InputError(
-                f"port {port}: {error.strerror}; choose another port, two of which must be free"
+                f"port {port} cannot be used ({error.strerror}); choose another port for the job, which needs two"
             ) from error
         self.port = self._server.getsockname()[1]
         for target in (self._accept, self._hurry):
@@ -265,9 +265,9 @@ class Member:
                 if kind != _BEATING:
                     self._answers.put(content)
         except OSError:
+            if self._left.is_set():
+                return
             self.failure = f"{self._hub} has ended"
-        if self._left.is_set():
-            return
         self._failed.set()
         self._answers.put(None)
         if not self._noticed.wait(_GRACE):
