@@ -7,8 +7,8 @@
 
 `paper` assumes that gradients are summed after the backward pass, without overlap, in a ring over machines. Each has a
 link of 10 or 100 Gbit/s in each direction; latency and the links within a machine are neglected. A machine sends
-2 (N - 1) / N times the gradients to the ring of N. With MXNet's parameter server, each worker sends and receives them once,
-which takes as long if there are as many servers, on machines and links of their own or shared out evenly.
+2 (N - 1) / N times the gradients to the ring of N. With MXNet's parameter server, each worker sends and receives them
+once, which takes about as long with a server on each machine.
 
 `loopback` takes steps of FGFA on MiniVID in N processes with one thread each, in turns with and without the sum over
 processes, while the other processes do the same. More processes than cores slow down both.
