@@ -49,7 +49,12 @@ TREE: Tree = {
     ),
     "default": {
         "frequent": Key(100, "Training losses are logged every this many steps."),
-        "kvstore": Key("device", "No effect: gradients are summed over this machine's devices.", ("device", "local")),
+        "kvstore": Key(
+            "device",
+            "With MXNet, where gradients are summed. device, local: over this machine's devices; dist_sync: over all "
+            "workers of MXNet's parameter server; dist_device_sync: the same, first over the GPUs of each worker.",
+            ("device", "local", "dist_sync", "dist_device_sync"),
+        ),
     },
     "network": {
         "pretrained": Key(

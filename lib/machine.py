@@ -1,9 +1,11 @@
-"""The resources that this process may use."""
+"""The resources that this process may use, and the job that it belongs to."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+
+from lib.errors import InputError
 
 
 def cores() -> int:
@@ -13,15 +15,72 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Launch:
-    """This process among those that torchrun started: number `rank`, from 0, of `count`."""
+    """This process among those that train together: number `rank`, from 0, of `count`.
+
+    local_rank, local_count: the same among those of this machine that torchrun started. server: where MXNet's parameter
+    server is; None under torchrun. role: "worker", or "scheduler" or "server", which do not train.
+    """
 
     rank: int
     count: int
+    local_rank: int = 0
+    local_count: int = 1
+    server: Address | None = None
+    role: str = "worker"
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes."""
+        return self.role == "worker" and self.rank == 0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the scheduler of MXNet's parameter server listens. servers: number of server processes."""
+
+    host: str
+    port: int
+    servers: int
+
+
+ALONE = Launch(0, 1)
 
 
 def launch() -> Launch | None:
-    """What torchrun's environment variables say; None if this process was not started by torchrun."""
+    """What the variables of torchrun (RANK, ...) or of MXNet's parameter server (DMLC_ROLE, ...) say; None if there are
+    none. Raises InputError if some of the latter are missing or wrong.
+    """
+    if os.environ.get("DMLC_ROLE"):
+        return _parameter_server()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if not all(os.environ.get(name, "").isdigit() for name in names):
         return None
-    return Launch(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    rank, count, local = (int(os.environ[name]) for name in names)
+    return Launch(rank, count, local, int(os.environ.get("LOCAL_WORLD_SIZE", count)))
+
+
+def _parameter_server() -> Launch:
+    role = os.environ["DMLC_ROLE"]
+    if role not in ("scheduler", "server", "worker"):
+        raise InputError(f"DMLC_ROLE: {role!r} is not one of scheduler, server and worker")
+    if not os.environ.get("DMLC_PS_ROOT_URI"):
+        raise InputError("DMLC_PS_ROOT_URI: not set; set it to the address of the scheduler's machine")
+    address = Address(
+        os.environ["DMLC_PS_ROOT_URI"],
+        _number("DMLC_PS_ROOT_PORT", "a port of the scheduler's machine; the next one must be free too", 65534),
+        _number("DMLC_NUM_SERVER", "the number of server processes"),
+    )
+    count = _number("DMLC_NUM_WORKER", "the number of worker processes")
+    if role == "scheduler":
+        return Launch(0, count, server=address, role=role)
+    number = f"DMLC_{role.upper()}_ID"
+    limit = count if role == "worker" else address.servers
+    rank = _number(number, f"the number of this {role}, from 0 to {limit - 1}", limit - 1, at_least=0)
+    return Launch(rank, count, server=address, role=role)
+
+
+def _number(name: str, meaning: str, at_most: int = 1 << 16, at_least: int = 1) -> int:
+    text = os.environ.get(name, "0" if at_most == 0 else "")
+    if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:
+        raise InputError(f"{name}: {text!r}; set it to {meaning}")
+    return int(text)

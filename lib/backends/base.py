@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,9 +53,10 @@ class Network(Protocol):
 
 
 class Processes(Protocol):
-    """The processes that train together: this one is number `rank`, from 0, of `count`.
+    """The processes that train together, on one machine or several: this one is number `rank`, from 0, of `count`.
 
-    devices: those that this process trains on. All processes have the same number of them.
+    devices: those that this process trains on. All processes have the same number of them. A context manager, which
+    ends the connection to the others; after an exception, they end too.
     """
 
     @property
@@ -70,8 +72,13 @@ class Processes(Protocol):
         Raises InputError if one of them has ended.
         """
 
-    def close(self) -> None:
-        """Ends the connection to the others."""
+    def share(self, content: bytes) -> bytes:
+        """What the first process passed. Waits for all of them and raises InputError as `total` does."""
+
+    def __enter__(self) -> Processes: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,13 @@ class Alone:
     def total(self, values: np.ndarray) -> np.ndarray:
         return values
 
-    def close(self) -> None:
+    def share(self, content: bytes) -> bytes:
+        return content
+
+    def __enter__(self) -> Alone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Nothing to do."""
 
 
@@ -179,9 +192,11 @@ class Backend(Protocol):
         """A network for inference in float32; unknown parameters are ignored."""
 
     def processes(self, gpus: str) -> Processes:
-        """The processes of a training on the devices of the `gpus` setting: those that torchrun started, or this one.
+        """The processes of a training, each on devices of its machine's `gpus` setting: those that the environment
+        names (`lib.machine.launch`), or only this one.
 
-        Raises InputError if a GPU is missing, or the backend cannot train that way.
+        Processes that only serve the others stay here until the training is over, then raise SystemExit. Raises
+        InputError if a GPU is missing, or the backend cannot train that way.
         """
 
     def trainer(

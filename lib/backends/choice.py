@@ -40,7 +40,7 @@ def make_backend(name: str, cfg: EasyDict) -> Backend:
 
     select(cfg.MXNET_VERSION)
     _check(name)
-    return MXNet(cfg.network.OPERATORS)
+    return MXNet(cfg.network.OPERATORS, cfg.default.kvstore)
 
 
 def _chosen(cfg: EasyDict) -> str:

@@ -14,7 +14,7 @@ from lib.cli.signals import log_file, stop_requested
 from lib.errors import command, quoted
 from lib.eval.tables import report
 from lib.inference.evaluate import evaluate_detector, weights_path
-from lib.machine import Launch, launch
+from lib.machine import ALONE, launch
 from lib.method import Method
 from lib.reading import is_plain
 from lib.settings import check_folder, output_folder
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @command
 def train_and_test(argv: list[str] | None, method: Method) -> None:
     """Trains with the settings of a YAML file and tests the final weights. torchrun may start it in several processes,
-    of which the first tests.
+    and so may the roles of MXNet's parameter server (DMLC_ROLE); the first process tests.
     """
     parser = _parser(
         f"Train {method.title} end to end, then test it on the videos of the test list; writes weights and results.",
@@ -37,7 +37,7 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     )
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema, processes=True)
-    first = (launch() or Launch(0, 1)).rank == 0
+    first = (launch() or ALONE).first
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     folder = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
     for each in (folder, _results(cfg, args, method)):

@@ -45,12 +45,14 @@ def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str, schema:
 def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema, *, processes: bool = False) -> EasyDict:
     """Starts logging and loads the settings of a method (see `load_config`).
 
-    processes: whether torchrun may start the script. Of its processes, only the first logs to the terminal.
+    processes: whether the script may be one of several processes (`lib.machine.launch`), of which only the first logs
+    to the terminal.
     """
     started = launch()
     if started and not processes:
-        raise InputError("torchrun is for the *_end2end_train_test.py scripts only; start this one with python")
-    if started is None or started.rank == 0:
+        starter = "DMLC_ROLE" if started.server else "torchrun"
+        raise InputError(f"{starter} is for the *_end2end_train_test.py scripts only; start this one with python")
+    if started is None or started.first:
         start_logging()
     else:
         logging.basicConfig(level=logging.CRITICAL)

@@ -90,6 +90,12 @@ class TrainLoader:
     def __len__(self) -> int:
         return -(-len(self._items) // self._devices)
 
+    def content(self) -> bytes:
+        """The names and annotations of the images, to compare with those of another process."""
+        index = self._index
+        arrays = (self._items, index.sizes, index.offsets, index.boxes, index.classes)
+        return b"".join(("\n".join(index.image_ids).encode(), *(array.tobytes() for array in arrays)))
+
     def order(self, epoch: int) -> np.ndarray:
         """Images of the steps of an epoch: (steps, devices, 2) of entry number and whether it is mirrored.
 

@@ -44,7 +44,8 @@ def with_test_weights(
 class Checkpoint:
     """The state of training after `step` steps of epoch `epoch` (from 0).
 
-    args, auxs, optimizer: numpy arrays by name. totals: running (sum, count) of each metric.
+    args, auxs, optimizer: numpy arrays by name. totals: running (sum, count) of each metric. devices: those that share
+    the images of a step, in all processes; 0 if unknown.
     No generator is stored: the random numbers of the next steps depend only on epoch and step.
     """
 
@@ -54,6 +55,7 @@ class Checkpoint:
     auxs: Mapping[str, np.ndarray]
     optimizer: Mapping[str, np.ndarray]
     totals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    devices: int = 0
 
 
 class Checkpoints:
@@ -86,6 +88,8 @@ class Checkpoints:
         params.save(new, args, checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
+            "devices": np.array(checkpoint.devices, dtype=np.int64),
+            # Ties the state to these weights, since the two files cannot be replaced in one step.
             "params_sha256": np.array(sha256(new)),
             **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
             **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
@@ -193,4 +197,5 @@ def _read(state: Path) -> Checkpoint:
         {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
         for start in (_OPTIMIZER, _TOTALS)
     )
-    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals)
+    devices = int(arrays.get("devices", 0))
+    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals, devices)

@@ -67,7 +67,8 @@ def fit(
     stopped: when it is set, training finishes the current step, saves its state and raises Interrupted (see
     `lib.cli.signals.stop_requested`). processes: those that train together; they stop and save after the same step,
     whichever of them was asked to. Only the first writes; what is logged covers all. Raises InputError if a loss
-    becomes infinite or NaN, or another process has ended.
+    becomes infinite or NaN, another process has ended, or `resumed` is from within an epoch on another number of
+    devices.
     """
     run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes, processes)
     epoch, start = begin_epoch, 0
@@ -76,6 +77,12 @@ def fit(
             checkpoints.forget()
     else:
         epoch, start = resumed.epoch, resumed.step
+        if start and run.devices != resumed.devices and run.devices and resumed.devices:
+            raise InputError(
+                f"{checkpoints.prefix}-latest is from the middle of epoch {epoch + 1} of a training on "
+                f"{resumed.devices} devices, but there are {run.devices} in all processes now; use {resumed.devices}, "
+                "or delete it to continue from the end of the last epoch"
+            )
         trainer.load_state(resumed.optimizer)
         run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
@@ -101,6 +108,7 @@ class _Run:
         processes: Processes,
     ) -> None:
         self.processes, self.first = processes, processes.rank == 0
+        self.devices = processes.count * len(processes.devices)
         self.trainer, self.loader, self.schedule, self.metrics = trainer, loader, schedule, metrics
         self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
         folder = checkpoints.prefix.parent
@@ -199,7 +207,8 @@ class _Run:
         if self.first:
             args, auxs = self.trainer.params()
             totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
-            path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, self.trainer.state(), totals))
+            state = self.trainer.state()
+            path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, state, totals, self.devices))
         self.processes.total(np.zeros(1))
         return path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import threading
@@ -28,6 +27,7 @@ from lib.settings import classes_of, keep_config
 from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
 from lib.training.fit import fit
 from lib.training.schedules import step_decay
+from lib.training.together import check_settings, check_start, shared
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,14 @@ def train(
 
     Also writes the settings, states and loss curves there. New layers of the method that its pretrained files lack
     start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder. Of several
-    processes, only the first writes. Raises InputError if another training writes to the folder.
+    processes, only the first reads and writes this folder, which the others need not see. Raises InputError if another
+    training writes to it.
     """
     for warning in method.advise(cfg):
         log.warning(warning)
     backend = backend or backend_of(cfg)
     with contextlib.ExitStack() as stack:
-        processes = stack.enter_context(contextlib.closing(backend.processes(cfg.gpus)))
+        processes = stack.enter_context(backend.processes(cfg.gpus))
         if not processes.rank:
             stack.enter_context(locked(folder))
         return _train(cfg, method, folder, backend, processes, stopped)
@@ -64,13 +65,14 @@ def _train(
     processes: Processes,
     stopped: threading.Event | None,
 ) -> Path:
+    check_settings(processes, cfg)
     if processes.rank:
         processes.total(np.zeros(1))  # until the first process has written the cache of the annotations
     loader = make_loader(cfg, processes, method.sample(cfg))
     if not processes.rank:
         processes.total(np.zeros(1))
     checkpoints = Checkpoints(folder / cfg.TRAIN.model_prefix, functools.partial(_with_test, cfg=cfg))
-    resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
+    resumed = shared(processes, checkpoints.newest) if cfg.TRAIN.RESUME else None
 
     def losses(F: Functions) -> dict:
         return method.losses(F, cfg)
@@ -83,6 +85,7 @@ def _train(
         params.check({**args, **auxs}, {**wanted, **wanted_auxs}, f"checkpoint in {folder}")
     else:
         args, auxs, new = starting_point(cfg, method, wanted, wanted_auxs)
+    check_start(processes, loader, {**args, **auxs})
     if not processes.rank:
         keep_config(cfg, folder)
     log.info("new layers: %s", ", ".join(new) or "none")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
@@ -17,61 +16,27 @@ from lib.backends.choice import make_backend
 from lib.config import load_config, make_config
 from lib.errors import InputError
 from lib.methods import METHODS
-from lib.nets.params import load
 from lib.training.checkpoints import Checkpoints
 from lib.training.train import train
 from tests import tiny
 from tests.conftest import needs
+from tests.jobs import CHANGES, EPOCH, PROGRAM, STEPS, TRAINERS, lines, training, weights
 from tests.tiny import ROOT
 
 METHOD = METHODS["fgfa_rfcn"]
-CHANGES = {"TRAIN": {"MIN_OFFSET": -1, "MAX_OFFSET": 1, "end_epoch": 3, "CLIP_GRADIENT": 1.0}}
 SET = ["backend=torch", "default.frequent=1"]
-EPOCH, STEPS = 9, 27  # 18 images on two devices
-
-# The script, in which process 1 does something before a step.
-PROGRAM = """
-import os, signal, sys, time
-from lib.backends.torch.trainer import TrainStep
-from lib.cli.experiment import train_and_test
-from lib.methods import METHODS
-
-whole_step, number = TrainStep.step, 0
-
-
-def step(self, batches, lr):
-    global number
-    number += 1
-    if os.environ["RANK"] == "1" and number == int(os.environ["STEP"]):
-        if os.environ["EVENT"] == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.kill(os.getppid(), signal.SIGTERM)  # torchrun, which passes it to both
-        time.sleep(3)
-    return whole_step(self, batches, lr)
-
-
-TrainStep.step = step
-train_and_test(sys.argv[1:], METHODS["fgfa_rfcn"])
-"""
 
 
 def torchrun(*argv: object, **variables: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, argv)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "TRAINER": TRAINERS["torch"],
+        **variables,
+    }
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def training(folder):
-    return folder / "output" / "fgfa_rfcn" / "Tiny" / "fgfa_rfcn" / "VID_train_15frames"
-
-
-def lines(folder):
-    return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
-
-
-def weights(folder):
-    args, auxs = load(folder / "tiny-0003.params")
-    return {**args, **auxs}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +84,7 @@ def test_killed_then_terminated_then_resumed_equals_uninterrupted(whole, tmp_pat
     run = torchrun(*argv, EVENT="killed", STEP=str(EPOCH + 4))
     assert time.monotonic() - begun < 60 and run.returncode == 1
     (line,) = (each for each in run.stderr.splitlines() if each.startswith("error: "))
-    assert "another of torchrun's processes has ended (" in line and line.endswith("same command with --resume")
+    assert "process 1 on 127.0.0.1 has ended" in line and line.endswith("same command with --resume")
     assert checkpoints.newest().epoch == 1
 
     run = torchrun(*argv, "--resume", EVENT="terminated", STEP="5")
@@ -169,10 +134,11 @@ def test_gpus_and_processes_must_match(started):
     )
     started(4)
     assert refusal(2) == (
-        "torchrun started 4 processes, but gpus: '0,1' names 2 GPUs; use --nproc-per-node 2 or name 4 GPUs"
+        "torchrun started 4 processes on this machine, but gpus: '0,1' names 2 GPUs; use "
+        "--nproc-per-node 2 or name 4 GPUs"
     )
     started(4, LOCAL_WORLD_SIZE="2")
-    assert "one machine; start it with --nnodes 1" in refusal(4)
+    assert "torchrun started 2 processes on this machine, but gpus: '0,1,2,3' names 4 GPUs" in refusal(4)
 
 
 def test_mxnet_needs_no_torchrun(started):

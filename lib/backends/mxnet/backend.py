@@ -7,21 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.backends.base import ALONE, Adam, Alone, Array, Arrays, Build, Device, Processes, Sgd, Shape
+from lib.backends.base import ALONE, Adam, Array, Arrays, Build, Device, Processes, Sgd, Shape
+from lib.backends.mxnet import distributed, runtime
 from lib.backends.mxnet import precision as precisions
-from lib.backends.mxnet import runtime
 from lib.backends.mxnet.functions import OPERATORS
 from lib.errors import InputError
-from lib.machine import launch
 
 
 class MXNet:
-    """operators: "compiled" for those of `lib.ops`, "builtin" for compositions of MXNet's own."""
+    """operators: "compiled" for those of `lib.ops`, "builtin" for compositions of MXNet's own. kvstore: the setting."""
 
     name = "mxnet"
 
-    def __init__(self, operators: str = "compiled"):
-        self.functions = OPERATORS[operators]()
+    def __init__(self, operators: str = "compiled", kvstore: str = "device"):
+        self.functions, self._kvstore = OPERATORS[operators](), kvstore
 
     def devices(self, gpus: str) -> list[Device]:
         return runtime.devices(gpus)
@@ -35,13 +34,8 @@ class MXNet:
         network.outputs = list(outputs)  # the symbol's own names may differ
         return network
 
-    def processes(self, gpus: str) -> Alone:
-        if launch():
-            raise InputError(
-                "torchrun needs backend: torch (--set backend=torch); MXNet trains on all GPUs of the gpus setting in "
-                "one process, which python starts"
-            )
-        return Alone(self.devices(gpus))
+    def processes(self, gpus: str) -> Processes:
+        return distributed.processes(lambda: self.devices(gpus), self._kvstore)
 
     def trainer(
         self,
@@ -58,7 +52,7 @@ class MXNet:
         if precision != "float32":
             raise InputError(f"TRAIN.PRECISION: {precision} needs backend: torch; MXNet trains in float32")
         symbol = runtime.symbol_of(build, self.functions)
-        return runtime.TrainStep(symbol, devices, args, auxs, trainable, optimizer)
+        return runtime.TrainStep(symbol, devices, args, auxs, trainable, optimizer, processes=processes)
 
     def precision(self, kind: str, weights: str | Path) -> precisions.Precision:
         return precisions.precision_of(kind, weights, self.functions)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.backends.base import Adam, Build, Sgd, Shape
+from lib.backends.base import ALONE, Adam, Build, Processes, Sgd, Shape
+from lib.backends.mxnet.distributed import ParameterServer
 from lib.backends.mxnet.functions import Operators
 from lib.backends.mxnet.loader import mx
 from lib.backends.mxnet.optimizers import optimizer_of
@@ -150,8 +151,10 @@ class TrainStep:
         auxs: Mapping,
         trainable: Iterable[str],
         optimizer: Sgd | Adam,
+        *,
+        processes: Processes = ALONE,
     ):
-        self.outputs = output_names(symbol)
+        self.outputs, self._processes = output_names(symbol), processes
         self._optimizer = optimizer_of(optimizer)
         chosen = set(trainable)
         self._trainable = [name for name in symbol.list_arguments() if name in chosen]
@@ -170,11 +173,15 @@ class TrainStep:
             executor.forward(is_train=True)
             executor.backward()
         first, *others = self._executors
-        grads = {}
-        for name in self._trainable:
-            grads[name] = first.grad_dict[name]
+        grads = {name: first.grad_dict[name] for name in self._trainable}
+        if isinstance(self._processes, ParameterServer):
+            self._processes.add_up(
+                {name: [executor.grad_dict[name] for executor in self._executors] for name in self._trainable}
+            )
+        else:
             for executor in others:
-                grads[name] += executor.grad_dict[name].as_in_context(grads[name].context)
+                for name, total in grads.items():
+                    total += executor.grad_dict[name].as_in_context(total.context)
         self._optimizer.update({name: first.arg_dict[name] for name in self._trainable}, grads, lr)
         for executor in others:
             for name in self._trainable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 
 import numpy as np
 
@@ -12,47 +13,82 @@ from lib.backends.base import Alone, Processes
 from lib.backends.torch.loader import Tensor, torch
 from lib.errors import InputError
 from lib.machine import Launch, launch
+from lib.watch import Hub, Member, stopped
 
 dist = torch.distributed
 
 _BUCKET = 16 << 20  # numbers that are summed in one exchange: 64 MiB
+_NAMING = 5.0  # seconds in which the hub may name the process that has ended
 
 
 class Torchrun:
-    """This process and the others that torchrun started, as `lib.backends.base.Processes`."""
+    """This process and the others that torchrun started, as `lib.backends.base.Processes`.
+
+    They also watch each other, with the hub in the first process, as NCCL would wait long for one that has ended.
+    """
 
     def __init__(self, device: torch.device, started: Launch):
         self.devices, self.rank, self.count = [device], started.rank, started.count
+        self._member: Member | None = None
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        with _exchange():
+        with self._exchange():
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        port = Hub([f"process {each}" for each in range(self.count)]).port if self.rank == 0 else 0
+        port = int(self.total(np.array([port]))[0])
+        self._member = Member(os.environ["MASTER_ADDR"], port, f"process {self.rank}", hub="process 0")
+
+    def __enter__(self) -> Torchrun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self._member is not None
+        self._member.leave("" if kind is None or issubclass(kind, SystemExit) else "has failed")
+        dist.destroy_process_group()
 
     def total(self, values: np.ndarray) -> np.ndarray:
         tensor = torch.tensor(values, dtype=torch.float64)
-        with _exchange():
+        with self._exchange():
             dist.all_reduce(tensor)
         return tensor.numpy()
+
+    def share(self, content: bytes) -> bytes:
+        (length,) = self.total(np.array([len(content) if self.rank == 0 else 0]))
+        tensor = torch.zeros(int(length), dtype=torch.uint8)
+        if self.rank == 0:
+            tensor = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else tensor
+        with self._exchange():
+            dist.broadcast(tensor, 0)
+        return tensor.numpy().tobytes()
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor with its sum over all processes; a few large exchanges instead of one for each."""
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            with _exchange():
+            with self._exchange():
                 dist.all_reduce(flat)
             for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket])):
                 tensor.copy_(part.view_as(tensor))
 
-    def close(self) -> None:
-        dist.destroy_process_group()
+    @contextlib.contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """Turns the failure of an exchange into one line, which names the process that has ended if it is known."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self._member:
+                self._member.check(_NAMING)
+            raise InputError(stopped(f"another process has ended ({str(error).splitlines()[0]})")) from error
 
 
 def processes(devices: Sequence[torch.device]) -> Processes:
-    """The processes that train on these devices: those that torchrun started, or only this one.
+    """The processes that train on these devices of this machine: those that torchrun started, or only this one.
 
-    Raises InputError unless there is one process for each GPU, all on this machine.
+    Raises InputError unless torchrun started one process on this machine for each GPU.
     """
     started = launch()
+    if started is not None and started.server is not None:
+        raise InputError("DMLC_ROLE is for backend: mxnet; unset it and start the PyTorch backend with torchrun")
     gpus = ",".join(str(device.index) for device in devices if device.type == "cuda")
     if started is None:
         if len(set(devices)) > 1:
@@ -62,14 +98,12 @@ def processes(devices: Sequence[torch.device]) -> Processes:
                 f"--set gpus={devices[0].index}"
             )
         return Alone(devices)
-    if os.environ.get("LOCAL_WORLD_SIZE", str(started.count)) != str(started.count):
-        raise InputError("torchrun: training uses the devices of one machine; start it with --nnodes 1")
-    if gpus and len(devices) != started.count:
+    if gpus and len(devices) != started.local_count:
         raise InputError(
-            f"torchrun started {started.count} processes, but gpus: '{gpus}' names {len(devices)} GPUs; use "
-            f"--nproc-per-node {len(devices)} or name {started.count} GPUs"
+            f"torchrun started {started.local_count} processes on this machine, but gpus: '{gpus}' names "
+            f"{len(devices)} GPUs; use --nproc-per-node {len(devices)} or name {started.local_count} GPUs"
         )
-    return Torchrun(devices[started.rank] if gpus else devices[0], started)
+    return Torchrun(devices[started.local_rank] if gpus else devices[0], started)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -81,16 +115,3 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         bucket.append(tensor)
     if bucket:
         yield bucket
-
-
-@contextlib.contextmanager
-def _exchange() -> Iterator[None]:
-    """Turns the failure of an exchange into one line."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"training stopped: another of torchrun's processes has ended ({reason}); look for its error above, then "
-            "run the same command with --resume"
-        ) from error

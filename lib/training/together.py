@@ -1,0 +1,89 @@
+"""What the processes of one training must have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from easydict import EasyDict
+
+from lib.backends.base import Processes
+from lib.dataset.loader import TrainLoader
+from lib.errors import InputError
+from lib.training.checkpoints import Checkpoint
+
+_PARTS = ("args", "auxs", "optimizer", "totals")
+# Keys that may differ from machine to machine.
+_LOCAL = {"gpus", "output_path", "dataset_path", "pretrained", "pretrained_flow", "CLASSES", "MXNET_VERSION"}
+
+
+def shared(processes: Processes, newest: Callable[[], Checkpoint | None]) -> Checkpoint | None:
+    """The newest checkpoint of the first process, which sends it to the others: their disks need not have it."""
+    if processes.count == 1:
+        return newest()
+    content = b""
+    if processes.rank == 0 and (found := newest()) is not None:
+        arrays = {f"{part}/{name}": value for part in _PARTS for name, value in getattr(found, part).items()}
+        file = io.BytesIO()
+        np.savez(file, position=np.array([found.epoch, found.step, found.devices]), **arrays)
+        content = file.getvalue()
+    content = processes.share(content)
+    if not content:
+        return None
+    parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        epoch, step, devices = (int(value) for value in file["position"])
+        for name in file.files:
+            part, _, own = name.partition("/")
+            if own:
+                parts[part][own] = file[name]
+    return Checkpoint(epoch, step, **parts, devices=devices)
+
+
+def check_settings(processes: Processes, cfg: EasyDict) -> None:
+    """Raises InputError in all processes if they do not have the same settings."""
+    _check(
+        processes,
+        {
+            "settings": json.dumps(_common(cfg), sort_keys=True, default=str).encode(),
+            "number of GPUs in gpus": str(len(processes.devices)).encode(),
+        },
+    )
+
+
+def check_start(processes: Processes, loader: TrainLoader, weights: Mapping[str, np.ndarray]) -> None:
+    """Raises InputError in all processes if they do not have the same images and weights to start from."""
+    if processes.count > 1:
+        _check(
+            processes,
+            {
+                "training images or annotations": loader.content(),
+                "weights to start from": b"".join(
+                    name.encode() + np.ascontiguousarray(value).tobytes() for name, value in sorted(weights.items())
+                ),
+            },
+        )
+
+
+def _check(processes: Processes, facts: Mapping[str, bytes]) -> None:
+    table = np.zeros((processes.count, len(facts)))
+    # 48 bits, which a float64 holds exactly
+    table[processes.rank] = [int.from_bytes(hashlib.sha256(fact).digest()[:6], "big") for fact in facts.values()]
+    table = processes.total(table)
+    for other, column in np.argwhere(table != table[0]):
+        raise InputError(
+            f"process {other} has other {list(facts)[column]} than process 0; start all of them with the same "
+            "settings, on copies of the same files"
+        )
+
+
+def _common(settings: Mapping) -> dict:
+    """The settings without the keys that may differ."""
+    return {
+        name: _common(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if name not in _LOCAL
+    }
