@@ -24,7 +24,7 @@ from lib.dataset.importing.values import edges, number, read_names, whole
 from lib.errors import InputError, read_text
 
 WHAT = "a file of lines frame,id,left,top,width,height,confidence,class,visibility"
-IGNORED = "that MOTChallenge does not evaluate (confidence 0)"
+IGNORED = "objects that MOTChallenge does not evaluate (confidence 0)"
 ONE_CLASS = "object"
 
 
