@@ -102,7 +102,7 @@ def _name(task: Task, single: bool) -> str:
 def _frames(
     task: Task, wanted: range, media: Path, *, single: bool, only: bool, order: str | None
 ) -> ImageFiles | VideoFile:
-    """The frames of a task. single: whether it is the only task of its file; only: whether it is the only one at all."""
+    """The frames of a task. single: whether it is the only task of its file; only: the only one at all."""
     source = task.meta.get("source") or ""
     if only and (media.is_file() or has_images(media)):
         found = media
