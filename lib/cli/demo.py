@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 
+from lib.cli.demo_exports import TRACKED, Exports, add_export_arguments, own_path
 from lib.cli.explain import add_explain_arguments, explain_frames
 from lib.cli.options import add_network, begin
 from lib.config import COMMON, Schema
@@ -105,6 +106,7 @@ def add_arguments(
     add("--csv", metavar="FILE", help="detections as a table, one row per detection")
     add("--imagenet", metavar="FILE", help="detections in ImageNet's detection format")
     add("--coco", metavar="FILE", help="detections in COCO's results format")
+    add_export_arguments(add)
     add("--resume", action="store_true", help="continue an interrupted run with the same options")
 
 
@@ -127,6 +129,7 @@ def run(
     """
     only = _class_numbers(args.classes, classes)
     _check(args)
+    args.track = args.track or any(getattr(args, name) for name in TRACKED)
     clips = open_clips(args.input, frames=args.frames, max_size=args.max_size)
     outputs = [_plan(args, clip, classes, method, several=len(clips) > 1) for clip in clips]
     for clip, output in zip(clips, outputs):
@@ -163,6 +166,7 @@ class Output:
     """The output for one clip. folder, animation: None if not requested."""
 
     sinks: list
+    exports: Exports
     folder: Path | None
     animation: Path | None
     fps: float
@@ -170,7 +174,7 @@ class Output:
     def paths(self) -> list[Path]:
         """The files and folders written."""
         animation = [self.animation] if self.animation and self.animation.exists() else []
-        return [sink.path for sink in self.sinks] + animation
+        return [sink.path for sink in self.sinks] + animation + self.exports.paths()
 
     def note_settings(self, settings: dict) -> None:
         """Writes the settings of this run to run.json in the output folder."""
@@ -193,7 +197,9 @@ class Output:
                 raise InputError(f"{was}; use the same value, or start over without --resume")
 
     def finish(self, clip: Clip, summary: Summary) -> None:
-        """Writes the animation. Live clips have none, since they have no end to loop back from."""
+        """Writes the files for annotation tools and the animation. Live clips have none, as no end loops back."""
+        if self.exports.paths():
+            self.exports.write(self.sinks[-1].path)
         if self.folder is not None and self.animation is not None and not clip.live:
             names = [clip.name_at(position) for position in range(summary.finished)]
             animate([self.folder / name for name in names], self.animation, self.fps)
@@ -205,7 +211,7 @@ def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str,
     for text in args.output or [str(Path("output/demo") / method)]:
         path = Path(text).expanduser()
         if path.suffix.lower() == ".mp4" and not path.is_dir():
-            videos.append(Film(_own(path, clip, several), fps))
+            videos.append(Film(own_path(path, clip, several), fps))
         elif path.suffix.lower() in PICTURES + VIDEOS and not path.is_dir():
             raise InputError(f"--output {text}: must be a folder or a video ending in .mp4")
         elif folder is not None:
@@ -217,21 +223,19 @@ def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str,
     sinks: list = [] if folder is None else [PictureFolder(folder)]
     sinks += videos
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
-        sinks += [kind(_own(Path(text), clip, several))] if text else []
-    sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
+        sinks += [kind(own_path(Path(text), clip, several))] if text else []
+    sinks += [Csv(own_path(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
     # Must be last: --resume reads from it which frames are finished.
     if args.json:
-        sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
+        sinks.append(JsonLines(own_path(Path(args.json), clip, several), classes))
     elif folder is not None:
         sinks.append(JsonLines(folder / "detections.jsonl", classes))
-    _spare_source(clip, folder, [sink.path for sink in sinks])
+    exports = Exports.planned(args, clip, classes, method, fps, several)
+    if exports.paths() and not isinstance(sinks[-1], JsonLines):
+        raise InputError(f"{exports.paths()[0]}: is made from the detections in JSON lines; add --json FILE")
+    _spare_source(clip, folder, [sink.path for sink in sinks] + exports.paths())
     animation = None if folder is None or args.animation == "none" else folder / f"animation.{args.animation}"
-    return Output(sinks, folder, animation, fps)
-
-
-def _own(path: Path, clip: Clip, several: bool) -> Path:
-    """The path of this clip's own file: with several clips, their names are added."""
-    return path.with_name(f"{path.stem}-{clip.name}{path.suffix}") if several else path
+    return Output(sinks, exports, folder, animation, fps)
 
 
 def _spare_source(clip: Clip, folder: Path | None, paths: Sequence[Path]) -> None:
