@@ -93,5 +93,7 @@ def test_bad_input(tmp_path, capsys):
 
 def test_without_trackeval(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "trackeval.metrics", None)
-    with pytest.raises(tracking.InputError, match="TrackEval is not installed; run `pip install --no-deps trackeval tabulate`"):
+    with pytest.raises(
+        tracking.InputError, match="TrackEval is not installed; run `pip install --no-deps trackeval tabulate`"
+    ):
         score({}, {}, {}, 1)
