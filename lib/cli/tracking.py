@@ -2,7 +2,7 @@
 
     python -m lib.cli.tracking --root data/MiniVID --results output/.../detections.txt --mot output/tracks
 
-Each of --results is a detection file of a test, whose detections of at least --threshold are tracked as in the demo, or
+Each of --results is a detection file of a test, whose detections are tracked as in the demo with this --threshold, or
 a folder of MOTChallenge files, <video>.txt with / in the name of a video written as _. With --mot, the tracks of
 detection files are written as such a folder. TrackEval matches each class separately; `all` sums the classes up, and
 `mean` averages them. DetA and AssA are the parts of HOTA for detection and association, IDs the identity switches.
@@ -33,7 +33,7 @@ from lib.errors import InputError, command, read_text
 from lib.eval.detections import read_detections
 from lib.eval.tables import Table
 from lib.eval.truth import read_image_set, videos_of
-from lib.video.tracks import Tracker
+from lib.video.tracks import FAINT, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +84,11 @@ def tracked_clips(
 ) -> Iterator[ExportClip]:
     """The videos of an image set with the tracks that `Tracker` makes of the detections in the file `path`."""
     table = read_detections([path], len(classes))
-    table = table.take(np.flatnonzero(table.scores >= threshold))
+    table = table.take(np.flatnonzero(table.scores >= min(threshold, FAINT)))
     table = table.take(np.argsort(table.frame_ids, kind="stable"))
     videos, of_frame = videos_of(image_ids)
     for number, video in enumerate(videos):
-        tracker = Tracker()
+        tracker = Tracker(start=threshold)
         rows = np.flatnonzero(of_frame == number)
         boxes: dict[int, list[TrackBox]] = {}
         labels: dict[int, int] = {}
@@ -99,8 +99,10 @@ def tracked_clips(
                 Detections(part.boxes.astype(np.float32), part.scores.astype(np.float32), part.classes.astype(np.int32))
             )
             assert found.tracks is not None
-            for track, cls, score, box in zip(found.tracks.tolist(), found.classes.tolist(), found.scores, part.boxes):
-                boxes.setdefault(track, []).append(TrackBox(place, edges_of(box.tolist()), score=float(score)))
+            for track, cls, score, box in zip(
+                *(each.tolist() for each in (found.tracks, found.classes, found.scores, found.boxes))
+            ):
+                boxes.setdefault(track, []).append(TrackBox(place, edges_of(box), score=score))
                 labels[track] = cls
         tracks = [ClipTrack(labels[track], track, group) for track, group in boxes.items()]
         yield ExportClip(video, video, range(len(rows)), None, [(0, 0)] * len(rows), classes.names, tracks)
@@ -202,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="detection files, or folders of MOT files",
     )
     add("--image-set", default="VID_val_videos", help="list of the videos (default: %(default)s)")
-    add("--threshold", type=float, default=0.5, help="lowest score of the detections to track (default: %(default)s)")
+    add("--threshold", type=float, default=0.5, help="lowest score that starts a track (default: %(default)s)")
     add("--mot", type=Path, metavar="DIR", help="write the tracks of detection files to DIR/<number>/<video>.txt")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
