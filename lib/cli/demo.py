@@ -91,8 +91,8 @@ def add_arguments(
         "(default: %(default)s)")  # fmt: skip
     add("--classes", nargs="+", metavar="NAME", help="only these classes, by name, id or number")
     add("--frames", metavar="START:STOP:STEP", help="only these frames, counted from 0, such as 100:200:2 or 7")
-    add("--track", action="store_true", help="give each object a number that it keeps from frame to frame; scores below "
-        "the threshold, down to 0.1, then continue a track but start none")  # fmt: skip
+    track = "give each object a number that it keeps; scores below the threshold, down to 0.1, then continue tracks too"
+    add("--track", action="store_true", help=track)
     add(
         "--live", action="store_true",
         help="write each frame immediately, using only earlier frames, and drop frames to keep up; images and videos "
