@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 
+from lib.cli.demo_exports import TRACKED, add_export_arguments
 from lib.cli.explain import add_explain_arguments, check_explain, explain_frames
 from lib.cli.options import add_network, begin
 from lib.cli.outputs import DEFAULT_FPS, Output, check_outputs, plan
@@ -88,7 +89,8 @@ def add_arguments(
         "(default: %(default)s)")  # fmt: skip
     add("--classes", nargs="+", metavar="NAME", help="only these classes, by name, id or number")
     add("--frames", metavar="START:STOP:STEP", help="only these frames, counted from 0, such as 100:200:2 or 7")
-    add("--track", action="store_true", help="give each object a number that it keeps from frame to frame")
+    track = "give each object a number that it keeps; scores below the threshold, down to 0.1, then continue tracks too"
+    add("--track", action="store_true", help=track)
     add(
         "--live", action="store_true",
         help="write each frame immediately, using only earlier frames, and drop frames to keep up; images and videos "
@@ -103,6 +105,7 @@ def add_arguments(
     add("--csv", metavar="FILE", help="detections as a table, one row per detection")
     add("--imagenet", metavar="FILE", help="detections in ImageNet's detection format")
     add("--coco", metavar="FILE", help="detections in COCO's results format")
+    add_export_arguments(add)
     add("--resume", action="store_true", help="continue an interrupted run with the same options")
 
 
@@ -125,6 +128,7 @@ def run(
     """
     only = _class_numbers(args.classes, classes)
     _check(args)
+    args.track = args.track or any(getattr(args, name) for name in TRACKED)
     clips = open_clips(args.input, frames=args.frames, max_size=args.max_size)
     outputs = [plan(args, clip, classes, method, several=len(clips) > 1) for clip in clips]
     for clip, output in zip(clips, outputs):

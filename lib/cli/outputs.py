@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.cli.demo_exports import Exports, own_path
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, quoted
@@ -28,6 +29,7 @@ class Output:
     """The output for one clip. folder, animation: None if not requested."""
 
     sinks: list
+    exports: Exports
     folder: Path | None
     animation: Path | None
     fps: float
@@ -35,11 +37,11 @@ class Output:
     def paths(self) -> list[Path]:
         """The files and folders written."""
         animation = [self.animation] if self.animation and self.animation.exists() else []
-        return [sink.path for sink in self.sinks] + animation
+        return [sink.path for sink in self.sinks] + animation + self.exports.paths()
 
     def roots(self) -> list[Path]:
         """The folder, and the files outside it."""
-        paths = [sink.path for sink in self.sinks]
+        paths = [sink.path for sink in self.sinks] + self.exports.paths()
         return [path for path in paths if path == self.folder or path.parent != self.folder]
 
     def note_settings(self, settings: dict) -> None:
@@ -62,7 +64,9 @@ class Output:
                 raise InputError(f"{was}; use the same value, or start over without --resume")
 
     def finish(self, clip: Clip, summary: Summary) -> None:
-        """Writes the animation. Live clips have none, since they have no end to loop back from."""
+        """Writes the files for annotation tools, and the animation, which live clips do not have."""
+        if self.exports.paths():
+            self.exports.write(self.sinks[-1].path)
         if self.folder is not None and self.animation is not None and not clip.live:
             names = [clip.name_at(position) for position in range(summary.finished)]
             animate([self.folder / name for name in names], self.animation, self.fps)
@@ -78,7 +82,7 @@ def plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, 
     for text in args.output or [str(Path("output/demo") / method)]:
         path = Path(text).expanduser()
         if path.suffix.lower() == ".mp4" and not path.is_dir():
-            videos.append(Film(_own(path, clip, several), fps))
+            videos.append(Film(own_path(path, clip, several), fps))
         elif path.suffix.lower() in PICTURES + VIDEOS and not path.is_dir():
             raise InputError(f"--output {text}: must be a folder or a video ending in .mp4")
         elif folder is not None:
@@ -90,22 +94,19 @@ def plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, 
     sinks: list = [] if folder is None else [PictureFolder(folder)]
     sinks += videos
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
-        sinks += [kind(_own(Path(text), clip, several))] if text else []
-    sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
+        sinks += [kind(own_path(Path(text), clip, several))] if text else []
+    sinks += [Csv(own_path(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
     # Must be last: --resume reads from it which frames are finished.
     if args.json:
-        sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
+        sinks.append(JsonLines(own_path(Path(args.json), clip, several), classes))
     elif folder is not None:
         sinks.append(JsonLines(folder / "detections.jsonl", classes))
-    _spare_source(clip, folder, [sink.path for sink in sinks])
+    exports = Exports.planned(args, clip, classes, method, fps, several)
+    if exports.paths() and not isinstance(sinks[-1], JsonLines):
+        raise InputError(f"{exports.paths()[0]}: is made from the detections in JSON lines; add --json FILE")
+    _spare_source(clip, folder, [sink.path for sink in sinks] + exports.paths())
     animation = None if folder is None or args.animation == "none" else folder / f"animation.{args.animation}"
-    return Output(sinks, folder, animation, fps)
-
-
-def _own(path: Path, clip: Clip, several: bool) -> Path:
-    """The path of this clip's own file: with several clips, their names are added."""
-    alone = not several or is_stream(path)
-    return path if alone else path.with_name(f"{path.stem}-{clip.name}{path.suffix}")
+    return Output(sinks, exports, folder, animation, fps)
 
 
 def _spare_source(clip: Clip, folder: Path | None, paths: Sequence[Path]) -> None:
@@ -122,6 +123,8 @@ def check_outputs(args: argparse.Namespace, outputs: Sequence[Output]) -> None:
     """Raises InputError for an output that cannot be written, or resumed, and for one that is given twice."""
     seen: set[Path] = set()
     for output in outputs:
+        for path in output.exports.paths():
+            check_output(path, folder=path == output.exports.yolo)
         for sink in output.sinks:
             check_output(sink.path, folder=sink.path == output.folder)
             if is_stream(sink.path):

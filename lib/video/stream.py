@@ -18,7 +18,7 @@ from lib.errors import InputError
 from lib.video.clips import Clip
 from lib.video.records import JsonLines, Result
 from lib.video.sources import Frame
-from lib.video.tracks import Tracker
+from lib.video.tracks import FAINT, Tracker
 
 log = logging.getLogger(__name__)
 Detector = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
@@ -79,7 +79,8 @@ def run_clip(
     The detector may look ahead; a frame is kept only until the detector yields its detections.
 
     paint(image, detections): draws the annotated frame. threshold, only (class numbers, None for all): which
-    detections are written. track: whether to number the objects. before: called once the first frame is read and the
+    detections are written. track: whether to number the objects; detections below the threshold, down to FAINT, are
+    then written too where they continue a track. before: called once the first frame is read and the
     detector is warmed up, before anything is written. warmup: copies of the first frame to warm up with.
 
     resume: continue after the last frame that all sinks of an earlier run contain. The `context` frames before that
@@ -94,7 +95,8 @@ def run_clip(
     summary = Summary(clip.name, finished=done, dropped=0 if clip.live else None)
     if done and done == clip.length:
         return summary
-    tracker = Tracker() if track else None
+    tracker = Tracker(start=threshold) if track else None
+    lowest = min(threshold, FAINT) if track else threshold
     if tracker and done:
         _catch_up(tracker, sinks, done)
     lead, last = min(context(done), done), clip.name_at(done - 1) if done else None
@@ -120,7 +122,7 @@ def run_clip(
                     summary.dropped += dropped
                     bar.set_postfix(dropped=summary.dropped, refresh=False)
                 if position >= done:
-                    found = _chosen(detections, threshold, only)
+                    found = _chosen(detections, lowest, only)
                     found = tracker(found) if tracker else found
                     summary.boxes += len(found)
                     result = Result(frame.index, frame.name, frame.image, found, paint, dropped)

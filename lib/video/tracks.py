@@ -12,6 +12,7 @@ from lib.bbox.overlaps import overlaps
 from lib.nms.seq_nms import LINK_IOU
 
 PATIENCE = 10  # consecutive frames that a track may miss
+FAINT = 0.1  # lowest score of a detection that can continue a track
 
 
 @dataclass
@@ -40,16 +41,22 @@ class Tracker:
 
     A detection continues a track of its class if its IoU with the track's predicted box is at least `LINK_IOU`, the
     threshold of Seq-NMS. If several assignments are possible, the one with the largest sum of IoUs in the frame is
-    chosen. Every other detection starts a track, so filter out uncertain detections first. A track ends after missing
-    more than `PATIENCE` frames; until then it moves on at its last velocity. Only active tracks are stored.
+    chosen. Then tracks that were not continued take detections with a score below `start`, by the same rule. Of the
+    other detections, those with a score of at least `start` start a track, and the rest is left out. (Low scores in a
+    second step are an idea of ByteTrack, Zhang et al., 2022.) A track ends after missing more than `PATIENCE` frames;
+    until then it moves on at its last velocity. Only active tracks are stored.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = 0.0) -> None:
+        self.start = start
         self._tracks: dict[int, _Track] = {}
         self._last = 0
 
     def __call__(self, found: Detections) -> Detections:
-        tracked = replace(found, tracks=self._numbers(found))
+        numbers = self._numbers(found)
+        tracked = replace(found, tracks=numbers)
+        if not numbers.all():
+            tracked = tracked.where(numbers > 0)
         self.follow(tracked)
         return tracked
 
@@ -71,17 +78,21 @@ class Tracker:
         self._tracks = {number: track for number, track in self._tracks.items() if track.missed <= PATIENCE}
 
     def _numbers(self, found: Detections) -> np.ndarray:
-        """The track number (N,) int32 of each detection; new tracks get the next unused numbers."""
+        """The track number (N,) int32 of each detection, 0 if it is left out; new tracks get the next unused ones."""
         result = np.zeros(len(found), np.int32)
-        known = list(self._tracks)
-        if known:
-            tracks = self._tracks.values()
-            overlap = overlaps(np.stack([track.expected for track in tracks]), found.boxes)
-            other = np.array([track.cls for track in tracks])[:, None] != found.classes
+        certain = found.scores >= np.float32(self.start)
+        for part in (certain, ~certain):
+            known = [number for number in self._tracks if number not in result]
+            rows = np.flatnonzero(part)
+            if not known or not len(rows):
+                continue
+            tracks = [self._tracks[number] for number in known]
+            overlap = overlaps(np.stack([track.expected for track in tracks]), found.boxes[rows])
+            other = np.array([track.cls for track in tracks])[:, None] != found.classes[rows]
             overlap[other | (overlap < LINK_IOU)] = 0
             for row, column in zip(*linear_sum_assignment(overlap, maximize=True)):
                 if overlap[row, column]:
-                    result[column] = known[row]
-        new = result == 0
+                    result[rows[column]] = known[row]
+        new = (result == 0) & certain
         result[new] = self._last + np.arange(1, new.sum() + 1)
         return result

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,3 +106,18 @@ def test_memory_holds_the_tracks_that_last():
     for i in range(300):
         tracker(frame((CAT, 1000 * i)))
     assert len(tracker._tracks) == PATIENCE + 1
+
+
+def test_low_scores_continue_tracks_but_start_none():
+    def frame(*rows):
+        """Rows are (left, score)."""
+        boxes = np.array([[left, 0, left + 19, 19] for left, _ in rows], np.float32).reshape(-1, 4)
+        return Detections(boxes, np.float32([score for _, score in rows]), np.ones(len(rows), np.int32))
+
+    tracker = Tracker(start=0.5)
+    assert tracker(frame((0, 0.9), (60, 0.3))).tracks.tolist() == [1]  # the faint one starts no track and is left out
+    second = tracker(frame((1, 0.2), (60, 0.9)))
+    assert second.tracks.tolist() == [1, 2] and second.scores.tolist() == pytest.approx([0.2, 0.9])
+    # A certain box has precedence, although the faint one overlaps more.
+    third = tracker(frame((4, 0.6), (2, 0.4), (60, 0.5)))
+    assert third.tracks.tolist() == [1, 2] and third.boxes[:, 0].tolist() == [4, 60]

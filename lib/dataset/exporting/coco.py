@@ -60,6 +60,17 @@ def coco(root: Path, splits: Sequence[str]) -> dict:
     return {"videos": videos, "images": images, "annotations": annotations, "categories": categories}
 
 
+def write(root: Path, splits: Sequence[str], out: Path) -> None:
+    """Writes the file `out`. Raises InputError if it exists, and as `coco` does."""
+    if out.exists():
+        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
+    content = coco(root, splits)
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+    counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
+    log.info("%s: %s", out, counts)
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
@@ -74,13 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--out", type=check_output, required=True, help="file to write; it must not exist")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.out.exists():
-        raise InputError(f"{args.out}: already exists and is not overwritten; remove it or choose another --out")
     splits = args.split or splits_of(args.root)
     if not splits:
         raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
-    content = coco(args.root, splits)
-    with replacing(args.out) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-    counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
-    log.info("%s: %s", args.out, counts)
+    write(args.root, splits, args.out)

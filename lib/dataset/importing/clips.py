@@ -25,8 +25,8 @@ LINK_IOU = 0.3  # least overlap from one frame to the next that makes objects wi
 LARGEST_TRACK = 2**31 - 1
 DIGITS = 3  # decimals of coordinates in the XML
 
-EMPTY = "outside the image, or less than one pixel wide or high"
-OTHER = "of classes that are not in the class list"
+EMPTY = "objects outside the image, or less than one pixel wide or high"
+OTHER = "objects of classes that are not in the class list"
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,12 @@
 
 The file contains `categories`; `images` with `file_name` and, if there is a list `videos`, `video_id` and `frame_id`
 (otherwise each folder of images is a video, sorted by file name); and `annotations` with `bbox` x, y, width, height in
-continuous pixels (here x1 = x, x2 = x + width - 1) and, for tracked objects, `track_id` or `instance_id`. Crowds
-(`iscrowd`) are left out. A video may also be a video file: `videos` names it, and `frame_id` counts its frames from 0.
+continuous pixels (here x1 = x, x2 = x + width - 1) and, for tracked objects, `track_id` or `instance_id`, there or in
+`attributes`. Crowds (`iscrowd`) are left out. A video may also be a video file: `videos` names it, and `frame_id`
+counts its frames from 0.
+
+CVAT's COCO export of a film has no list `videos`, and names the frames frame_000000.PNG, frame_000001.PNG, ... Name the
+film or its image folder with `--video NAME`, or give it as --media: the numbers in the names find its frames.
 """
 
 from __future__ import annotations
@@ -18,35 +22,45 @@ from typing import Any
 
 from lib.dataset.importing.clips import Found, SourceObject, Video
 from lib.dataset.importing.command import importer
-from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media
+from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, has_images, number_in, numbered_images
 from lib.dataset.importing.values import edges, flag, number, read_json, whole
 from lib.dataset.media import VIDEOS, natural_key
 from lib.errors import InputError, quoted
 from lib.reading import inside
 
 WHAT = "COCO JSON with images, annotations and categories"
-CROWDS = "marked as crowds"
+CROWDS = "objects marked as crowds"
+UNKNOWN = "objects of categories that the file does not list"
 TRACK_KEYS = ("track_id", "instance_id")
 
 
-def read(paths: Sequence[Path], media: Path, val_paths: Sequence[Path] = ()) -> Found:
+def read(
+    paths: Sequence[Path],
+    media: Path,
+    val_paths: Sequence[Path] = (),
+    *,
+    video: str | None = None,
+    skip_unknown: bool = False,
+) -> Found:
     """Reads COCO files whose images or video files are below `media`. The videos of `val_paths` are held out.
 
+    video: name of the video that images without `video_id` belong to; None: that of their folder or of the file.
+    skip_unknown: leave out objects whose category the file does not list.
     Raises InputError, with file and entry, if anything is missing or malformed or an image differs in size.
     """
     names: dict[str, None] = {}
     dropped: Counter = Counter()
-    parts = [_File(path, media).videos(names, dropped) for path in [*paths, *val_paths]]
-    videos = [video for part in parts for video in part]
-    val = {video.name for part in parts[len(paths) :] for video in part}
+    parts = [_File(path, media, video, skip_unknown).videos(names, dropped) for path in [*paths, *val_paths]]
+    videos = [each for part in parts for each in part]
+    val = {each.name for part in parts[len(paths) :] for each in part}
     return Found(videos, list(names), val if val_paths else None, dropped)
 
 
 class _File:
     """One JSON file that is converted to videos."""
 
-    def __init__(self, path: Path, media: Path) -> None:
-        self.path, self.media = path, media
+    def __init__(self, path: Path, media: Path, video: str | None, skip_unknown: bool) -> None:
+        self.path, self.media, self.name, self.skip_unknown = path, media, video, skip_unknown
         self.content = read_json(path, WHAT)
 
     def videos(self, names: dict[str, None], dropped: Counter) -> list[Video]:
@@ -83,7 +97,8 @@ class _File:
                 raise InputError(f"{at}: video_id without frame_id; number the frames of a video")
             return ("id", entry["video_id"]), (whole(entry[keys[0]], at, keys[0]),)
         name = PurePosixPath(self._text(entry, "file_name", at).replace("\\", "/"))
-        return ("folder", name.parent.as_posix() if name.parent.name else self.path.stem), natural_key(name.name)
+        folder = name.parent.as_posix() if name.parent.name else self.path.stem
+        return ("folder", self.name or folder), natural_key(name.name)
 
     def _video(self, title: str, rows: Sequence[tuple[tuple, Mapping, str]]) -> Video:
         """The video made of the images `rows`: (sort key, entry, place in the file). Finds its files."""
@@ -99,14 +114,15 @@ class _File:
         if folders:
             video = Video(title, ImageFiles(tuple(folders[0] / name for name in images)))
         else:
-            found = find_media(self.media, [title, PurePosixPath(title).stem], first)
+            found = self._found(title, first)
+            numbers = tuple(self._number(order, entry, at) for order, entry, at in rows)
+            for (before, after), (_, _, at) in zip(zip(numbers, numbers[1:]), rows[1:]):
+                if after <= before:
+                    raise InputError(f"{at}: frame {after} comes after frame {before} of {title}; number them in order")
             if found.is_dir():
-                raise InputError(
-                    f"{first}: no image {self.media}/{files[0]}; --media takes the folder that file_name is relative to"
-                )
-            if any(not isinstance(order[0], int) for order, _, _ in rows):
-                raise InputError(f"{first}: frames of the video file {found} need video_id and frame_id; add them")
-            video = Video(title, VideoFile(found, tuple(order[0] for order, _, _ in rows)))
+                video = Video(title, ImageFiles(tuple(numbered_images(found, numbers, first))))
+            else:
+                video = Video(title, VideoFile(found, numbers))
         for place, (_, entry, at) in enumerate(rows):
             size = tuple(entry.get(key) for key in ("width", "height"))
             if size != (None, None) and size != video.frames.size(place):
@@ -116,14 +132,35 @@ class _File:
                 )
         return video
 
+    def _found(self, title: str, where: str) -> Path:
+        """The film or image folder of the video `title`, which `media` itself may be."""
+        if self.media.is_file() or (self.name is not None and has_images(self.media)):
+            return self.media
+        return find_media(self.media, [title, PurePosixPath(title).stem], where)
+
+    @staticmethod
+    def _number(order: tuple, entry: Mapping, at: str) -> int:
+        """The frame number of an image: `order[0]` if the file has frame_id, otherwise from its name."""
+        number = order[0] if isinstance(order[0], int) else number_in(str(entry.get("file_name")))
+        if number is None:
+            raise InputError(f"{at}: {entry.get('file_name')!r} is no file and ends in no frame number; add frame_id")
+        return number
+
     def _annotation(self, entry: Any, at: str, categories: Mapping, places: Mapping, dropped: Counter) -> None:
         if not isinstance(entry, dict):
             raise InputError(f"{at}: not an object; give {WHAT}")
         if "bboxes" in entry:
             raise InputError(f"{at}: `bboxes` of a whole video (YouTube-VIS); write a `bbox` for every frame")
-        for key, known in (("image_id", places), ("category_id", categories)):
-            if not isinstance(entry.get(key), (int, str)) or entry[key] not in known:
-                raise InputError(f"{at}: unknown {key} {quoted(entry.get(key))}; correct it")
+        if not isinstance(entry.get("image_id"), (int, str)) or entry["image_id"] not in places:
+            raise InputError(f"{at}: unknown image_id {quoted(entry.get('image_id'))}; correct it")
+        if not isinstance(entry.get("category_id"), (int, str)) or entry["category_id"] not in categories:
+            if self.skip_unknown:
+                dropped[UNKNOWN] += 1
+                return
+            raise InputError(
+                f"{at} (id {quoted(entry.get('id'))}): unknown category_id {quoted(entry.get('category_id'))}; add the "
+                "category, or leave such objects out with --skip-unknown"
+            )
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
             raise InputError(f"{at}: bbox is {quoted(box)}; write [x, y, width, height]")
@@ -140,6 +177,7 @@ class _File:
         if track is not None and (isinstance(track, bool) or not isinstance(track, (int, str))):
             raise InputError(f"{at}: track id is {quoted(track)}; write an integer or a string")
         occluded, generated = (flag(entry.get(key, extra.get(key)), at, key) for key in ("occluded", "generated"))
+        generated |= not flag(extra.get("keyframe", True), at, "keyframe")  # CVAT's frames between two keyframes
         video, place = places[entry["image_id"]]
         video.add(place, SourceObject(categories[entry["category_id"]], box, track, at, occluded, generated))
 
@@ -178,10 +216,13 @@ def _add_options(add: Callable) -> None:
     add("--val-json", type=Path, nargs="+", default=[], metavar="FILE", help="annotations of the videos to test on")
     media = "folder that file_name is relative to, or that contains the video files"
     add("--media", type=Path, required=True, help=media)
+    add("--video", metavar="NAME", help="the video that all images without `video_id` belong to (default: by folder)")
+    add("--skip-unknown", action="store_true", help="leave out objects whose category is not listed, and count them")
 
 
 def _read(args: argparse.Namespace) -> tuple[Found, list[Path]]:
-    return read(args.json, args.media, args.val_json), [*args.json, *args.val_json]
+    found = read(args.json, args.media, args.val_json, video=args.video, skip_unknown=args.skip_unknown)
+    return found, [*args.json, *args.val_json]
 
 
 main = importer("import_coco", __doc__, _add_options, _read)

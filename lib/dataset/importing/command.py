@@ -67,11 +67,14 @@ def _write_and_check(args: argparse.Namespace, found: Found, paths: Sequence[Pat
     val = _val_videos(args, found)
     source = ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
     writing = Writing(args.pictures, args.quality)
-    dropped = write_dataset(args.out, found, val, source=source, given=given, writing=writing)
-    for reason, count in dropped.items():
-        log.info("left out: %d objects %s", count, reason)
+    written = write_dataset(args.out, found, val, source=source, given=given, writing=writing)
+    for reason, count in written.dropped.items():
+        log.info("left out: %d %s", count, reason)
     train = len(found.videos) - len(val)
-    log.info("%s: %d videos for training, %d for testing; checking it", args.out, train, len(val))
+    log.info(
+        "%s: %d videos for training, %d for testing, with %d frames, %d objects, %d tracks, %d left out; checking it",
+        args.out, train, len(val), written.frames, written.objects, written.tracks, sum(written.dropped.values()),
+    )  # fmt: skip
     # In users' videos, objects often leave and come back: gaps in tracks are counted, but are not faults.
     check.main(["--root", str(args.out), "--allow-gaps"])
 

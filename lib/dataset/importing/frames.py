@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -151,6 +152,38 @@ def images_in(folder: Path, order: str = "natural") -> list[Path]:
     if not found:
         raise InputError(f"{folder}: contains no images ({' '.join(PICTURES)}); give the folder of the frames")
     return sorted(found, key=(lambda path: natural_key(path.name)) if order == "natural" else (lambda path: path.name))
+
+
+def has_images(folder: Path) -> bool:
+    """Whether `folder` is a folder that contains images."""
+    try:
+        return bool(images_in(folder))
+    except InputError:
+        return False
+
+
+def number_in(name: str) -> int | None:
+    """The frame number at the end of a file's name without its suffix; None if there is none."""
+    digits = re.search(r"(\d{1,9})$", Path(name).stem)
+    return int(digits.group(1)) if digits else None
+
+
+def numbered_images(folder: Path, numbers: Sequence[int], where: str) -> list[Path]:
+    """The images of `folder` that are the frames `numbers`, by the numbers at the end of their names.
+
+    If frame 0 is among them and the images are numbered from 1, image k is frame k - 1. where: the annotations that
+    refer to them, for messages. Raises InputError if a frame has no image or two images have the same number.
+    """
+    found: dict[int, Path] = {}
+    for path in images_in(folder):
+        number = number_in(path.name)
+        if number is not None and found.setdefault(number, path) != path:
+            raise InputError(f"{path}: same frame number as {found[number]}; rename or remove one")
+    shift = int(0 in numbers and min(found, default=0) == 1)
+    for number in numbers:
+        if number + shift not in found:
+            raise InputError(f"{where}: frame {number}, but {folder} has no image of that number; add it")
+    return [found[number + shift] for number in numbers]
 
 
 def _size(path: Path) -> tuple[int, int, bool]:

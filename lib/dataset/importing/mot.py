@@ -26,7 +26,7 @@ from lib.errors import InputError, read_text
 from lib.reading import inside
 
 WHAT = "a file of lines frame,id,left,top,width,height,confidence,class,visibility"
-IGNORED = "that MOTChallenge does not evaluate (confidence 0)"
+IGNORED = "objects that MOTChallenge does not evaluate (confidence 0)"
 ONE_CLASS = "object"
 
 

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -30,6 +31,20 @@ MOTION = "motion.json"
 COMPARED = 300  # class names that are searched for misspellings, which takes quadratic time
 
 
+@dataclass
+class Written:
+    """What a dataset got. counts: objects by split and class id; dropped: what was left out, by reason."""
+
+    dropped: Counter
+    frames: int = 0
+    tracks: int = 0
+    counts: dict[str, Counter] = field(default_factory=lambda: {"train": Counter(), "val": Counter()})
+
+    @property
+    def objects(self) -> int:
+        return sum(sum(counter.values()) for counter in self.counts.values())
+
+
 def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
     """Videos to test on: a random `share` of them, but at least one and never all. Empty if share is 0.
 
@@ -48,8 +63,8 @@ def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
 
 def write_dataset(
     out: Path, found: Found, val: set[str], *, source: str, given: ClassList | None = None, writing: Writing
-) -> Counter:
-    """Writes the dataset to `out`. Returns the number of objects left out, by reason.
+) -> Written:
+    """Writes the dataset to `out` and counts what it got.
 
     val: names of the videos of the val split; source: where the annotations come from, for messages. The dataset is
     written to a hidden folder next to `out`, which is renamed when it is complete and removed if anything fails.
@@ -60,19 +75,18 @@ def write_dataset(
     if len(names) < len(found.videos):
         ((twice, _),) = Counter(video.name for video in found.videos).most_common(1)
         raise InputError(f"{source}: two videos are named {twice}; rename one")
-    dropped = Counter(found.dropped)
-    counts: dict[str, Counter] = {"train": Counter(), "val": Counter()}
+    written = Written(Counter(found.dropped))
     with _renamed_when_complete(out) as root:
         for video in tqdm(found.videos, desc="importing", unit=" videos", disable=None):
             split = "val" if video.name in val else "train"
-            counts[split].update(_write_video(root, split, names[video.name], video, class_ids, dropped, writing))
+            _write_video(root, split, names[video.name], video, class_ids, written, writing)
         _write_lists(root, classes)
     for text, name in names.items():
         if text != name:
             log.info("video %s is imported as %s", text, name)
-    _log_classes(classes, counts)
+    _log_classes(classes, written.counts)
     _log_unlisted(found.names, class_ids, classes)
-    return dropped
+    return written
 
 
 @contextmanager
@@ -98,21 +112,24 @@ def _write_video(
     name: str,
     video: Video,
     class_ids: Mapping[str, str],
-    dropped: Counter,
+    written: Written,
     writing: Writing,
-) -> Counter:
-    """Writes images and annotations of one video. Returns the number of objects by class id."""
+) -> None:
+    """Writes images and annotations of one video and counts them."""
     images, texts = (root / part / "VID" / split / name for part in ("Data", "Annotations"))
     for folder in (images, texts):
         folder.mkdir(parents=True)
     sizes = dict(video.frames.write(images, writing))
     if not sizes:
         raise InputError(f"{video.frames.where}: contains no frames; leave the video out")
-    objects = resolved(video, sizes, class_ids, dropped)
+    objects = resolved(video, sizes, class_ids, written.dropped)
     for frame, size in sizes.items():
         text = annotation(f"{split}/{name}", f"{frame:06d}", size, objects.get(frame, ()))
         (texts / f"{frame:06d}.xml").write_text(text, encoding="utf-8")
-    return Counter(thing.class_id for things in objects.values() for thing in things)
+    things = [thing for group in objects.values() for thing in group]
+    written.frames += len(sizes)
+    written.tracks += len({thing.track for thing in things})
+    written.counts[split].update(thing.class_id for thing in things)
 
 
 def annotation(folder: str, name: str, size: tuple[int, int], objects: Iterable[Object]) -> str:

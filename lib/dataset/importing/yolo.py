@@ -3,43 +3,52 @@
     python -m lib.dataset.import_yolo --media images --labels labels --names classes.txt --out data/mine
 
 Each folder below --media that contains images is a video, and so is each video file. Label files are in the folder of
-the same name below --labels, or next to the images: <image>.txt, or <video>/<anything>_<frame>.txt for a video file,
-where the first frame has the number --first-frame. A line is class (from 0), then centre x, centre y, width and height,
-relative to the image size. A sixth column is a track id, as trackers write it; with seven columns, the sixth is a
-confidence, which is ignored, and the seventh the track id. Frames without a label file have no objects.
+the same name below --labels, or next to the images: <image>.txt, or, for a video file and for images of other names,
+<video>/<anything>_<frame>.txt. Frames are numbered from 0 if there is a frame 0, otherwise from 1; --first-frame says
+so where that is wrong. Label files of frames that are not there are left out and counted. A line is class (from 0),
+then centre x, centre y, width and height, relative to the image size. A sixth column is a track id, as trackers write
+it; with seven columns, the sixth is a confidence, which is ignored, and the seventh the track id. Frames without a
+label file have no objects.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lib.dataset.importing.clips import Found, SourceObject, Video
 from lib.dataset.importing.command import importer
-from lib.dataset.importing.frames import ImageFiles, VideoFile, images_in
+from lib.dataset.importing.frames import ImageFiles, VideoFile, images_in, number_in
 from lib.dataset.importing.values import edges, number, read_names, whole
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
 from lib.errors import InputError, read_text
 from lib.reading import walk
 
+log = logging.getLogger(__name__)
+
+NO_IMAGE = "label files of images that are not there"
 NOT_LABELS = ("classes.txt", "obj.names")
 LINE = "class x y width height [track]"
 
 
-def read(media: Path, labels: Path, names: Sequence[str], first_frame: int = 1) -> Found:
+def read(media: Path, labels: Path, names: Sequence[str], first_frame: int | None = None) -> Found:
     """Reads all image folders and video files below `media`, and their labels below `labels`.
 
-    names: class names from class 0 on. Raises InputError, with file and line, if anything is missing or malformed.
+    names: class names from class 0 on; first_frame: number of the first frame in the names of label files that are not
+    those of images, None to find out. Raises InputError, with file and line, if anything is missing or malformed.
     """
     videos = []
+    dropped: Counter = Counter()
     for place in _places(media):
         name = place.relative_to(media).as_posix() if place != media else media.resolve().name
         if place.is_dir():
             images = images_in(place)
             video = Video(name, ImageFiles(tuple(images)))
-            label_files = _labels_of_images(images, labels / place.relative_to(media))
+            label_files = _labels_of_images(images, labels / place.relative_to(media), first_frame, dropped)
         else:
             video = Video(place.relative_to(media).with_suffix("").as_posix(), VideoFile(place))
             label_files = _labels_of_video_file(labels / video.name, first_frame, place)
@@ -50,7 +59,7 @@ def read(media: Path, labels: Path, names: Sequence[str], first_frame: int = 1) 
         raise InputError(
             f"{labels}: no objects for the videos in {media}; folders must have the same names in both places"
         )
-    return Found(videos, list(names))
+    return Found(videos, list(names), None, dropped)
 
 
 def _places(media: Path) -> list[Path]:
@@ -68,21 +77,29 @@ def _places(media: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(str(path)))
 
 
-def _labels_of_images(images: Sequence[Path], folder: Path) -> dict[int, Path]:
-    """Label files by frame. Raises InputError if one belongs to no image."""
+def _labels_of_images(
+    images: Sequence[Path], folder: Path, first_frame: int | None, dropped: Counter
+) -> dict[int, Path]:
+    """Label files by frame: those named like the images or, if there is none, by the number at the end of their names.
+
+    Those of images that are not there are counted in `dropped`.
+    """
     if not folder.is_dir():
         return {}
     stems = {path.stem: frame for frame, path in enumerate(images)}
-    found = {}
-    for path in sorted(folder.glob("*.txt")):
-        if path.stem in stems:
-            found[stems[path.stem]] = path
-        elif path.name not in NOT_LABELS:
-            raise InputError(f"{path}: no image {path.stem} in {images[0].parent}; add it or remove the label file")
+    paths = [path for path in sorted(folder.glob("*.txt")) if path.name not in NOT_LABELS]
+    found = {stems[path.stem]: path for path in paths if path.stem in stems}
+    if not found and paths and all(number_in(path.name) is not None for path in paths):
+        numbered = _numbered(paths, first_frame, images[0].parent)
+        found = {frame: path for frame, path in numbered.items() if frame < len(images)}
+    if len(paths) > len(found):
+        dropped[NO_IMAGE] += len(paths) - len(found)
+        first = next(path for path in paths if path not in found.values())
+        log.warning("%s: no image for %d label files, the first is %s", folder, len(paths) - len(found), first.name)
     return found
 
 
-def _labels_of_video_file(labels: Path, first_frame: int, video: Path) -> dict[int, Path]:
+def _labels_of_video_file(labels: Path, first_frame: int | None, video: Path) -> dict[int, Path]:
     """Label files by frame: <anything>_<frame>.txt in the folder `labels`, or <folder>_<frame>.txt next to it.
 
     Raises InputError if a file has no frame number, or a number before the first frame, or a frame has two files.
@@ -90,12 +107,23 @@ def _labels_of_video_file(labels: Path, first_frame: int, video: Path) -> dict[i
     inside = [path for path in labels.glob("*.txt") if path.name not in NOT_LABELS]
     own = re.compile(re.escape(labels.name) + r"_\d+\.txt")
     beside = [path for path in labels.parent.glob("*.txt") if own.fullmatch(path.name)]
-    found: dict[int, Path] = {}
-    for path in sorted(inside + beside):
-        digits = re.search(r"(\d{1,9})$", path.stem)
-        if digits is None:
+    return _numbered(sorted(inside + beside), first_frame, video)
+
+
+def _numbered(paths: Sequence[Path], first_frame: int | None, video: Path) -> dict[int, Path]:
+    """Files by frame, from the numbers at the end of their names."""
+    numbers = []
+    for path in paths:
+        number = number_in(path.name)
+        if number is None:
             raise InputError(f"{path}: no frame number at the end of its name; name it <video>_<frame>.txt")
-        frame = int(digits.group(1)) - first_frame
+        numbers.append(number)
+    if first_frame is None and numbers:
+        first_frame = min(*numbers, 1)
+        log.info("%s: its label files number the frames from %d (otherwise give --first-frame)", video, first_frame)
+    found: dict[int, Path] = {}
+    for path, number in zip(paths, numbers):
+        frame = number - (first_frame or 0)
         if frame < 0:
             raise InputError(f"{path}: comes before frame {first_frame} of {video}; give --first-frame")
         if frame in found:
@@ -133,8 +161,8 @@ def _add_options(add: Callable) -> None:
     add("--labels", type=Path, help="folder of the label files, with the same subfolders (default: that of --media)")
     names = "class names from class 0 on: classes.txt, obj.names or data.yaml"
     add("--names", type=Path, required=True, metavar="FILE", help=names)
-    first = "number of a video file's first frame in the names of its label files (default: 1)"
-    add("--first-frame", type=int, default=1, help=first)
+    first = "number of the first frame in the names of label files (default: 0 if there is a frame 0, otherwise 1)"
+    add("--first-frame", type=int, help=first)
 
 
 def _read(args: argparse.Namespace) -> tuple[Found, list[Path]]:

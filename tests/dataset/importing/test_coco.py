@@ -218,7 +218,8 @@ BAD = {
     "text": (("annotations", 1, "bbox"), [1, 2, "x", 4], r"annotations\[1\]: a bbox value is 'x'"),
     "image": (("annotations", 3, "image_id"), 99, r"annotations\[3\]: unknown image_id 99"),
     "unhashable": (("annotations", 3, "image_id"), [1], r"annotations\[3\]: unknown image_id \[1\]"),
-    "category": (("annotations", 3, "category_id"), 6, r"annotations\[3\]: unknown category_id 6"),
+    "category": (("annotations", 3, "category_id"), 6,
+                 r"annotations\[3\] \(id 4\): unknown category_id 6; .* --skip-unknown"),
     "track": (("annotations", 0, "track_id"), [], r"annotations\[0\]: track id is \[\]"),
     "crowd": (("annotations", 0, "iscrowd"), "maybe", r"annotations\[0\]: iscrowd is 'maybe'"),
     "whole video": (("annotations", 0, "bboxes"), [], r"annotations\[0\]: `bboxes` of a whole video"),
@@ -296,3 +297,50 @@ def test_nothing_is_overwritten(tmp_path, media, capsys):
     assert sorted(out.rglob("*")) == before
     line = failure(export_coco.main, capsys, "--root", out, "--out", file)
     assert "in.json: already exists" in line
+
+
+def cvat_export(*frames, names="frame_{:06d}.PNG"):
+    """What CVAT writes as COCO for a film, with a box in each frame."""
+    return {
+        "images": [{"id": k + 1, "width": WIDTH, "height": HEIGHT, "file_name": names.format(frame)}
+                   for k, frame in enumerate(frames)],
+        "categories": [{"id": 1, "name": "car", "supercategory": ""}],
+        "annotations": [
+            {"id": k + 1, "image_id": k + 1, "category_id": 1, "bbox": [frame, 0, 9, 9], "iscrowd": 0,
+             "attributes": {"occluded": k == 0, "rotation": 0.0, "track_id": 3, "keyframe": k == 0}}
+            for k, frame in enumerate(frames)
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("first, media", [(0, "trip"), (1, "trip"), (0, ""), (None, ""), (None, "trip.mp4")])
+def test_cvat_export_of_a_film_finds_its_frames_by_number(tmp_path, first, media):
+    if first is None:
+        put_film(tmp_path / "media/trip.mp4", 6)
+    else:
+        put_frames(tmp_path / "media" / media, 6, "{:05d}.jpg", first)
+    where = tmp_path / "media" if media in ("", "trip") else tmp_path / "media" / media
+    out = run(tmp_path, where, cvat_export(0, 2, 5), "--video", "trip", "--val-share", "0")
+    assert [number_of(out / f"Data/VID/train/trip/{frame:06d}.JPEG") for frame in range(3)] == [0, 2, 5]
+    flags = [(each[1][0], *each[2:]) for (each,) in objects(out, "train/trip")]
+    assert flags == [(0, 3, True, False), (2, 3, False, True), (5, 3, False, True)]
+
+
+def test_images_by_number_are_those_or_an_error(tmp_path, capsys):
+    put_frames(tmp_path / "media/trip", 3, "{:05d}.jpg", 4)
+    out = run(tmp_path, tmp_path / "media", cvat_export(5, 6), "--video", "trip", "--val-share", "0")
+    assert [number_of(out / f"Data/VID/train/trip/{frame:06d}.JPEG") for frame in range(2)] == [1, 2]
+    options = ("--media", tmp_path / "media", "--video", "trip", "--out", tmp_path / "b")
+    for content, message in (
+        (cvat_export(6, 7), "frame 7, but"),
+        (cvat_export(6, names="x{}y"), "'x6y' is no file and ends in no frame number"),
+    ):
+        assert message in failure(import_coco.main, capsys, "--json", write(tmp_path, content), *options)
+
+
+def test_objects_of_unknown_categories_are_left_out_on_request(tmp_path, media, caplog):
+    content = changed("annotations", 3, "category_id", value=6)
+    with caplog.at_level("INFO"):
+        run(tmp_path, media, content, "--skip-unknown", "--val-videos", val_file(tmp_path, "yard"))
+    assert "left out: 1 objects of categories that the file does not list" in caplog.text
+    assert "1 videos for training, 1 for testing, with 5 frames, 3 objects, 2 tracks, 1 left out" in caplog.text

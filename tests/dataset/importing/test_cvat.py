@@ -127,8 +127,12 @@ def test_shapes_that_are_no_boxes_are_counted(tmp_path, film):
 BAD = {
     "not xml": ("<annotations>\n<track", r"task\.xml:2: broken XML"),
     "other xml": ("<html></html>", r"task\.xml:1: <html> instead of <annotations>"),
-    "images": ('<annotations>\n<image id="0"/></annotations>', r"task\.xml:2: this is `CVAT for images`"),
-    "project": (xml(meta="<a/></task><task><id>4</id>"), r"task\.xml:2: several tasks in one file"),
+    "image": ('<annotations>\n<image id="0"/>\n<image id="0"/></annotations>', r"task\.xml:3: a second image 0"),
+    "box": ('<annotations><image id="0">\n<box label=" "/></image></annotations>', r"task\.xml:2: box without a label"),
+    "two tasks": (xml((0, "car", [box(0, 0)]), meta="<a/></task><task><id>4</id>"),
+                  r"task\.xml:3: track without a task_id, but the file has 2 tasks"),
+    "other task": (xml((0, 'car" task_id="9', [box(0, 0)]), meta="<a/></task><task><id>4</id>"),
+                   r"task\.xml:3: track of task 9, which <meta> does not list"),
     "no number": (xml((1, "car", [box(0, 0), box(1, "x", xbr=4)])), r"task\.xml:5: xtl is 'x'; write a number"),
     "infinite": (xml((1, "car", [box(0, "inf", xbr=4)])), r"task\.xml:4: xtl is 'inf'"),
     "inverted": (xml((1, "car", [box(0, 9, xbr=4)])), r"task\.xml:4: inverted box 9 10 4 20"),
@@ -225,3 +229,55 @@ def test_numbered_classes_do_not_look_misspelt(tmp_path, film, caplog):
             *("--val-share", "0", "--out", str(tmp_path / "out")),
         ])  # fmt: skip
     assert "class ball2: 6 objects" in caplog.text and "misspelling" not in caplog.text
+
+
+PROJECT = """<annotations><version>1.1</version><meta><project><id>1</id><name>shop</name><labels>
+<label><name>car</name></label></labels><tasks>
+<task><id>7</id><name>a</name><size>3</size><start_frame>2</start_frame><frame_filter>step=2</frame_filter></task>
+<task><id>8</id><name>b</name><size>4</size><start_frame>0</start_frame><source>film.mp4</source></task>
+</tasks></project><dumped>today</dumped></meta>%s</annotations>"""
+
+
+def test_each_task_of_a_project_is_a_video_with_its_own_frames(tmp_path):
+    put_film(tmp_path / "media" / "a.mp4", 8)
+    put_film(tmp_path / "media" / "film.mp4", 4)
+    tracks = "".join(
+        f'<track id="{number}" label="car" task_id="{task}">{"".join(boxes)}</track>'
+        for number, task, boxes in ((0, 7, [box(2, 0), box(6, 8)]), (1, 8, [box(0, 5)]))
+    )
+    (tmp_path / "task.xml").write_text(PROJECT % tracks)
+    found = import_cvat.read([tmp_path / "task.xml"], tmp_path / "media")
+    assert [(video.name, video.frames.path.name, video.frames.wanted) for video in found.videos] == [
+        ("a", "a.mp4", (2, 4, 6)), ("b", "film.mp4", (0, 1, 2, 3)),
+    ]  # fmt: skip
+    lefts = [{at: things[0].edges[0] for at, things in video.objects.items()} for video in found.videos]
+    assert lefts == [{0: 0, 1: 4, 2: 8}, {0: 5, 1: 5, 2: 5, 3: 5}]
+    assert found.names == ["car"]
+
+
+def test_images_of_a_project_by_their_tasks(tmp_path):
+    put_frames(tmp_path / "media" / "a", 8)
+    put_frames(tmp_path / "media" / "b", 4)
+    images = "".join(
+        f'<image id="{frame}" name="frame_{frame:06d}" task_id="{task}"><box label="car" occluded="1" xtl="{left}" '
+        'ytl="1" xbr="20" ybr="30"><attribute name="track_id">5</attribute></box></image>'
+        for frame, task, left in ((4, 7, 1), (1, 8, 2), (2, 8, 3))
+    )
+    (tmp_path / "task.xml").write_text(PROJECT % images)
+    first, second = import_cvat.read([tmp_path / "task.xml"], tmp_path / "media").videos
+    assert [path.name for path in first.frames.paths] == ["000002.jpg", "000004.jpg", "000006.jpg"]
+    assert {at: group[0].edges[0] for at, group in second.objects.items()} == {1: 2, 2: 3}
+    (thing,) = first.objects[1]
+    assert (thing.name, thing.edges, thing.track, thing.occluded) == ("car", (1, 1, 20, 30), 5, True)
+
+
+def test_images_of_a_film_keep_the_names_of_their_files(tmp_path):
+    put_frames(tmp_path / "media", 3, "p{}.jpg", first=8)  # 8, 9, 10
+    text = xml(size=2).replace("</annotations>", "".join(
+        f'<image id="{frame}" name="x/{name}"><box label="car" xtl="1" ytl="1" xbr="9" ybr="9"/></image>'
+        for frame, name in ((0, "p10.jpg"), (1, "p9.jpg"))
+    ) + "</annotations>")  # fmt: skip
+    (video,) = read(tmp_path, text).videos
+    assert [path.name for path in video.frames.paths] == ["p10.jpg", "p9.jpg"] and len(video.objects) == 2
+    with pytest.raises(import_cvat.InputError, match="image 7, but the task has frames 0 to 1; export it again"):
+        read(tmp_path, text.replace('id="1" name', 'id="7" name'), order="name")

@@ -1,0 +1,131 @@
+"""Exports a dataset in the ImageNet VID layout in the formats of annotation tools.
+
+    python -m lib.dataset.export --format cvat --root data/mine --out exported
+
+cvat: OUT/<split>/<video>.xml, `CVAT for video 1.1`. mot: OUT/<split>/<video>, MOTChallenge sequences with gt/gt.txt,
+gt/labels.txt and img1, a link to the frames. yolo: OUT/images/<split>/<video>, a link to the frames, OUT/labels with
+the same folders, classes.txt, and data.yaml for training with Ultralytics. coco: the file OUT, as export_coco writes.
+Read them back with
+
+    python -m lib.dataset.import_cvat --xml exported/val/*.xml --media data/mine/Data/VID/val --out data/again
+    python -m lib.dataset.import_mot --media exported/val --out data/again
+    python -m lib.dataset.import_yolo --media exported/images --labels exported/labels --names exported/classes.txt ...
+
+cvat and coco keep everything, mot all but the marks of generated boxes, and yolo classes and boxes (and with --tracks
+the tracks, in a sixth column, which Ultralytics does not train with).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.dataset.annotation import NO_TRACK
+from lib.dataset.classes import ClassList
+from lib.dataset.exporting import coco
+from lib.dataset.exporting.clips import ClipTrack, ExportClip, TrackBox
+from lib.dataset.exporting.formats import cvat, mot, write_text, write_yolo
+from lib.dataset.importing.clips import edges_of
+from lib.dataset.index import AnnotationIndex, build_index
+from lib.dataset.lists import find_clips, splits_of
+from lib.errors import InputError, command
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("cvat", "coco", "mot", "yolo")
+
+
+def clips_of(root: Path, split: str) -> list[ExportClip]:
+    """The videos of a split. Raises InputError for a missing split or annotation, or two videos of one name.
+
+    A video in folders below the split, such as train/a/b, is named a_b. Boxes without a track get one of their own.
+    """
+    classes = ClassList.of_dataset(root)
+    found = []
+    for video, count in find_clips(root, split):
+        index = build_index(root / "Annotations" / "VID", [f"{video}/{frame:06d}" for frame in range(count)], classes)
+        name = video[len(split) + 1 :].replace("/", "_")
+        sizes = [(int(width), int(height)) for width, height in index.sizes]
+        images = [f"{frame:06d}.JPEG" for frame in range(count)]
+        source = video.rpartition("/")[2]
+        found.append(ExportClip(name, source, range(count), images, sizes, classes.names, tracks_of(index)))
+    names = [clip.name for clip in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{root}: two videos of {split} would both become {twice}; rename one")
+    return found
+
+
+def tracks_of(index: AnnotationIndex) -> list[ClipTrack]:
+    """The tracks of one video, whose frames are the images of `index`."""
+    boxes: dict[tuple[int, int], list[TrackBox]] = {}
+    free = int(index.tracks.max(initial=-1)) + 1
+    for place in range(len(index)):
+        for row in range(index.offsets[place], index.offsets[place + 1]):
+            track = int(index.tracks[row])
+            if track == NO_TRACK:
+                track, free = free, free + 1
+            box = TrackBox(
+                place, edges_of(index.boxes[row].tolist()), bool(index.occluded[row]), bool(index.generated[row])
+            )
+            boxes.setdefault((track, int(index.classes[row])), []).append(box)
+    return [ClipTrack(cls, track, group) for (track, cls), group in sorted(boxes.items())]
+
+
+def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool = False) -> None:
+    """Writes the videos of `splits` to `out` in one of FORMATS. tracks: YOLO: write track ids too.
+
+    Raises InputError if `out` exists or anything is missing or broken in the dataset.
+    """
+    if out.exists():
+        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
+    if form == "coco":
+        coco.write(root, splits, out)
+        return
+    count = 0
+    for split in splits:
+        for clip, (video, _) in zip(clips_of(root, split), find_clips(root, split)):
+            frames = (root / "Data" / "VID" / video).resolve()
+            if form == "cvat":
+                write_text(out / split / f"{clip.name}.xml", cvat(clip, thinned=False))
+            elif form == "mot":
+                folder = out / split / clip.name
+                write_text(folder / "gt" / "gt.txt", mot(clip))
+                write_text(folder / "gt" / "labels.txt", "".join(f"{name}\n" for name in clip.classes))
+                (folder / "img1").symlink_to(frames)
+            else:
+                write_yolo(clip, out / "labels" / split, tracks)
+                (out / "images" / split).mkdir(parents=True, exist_ok=True)
+                (out / "images" / split / clip.name).symlink_to(frames)
+            count += 1
+    if form == "yolo":
+        names = ClassList.of_dataset(root).names
+        for split in splits:
+            (out / "labels" / split / "classes.txt").unlink()
+        write_text(out / "classes.txt", "".join(f"{name}\n" for name in names))
+        places = "".join(f"{split}: images/{split}\n" for split in splits)
+        listed = "".join(f"  {number}: {name}\n" for number, name in enumerate(names))
+        write_text(out / "data.yaml", f"path: {out.resolve()}\n{places}names:\n{listed}")
+    log.info("%s: %d videos", out, count)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.dataset.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--format", choices=FORMATS, required=True, help="format to write")
+    add("--root", type=Path, required=True, help="dataset folder (contains Data and Annotations)")
+    add("--split", choices=("train", "val"), nargs="+", help="splits to export (default: all)")
+    add("--out", type=Path, required=True, help="folder to write, or with coco the file; it must not exist")
+    add("--tracks", action="store_true", help="yolo: write track ids in a sixth column")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    splits = args.split or splits_of(args.root)
+    if not splits:
+        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+    export(args.root, splits, args.format, args.out, args.tracks)

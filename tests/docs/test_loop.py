@@ -1,0 +1,90 @@
+"""The commands of docs/loop.md, on films of MiniVID's clips. CVAT is not run: true annotations are the corrections."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import cv2
+import pytest
+
+from lib.dataset.exporting import command
+from tests.cli.test_demo_exports import film_of
+from tests.tiny import ROOT
+
+COMMANDS = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMES = ("MiniVID_val_0002", "MiniVID_val_0005", "MiniVID_val_0008")  # the last is held out
+FRAMES = 10
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout without results, with films and what corrections will be made."""
+    for path in ROOT.iterdir():
+        if path.name not in ("output", ".git", "data", "experiments", "build"):
+            (tmp_path / path.name).symlink_to(path)
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")  # new_experiment writes there
+    for name in NAMES:
+        paths = sorted((ROOT / "data/minivid_val/Data/VID/val" / name).iterdir())[:FRAMES]
+        film_of(tmp_path / f"films/{name}.mp4", [cv2.imread(str(path)) for path in paths])
+    (tmp_path / "held_out.txt").write_text(f"{NAMES[-1]}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def correct(folder):
+    """Stands in for step 2: the true tracks of the films, as CVAT exports them, in place of those detected."""
+    options = ["--format", "cvat", "--root", str(ROOT / "data/minivid_val"), "--out", str(folder / "true")]
+    command.main(options)
+    (folder / "corrected").mkdir()
+    for name in NAMES:
+        tree = ElementTree.parse(folder / f"true/val/{name}.xml")
+        tree.find("meta/task/size").text = str(FRAMES)
+        for track in tree.findall("track"):
+            for box in track.findall("box"):
+                if int(box.get("frame")) >= FRAMES:
+                    track.remove(box)
+        tree.write(folder / f"corrected/{name}.xml", encoding="utf-8")
+
+
+def run(line):
+    """Runs a line of the page in a shell, with less training, and returns what it prints."""
+    line = line.replace("--steps 600", "--steps 20")
+    script = f'set -e\npython() {{ "{sys.executable}" "$@"; }}\n{line}\n'
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, check=False
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.mark.timeout(1500)
+def test_every_command_of_the_page(checkout):
+    page = (ROOT / "docs/loop.md").read_text(encoding="utf-8")
+    lines = [line for block in COMMANDS.findall(page) for line in block.splitlines()]
+    assert len(lines) == 12 and all(line.startswith("python ") for line in lines)
+    printed = {}
+    for line in lines:
+        if "lib.cli.tracking" in line and importlib.util.find_spec("trackeval") is None:
+            continue
+        if "import_cvat" in line:
+            correct(checkout)
+        printed[line.split(" --")[0] + (" again" if "second" in line else "")] = run(line)
+    boxes = 0
+    for name in NAMES:
+        assert (checkout / f"output/loop/second-{name}.xml").is_file()
+        boxes += (checkout / f"output/loop/first-{name}.xml").read_text().count("<box ")
+    assert boxes > 0
+    assert "2 videos for training, 1 for testing, with 30 frames" in printed["python -m lib.dataset.import_cvat"]
+    (compared,) = (text for line, text in printed.items() if "lib.eval.compare" in line)
+    assert "B - A, points of average precision" in compared and "umbrella" in compared
+    content = json.loads((checkout / "output/loop/mine.json").read_text())
+    assert len(content["images"]) == 30
+    assert len(list((checkout / "output/loop/exported").rglob("*.xml"))) == 3
