@@ -14,6 +14,7 @@ import cv2
 
 from lib.cli.explain import add_explain_arguments, explain_frames
 from lib.cli.options import add_network, begin
+from lib.cli.report_page import ReportPage
 from lib.config import COMMON, Schema
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
@@ -105,6 +106,7 @@ def add_arguments(
     add("--csv", metavar="FILE", help="detections as a table, one row per detection")
     add("--imagenet", metavar="FILE", help="detections in ImageNet's detection format")
     add("--coco", metavar="FILE", help="detections in COCO's results format")
+    add("--report", metavar="FILE.html", help="frames and detections as one HTML page to play and search")
     add("--resume", action="store_true", help="continue an interrupted run with the same options")
 
 
@@ -219,6 +221,8 @@ def _plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str,
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
         sinks += [kind(_own(Path(text), clip, several))] if text else []
     sinks += [Csv(_own(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
+    if args.report:
+        sinks.append(ReportPage(_own(Path(args.report), clip, several), clip.name, classes, args.threshold, method))
     # Must be last: --resume reads from it which frames are finished.
     if args.json:
         sinks.append(JsonLines(_own(Path(args.json), clip, several), classes))
@@ -268,6 +272,8 @@ def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozense
 def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.threshold <= 1:
         raise InputError(f"--threshold {args.threshold}: must be between 0 and 1")
+    if args.report and (args.resume or args.live):
+        raise InputError("--report needs all frames of a whole run; leave out --resume and --live")
     if not 1 <= args.zoom <= 16:
         raise InputError(f"--zoom {args.zoom}: must be between 1 and 16")
     if args.fps is not None and not 0.1 <= args.fps <= 1000:

@@ -80,20 +80,20 @@ function detectionBoxes(clip, frame, method) {
 }
 
 function paint(canvas, clip, picture, boxes) {
-  const scale = Math.max(1, Math.min(4, Math.round(900 / clip.width)));
-  canvas.width = clip.width * scale;
-  canvas.height = clip.height * scale;
+  const dots = window.devicePixelRatio || 1, scale = (canvas.clientWidth * dots || clip.width) / clip.width;
+  canvas.width = Math.round(clip.width * scale);
+  canvas.height = Math.round(clip.height * scale);
   const pen = canvas.getContext("2d");
   if (picture) pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  pen.lineWidth = Math.max(2, canvas.width / 300);
-  pen.font = `${Math.round(canvas.width / 40)}px sans-serif`;
+  pen.lineWidth = 2 * dots;
+  pen.font = `${12 * dots}px sans-serif`;
   pen.textBaseline = "bottom";
   for (const [, x1, y1, x2, y2, style, label] of boxes) {
     const [colour, dashes] = STYLES[style];
     pen.strokeStyle = colour;
-    pen.setLineDash(dashes.map((dash) => dash * scale));
+    pen.setLineDash(dashes.map((dash) => dash * dots));
     pen.strokeRect(x1 * scale, y1 * scale, (x2 - x1 + 1) * scale, (y2 - y1 + 1) * scale);
-    const height = canvas.width / 34, width = pen.measureText(label).width + 6;
+    const height = 15 * dots, width = pen.measureText(label).width + 6;
     const left = Math.max(0, Math.min(x1 * scale, canvas.width - width)), bottom = Math.max(height, y1 * scale);
     pen.fillStyle = "rgba(0, 0, 0, 0.72)";
     pen.fillRect(left, bottom - height, width, height);
@@ -119,9 +119,9 @@ function draw() {
     caption.textContent = `${title}: ${boxes.length} ${what}`;
     canvas.setAttribute("aria-label", boxes.map((box) => box[6]).join(", ") || "no boxes");
     figures[number].dataset.boxes = boxes.length;
-    if (!clip.images.length) paint(canvas, clip, null, boxes);
+    if (!clip.images[frame]) paint(canvas, clip, null, boxes);
   });
-  if (clip.images.length) {
+  if (clip.images[frame]) {
     const picture = new Image();
     const show = (shown) => {
       // A picture may arrive after the next frame was chosen.
@@ -134,7 +134,7 @@ function draw() {
   byId("frame").max = clip.frames.length - 1;
   byId("frame").value = frame;
   byId("least").textContent = least().toFixed(2);
-  const missing = clip.images.length ? "" : ", picture left out";
+  const missing = clip.images[frame] ? "" : ", picture left out";
   byId("where").textContent = `frame ${clip.frames[frame]}, ${frame + 1} of ${clip.frames.length}${missing}`;
   byId("link").href = `#clip=${encodeURIComponent(clip.name)}&frame=${frame}`;
   for (const line of document.querySelectorAll("#strips line")) {
@@ -250,6 +250,7 @@ function start() {
   byId("play").onclick = () => play(state.timer === null);
   byId("controls").onsubmit = (event) => event.preventDefault();
   window.onhashchange = follow;
+  window.onresize = draw;
   document.onkeydown = (event) => {
     if (event.target.closest("select, input, summary") || event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === " " && event.target.closest("button, a")) return;

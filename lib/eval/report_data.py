@@ -15,7 +15,7 @@ from lib.errors import InputError
 from lib.eval.behaviour import clips
 from lib.eval.bootstrap import bootstrap
 from lib.eval.errors import behaviour_tables, kind_tables
-from lib.eval.kinds import KINDS, find_errors
+from lib.eval.kinds import KINDS, Errors, find_errors
 from lib.eval.stored import Run
 from lib.eval.tables import Table, class_table, motion_area_table, motion_columns, side_by_side
 
@@ -111,7 +111,7 @@ def _curves(runs: dict[str, Run]) -> list[dict]:
         for run in runs.values():
             recall, precision, _ = run.result.outcomes.curve(r, 0, c)
             best = np.maximum.accumulate(precision[::-1])[::-1]
-            some = np.unique(np.linspace(0, max(len(best) - 1, 0), POINTS).astype(int))[: len(best)]
+            some = np.searchsorted(recall, np.linspace(0, recall[-1], POINTS)) if len(recall) else np.empty(0, int)
             lines.append(np.stack([recall[some], best[some]], axis=1).round(4).tolist())
         found.append({"class": name, "lines": lines})
     return found
@@ -145,7 +145,7 @@ def _clip(video: int, runs: dict[str, Run], errors: dict, lowest: float) -> dict
     }  # fmt: skip
 
 
-def _detections(run: Run, errors, positions: np.ndarray, lowest: float) -> Iterator[list]:
+def _detections(run: Run, errors: Errors, positions: np.ndarray, lowest: float) -> Iterator[list]:
     table, found = run.detections, run.found
     rows = found.order[table.scores[found.order] >= lowest]
     rows = rows[np.argsort(found.frames[rows], kind="stable")]

@@ -2,7 +2,7 @@
 // The tables of a report. All content is the JSON of lib/eval/report_data.py; names are only ever set as text.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const LINES = ["#2a8fd0", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(name, text, parent) {
