@@ -106,6 +106,7 @@ def add_arguments(
     add("--imagenet", metavar="FILE", help="detections in ImageNet's detection format")
     add("--coco", metavar="FILE", help="detections in COCO's results format")
     add_export_arguments(add)
+    add("--report", metavar="FILE.html", help="frames and detections as one HTML page to play and search")
     add("--resume", action="store_true", help="continue an interrupted run with the same options")
 
 
@@ -202,6 +203,8 @@ def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozense
 def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.threshold <= 1:
         raise InputError(f"--threshold {args.threshold}: must be between 0 and 1")
+    if args.report and (args.resume or args.live):
+        raise InputError("--report needs all frames of a whole run; leave out --resume and --live")
     if not 1 <= args.zoom <= 16:
         raise InputError(f"--zoom {args.zoom}: must be between 1 and 16")
     if args.fps is not None and not 0.1 <= args.fps <= 1000:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.cli.demo_exports import Exports, own_path
+from lib.cli.report_page import ReportPage
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, quoted
@@ -96,6 +97,8 @@ def plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, 
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
         sinks += [kind(own_path(Path(text), clip, several))] if text else []
     sinks += [Csv(own_path(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
+    if args.report:
+        sinks.append(ReportPage(own_path(Path(args.report), clip, several), clip.name, classes, args.threshold, method))
     # Must be last: --resume reads from it which frames are finished.
     if args.json:
         sinks.append(JsonLines(own_path(Path(args.json), clip, several), classes))

@@ -3,7 +3,7 @@
     python -m lib.eval.compare A.json B.json
 
 Prints the differences B - A of the mean and of each class, with 95 % intervals from a paired bootstrap, which uses the
-same samples of the videos for both.
+same samples of the videos for both. With --errors, also which kinds of errors changed (see lib.eval.errors).
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 from lib.argument import whole
 from lib.errors import command
 from lib.eval.bootstrap import paired_bootstrap
+from lib.eval.errors import add_locations, difference_of_kinds
 from lib.eval.results import load_result
-from lib.eval.tables import difference_table
+from lib.eval.stored import load_run
+from lib.eval.tables import Report, difference_table
 from lib.files import check_output, replacing
 
 
@@ -35,6 +37,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--draws", type=int, default=1000, help="number of bootstrap samples (default: 1000)")
     add("--seed", type=whole, default=0, help="random seed (default: 0)")
     add("--area", help="area range to compare in (default: the first, `all`)")
+    add("--errors", action="store_true", help="also print the kinds of errors of both; needs their detections")
+    add_locations(parser)
     add("--markdown", action="store_true", help="print Markdown instead of plain text")
     add("--json", type=check_output, help="also write the differences to this JSON file")
     return parser.parse_args(argv)
@@ -49,8 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(asdict(difference), file, indent=1)
-    table = difference_table(difference, first)
-    sys.stdout.write(f"A: {args.first}\nB: {args.second}\n\n{table.markdown() if args.markdown else table.text()}")
+    tables = [difference_table(difference, first)]
+    if args.errors:
+        runs = [load_run(path, annotations=args.annotations, cache=args.cache) for path in (args.first, args.second)]
+        tables.append(difference_of_kinds(*runs))
+    report = Report(tables)
+    sys.stdout.write(f"A: {args.first}\nB: {args.second}\n\n{report.markdown() if args.markdown else report.text()}")
 
 
 if __name__ == "__main__":

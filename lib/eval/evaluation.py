@@ -59,45 +59,80 @@ def evaluate(
     for what, numbers in (("detection", detections.classes), ("object", truth.classes)):
         if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= len(classes):
             raise ValueError(f"{what} classes {numbers.min()}..{numbers.max()}, expected 1..{len(classes)}")
-    outcomes, unknown = _outcomes(detections, truth, len(classes), motion_ranges, area_ranges, iou)
+    found = match(detections, truth, motion_ranges=motion_ranges, iou=iou)
+    unknown = len(detections) - len(found.order)
+    outcomes = found.outcomes(detections, truth, classes, motion_ranges, area_ranges)
     ap = outcomes.average_precision()
     objects = outcomes.video_objects.sum(axis=0, dtype=np.int64)
     return Evaluation(classes, motion_ranges, area_ranges, ap, mean_over_classes(ap), objects, outcomes, unknown)
 
 
-def _outcomes(
-    detections: DetectionTable,
-    truth: Truth,
-    classes: int,
-    motion_ranges: tuple[Range, ...],
-    area_ranges: tuple[Range, ...],
-    iou: float,
-) -> tuple[Outcomes, int]:
+@dataclass(frozen=True)
+class Matching:
+    """Which detection found which object: N detections, M objects, R motion ranges.
+
+    frames (N,) int32: position of a detection's frame in the image set, -1 if it is not there; order (K,) int32: the
+    detections that count, best score first; classes (N,) int32 in 1..C; matched (N,) int32: the object, -1 for none;
+    kinds (N, R) uint8 as in `Outcomes`; kept (M, R) bool: whether the motion of an object is in range; counted (M,)
+    bool: whether an object counts; thresholds (M,) float64: lowest IoU of a match.
+    """
+
+    frames: np.ndarray
+    order: np.ndarray
+    classes: np.ndarray
+    matched: np.ndarray
+    kinds: np.ndarray
+    kept: np.ndarray
+    counted: np.ndarray
+    thresholds: np.ndarray
+
+    def outcomes(
+        self,
+        detections: DetectionTable,
+        truth: Truth,
+        classes: ClassList,
+        motion_ranges: tuple[Range, ...],
+        area_ranges: tuple[Range, ...],
+    ) -> Outcomes:
+        """The outcomes of the detections that count, with the classes of this matching."""
+        starts, order = _group(self.classes - np.int32(1), len(classes), self.order)
+        object_areas = _bits(areas_of(truth.boxes), area_ranges)
+        areas = _bits(areas_of(detections.boxes[order]), area_ranges)
+        hit = self.matched[order] >= 0
+        areas[hit] = object_areas[self.matched[order][hit]]
+        return Outcomes(
+            starts, detections.scores[order], self.kinds[order], areas, self.frames[order],
+            *_frame_facts(truth, self.kept),
+            *_video_facts(truth, self.kept, self.counted, object_areas, len(classes), motion_ranges, len(area_ranges)),
+        )  # fmt: skip
+
+
+def match(
+    detections: DetectionTable, truth: Truth, *, motion_ranges: Sequence[Range] = MOTION, iou: float = 0.5
+) -> Matching:
+    """Match detections to objects frame by frame, best score first (rule 2 of docs/evaluation.md)."""
     frames = positions(detections.frame_ids, truth.frame_ids)
     starts, order = _group(frames, len(truth.frame_ids), np.arange(len(frames), dtype=np.int32))
-    unknown = len(frames) - len(order)
     # One stable sort by score; grouping by frame and by class keeps this order.
     order = order[np.argsort(-detections.scores[order], kind="stable")]
     kept = np.stack([entry.holds(truth.motion) for entry in motion_ranges], axis=1)
     widths, heights = (truth.boxes[:, 2:] - truth.boxes[:, :2] + 1).T
-    sizes = widths * heights
-    matched = np.empty(len(frames), np.int32)
-    kinds = np.empty((len(frames), len(motion_ranges)), np.uint8)
+    thresholds = np.minimum(iou, widths * heights / ((widths + 10) * (heights + 10)))
+    matched = np.full(len(frames), -1, np.int32)
+    kinds = np.zeros((len(frames), len(motion_ranges)), np.uint8)
     _vid_map.match(
         _group(frames, len(truth.frame_ids), order)[1], starts, detections.boxes, detections.classes,
-        truth.object_starts, truth.boxes, truth.classes, np.ascontiguousarray(kept, np.uint8),
-        np.minimum(iou, sizes / ((widths + 10) * (heights + 10))), matched, kinds,
+        truth.object_starts, truth.boxes, truth.classes, np.ascontiguousarray(kept, np.uint8), thresholds, matched,
+        kinds,
     )  # fmt: skip
-    starts, order = _group(detections.classes - np.int32(1), classes, order)
-    object_areas = _bits(sizes, area_ranges)
-    boxes = detections.boxes[order]
-    areas = _bits((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1), area_ranges)
-    hit = matched[order] >= 0
-    areas[hit] = object_areas[matched[order][hit]]
-    return Outcomes(
-        starts, detections.scores[order], kinds[order], areas, frames[order], *_frame_facts(truth, kept),
-        *_video_facts(truth, kept, object_areas, classes, motion_ranges, len(area_ranges)),
-    ), unknown  # fmt: skip
+    return Matching(
+        frames, order, detections.classes, matched, kinds, kept, np.ones(len(truth.classes), bool), thresholds
+    )
+
+
+def areas_of(boxes: np.ndarray) -> np.ndarray:
+    """Areas (N,) of boxes (N, 4) in inclusive pixels."""
+    return (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
 
 
 def _group(keys: np.ndarray, count: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +162,7 @@ def _frame_facts(truth: Truth, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _video_facts(
     truth: Truth,
     kept: np.ndarray,
+    counted: np.ndarray,
     object_areas: np.ndarray,
     classes: int,
     motion_ranges: tuple[Range, ...],
@@ -140,7 +176,7 @@ def _video_facts(
     objects = np.zeros((total, kept.shape[1], area_count, classes), np.int32)
     for r in range(kept.shape[1]):
         for a in range(area_count):
-            rows = kept[:, r] & ((object_areas >> np.uint64(a)) & np.uint64(1) == 1)
+            rows = counted & kept[:, r] & ((object_areas >> np.uint64(a)) & np.uint64(1) == 1)
             np.add.at(objects[:, r, a], (object_videos[rows], truth.classes[rows] - 1), 1)
     empty = np.bincount(empty_videos, minlength=total)
     motion = np.stack(

@@ -21,7 +21,8 @@ class Truth:
 
     frame_ids (F,) int64: unique; frame_videos (F,) int32: indices into `videos`, the names in order of appearance;
     object_starts (F + 1,) int64: the objects of frame f are rows object_starts[f]:object_starts[f + 1];
-    boxes (M, 4) float64: inclusive pixels; classes (M,) int32 in 1..C; motion (M,) float64 in 0..1.
+    boxes (M, 4) float64: inclusive pixels; classes (M,) int32 in 1..C; motion (M,) float64 in 0..1;
+    tracks (M,) int32: the object's number in its video, -1 for none; sizes (F, 2) int32: width, height of the frames.
     """
 
     image_ids: list[str]
@@ -32,6 +33,8 @@ class Truth:
     boxes: np.ndarray
     classes: np.ndarray
     motion: np.ndarray
+    tracks: np.ndarray
+    sizes: np.ndarray
 
     @staticmethod
     def of(index: AnnotationIndex, frame_ids: Sequence[int] | np.ndarray, motion: np.ndarray) -> Truth:
@@ -57,6 +60,8 @@ class Truth:
             np.ascontiguousarray(index.boxes, np.float64),
             np.ascontiguousarray(index.classes, np.int32),
             motion,
+            np.asarray(index.tracks, np.int32),
+            np.asarray(index.sizes, np.int32),
         )
 
 

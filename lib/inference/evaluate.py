@@ -53,7 +53,13 @@ def evaluate_detector(cfg: EasyDict, load: LoadDetector, weights: Path, folder: 
         detections = rescore(detections, *read_image_set(image_set), nms_iou=cfg.TEST.NMS)
     write_detections(folder / "detections.txt", detections)
     result = evaluate(detections, truth, classes_of(cfg), motion_ranges=motion, area_ranges=area)
-    save_result(folder / RESULTS, result, manifest(config=plain(cfg), weights=weights, image_set=image_set))
+    motion_file = cfg.dataset.motion_iou_path
+    about = manifest(
+        config=plain(cfg), weights=weights, image_set=image_set, detections=[folder / "detections.txt"],
+        annotations=Path(cfg.dataset.dataset_path) / "Annotations" / "VID",
+        motion_iou=Path(motion_file) if motion_file else None,
+    )  # fmt: skip
+    save_result(folder / RESULTS, result, about)
     return result
 
 

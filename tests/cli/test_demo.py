@@ -103,6 +103,18 @@ def test_film_and_files_and_folder_at_once(folder, tmp_path):
         assert (stream.frames, stream.average_rate, stream.width) == (4, 25, 240)
 
 
+def test_report_has_every_frame_and_detection(folder, tmp_path, capsys):
+    run("--input", folder, "--output", tmp_path / "o", "--report", tmp_path / "r.html", "--threshold", "0.2", "--track")
+    data = json.loads((tmp_path / "r.html").read_text().split('id="data">')[1].split("</script>")[0])
+    (clip,) = data["clips"]
+    assert (data["truth"], len(clip["frames"]), len(clip["images"])) == (False, 12, 12)
+    rows = records(tmp_path / "o" / "detections.jsonl")
+    expected = [[[d["class_id"] - 1, d["score"], *d["box"], -1, d["track"]] for d in row["detections"]] for row in rows]
+    assert clip["detections"] == [expected]
+    with pytest.raises(InputError, match="--report needs all frames of a whole run; leave out --resume and --live"):
+        run("--input", folder, "--output", tmp_path / "o", "--report", tmp_path / "r.html", "--resume")
+
+
 def test_film_goes_in_and_comes_out_at_its_rate(folder, tmp_path):
     run("--input", folder, "--output", tmp_path / "a.mp4", "--fps", "12")
     run("--input", tmp_path / "a.mp4", "--output", tmp_path / "b.mp4", tmp_path / "o")
