@@ -6,7 +6,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from tests.bundled import BUNDLED
 
 from lib.bbox.detections import Detections
 from lib.cli.demo import run_demo
@@ -144,7 +143,7 @@ def test_what_cannot_be_exported_is_reported_before_the_run(folder, tmp_path, mo
         run("--input", folder, *options, make=None)
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", METHODS)
 def test_each_method_with_its_bundled_weights(name, tmp_path):
     images = [cv2.imread(str(path)) for path in sorted(CLIP.iterdir())[:5]]
     film = film_of(tmp_path / "media/trip.mp4", images)
