@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from lib.errors import InputError
+
 
 def cores() -> int:
     """Number of processor cores that this process may use."""
@@ -25,3 +27,29 @@ def launch() -> Launch | None:
     if not all(os.environ.get(name, "").isdigit() for name in names):
         return None
     return Launch(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+
+@dataclass(frozen=True)
+class Task:
+    """This process among those that run the same command: number `rank`, from 0, of `count`, `local` on its machine."""
+
+    rank: int
+    count: int
+    local: int
+
+
+def task() -> Task | None:
+    """What the variables of torchrun (RANK, WORLD_SIZE) or of Slurm's srun say; None without them. Raises InputError
+    if they contradict each other.
+
+    In a batch script of Slurm, outside srun, SLURM_PROCID is set too, but there is no SLURM_STEP_ID.
+    """
+    slurm = ("SLURM_PROCID", "SLURM_NTASKS") if os.environ.get("SLURM_STEP_ID") else ()
+    for names, local in ((("RANK", "WORLD_SIZE"), "LOCAL_RANK"), (slurm, "SLURM_LOCALID")):
+        values = [os.environ.get(name, "") for name in names]
+        if values and all(value.isdigit() for value in values):
+            rank, count = map(int, values)
+            if rank >= count:
+                raise InputError(f"{names[0]}={rank}, {names[1]}={count}: the first must be below the second")
+            return Task(rank, count, int(os.environ.get(local) or 0))
+    return None
