@@ -44,12 +44,13 @@ def task() -> Task | None:
 
     In a batch script of Slurm, outside srun, SLURM_PROCID is set too, but there is no SLURM_STEP_ID.
     """
-    slurm = ("SLURM_PROCID", "SLURM_NTASKS") if os.environ.get("SLURM_STEP_ID") else ()
-    for names, local in ((("RANK", "WORLD_SIZE"), "LOCAL_RANK"), (slurm, "SLURM_LOCALID")):
-        values = [os.environ.get(name, "") for name in names]
-        if values and all(value.isdigit() for value in values):
-            rank, count = map(int, values)
-            if rank >= count:
-                raise InputError(f"{names[0]}={rank}, {names[1]}={count}: the first must be below the second")
-            return Task(rank, count, int(os.environ.get(local) or 0))
+    slurm = bool(os.environ.get("SLURM_STEP_ID"))
+    for rank, count, local in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")):
+        values = [os.environ.get(name, "") for name in (rank, count)]
+        if not all(value.isdigit() for value in values) or (rank.startswith("SLURM") and not slurm):
+            continue
+        found = Task(int(values[0]), int(values[1]), int(os.environ.get(local) or 0))
+        if found.rank >= found.count:
+            raise InputError(f"{rank}={found.rank}, {count}={found.count}: the first must be below the second")
+        return found
     return None

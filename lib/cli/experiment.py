@@ -36,6 +36,7 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
     )
+    parser.add_argument("--allow-callback", action="store_true", help="run the function that TRAIN.CALLBACK names")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema, processes=True)
     first = (launch() or Launch(0, 1)).rank == 0
@@ -44,9 +45,14 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     for each in (folder, _results(cfg, args, method)):
         check_folder(each)
     with log_file(folder / "train.log") if first else contextlib.nullcontext(), stop_requested(say=first) as stopped:
-        weights = train(cfg, method, folder, stopped=stopped)
+        weights = train(cfg, method, folder, stopped=stopped, allow_callback=args.allow_callback)
     if first:
         _test(cfg, args, method, weights)
+        script = f"experiments/{method.name}/{method.name}_test.py"
+        log.info(
+            "weights %s, log %s, curves %s; test again with: python %s --cfg %s --weights %s",
+            *(weights, folder / "train.log", folder / "losses.png", script, args.cfg, weights),
+        )
 
 
 @command

@@ -140,7 +140,9 @@ def test_parts_have_like_numbers_of_frames(dataset):
 
     videos = [Video(int(n)) for n in np.random.default_rng(0).integers(6, 2900, 555)]
     shares = [Shard(n, 8).videos(videos) for n in range(1, 9)]
-    assert sorted(sum(shares, [])) == list(range(555)) and all(share == sorted(share) for share in shares)
+    assert sorted(n for share in shares for n in share) == list(range(555)) and all(
+        share == sorted(share) for share in shares
+    )
     frames = [sum(videos[n].num_frames for n in share) for share in shares]
     assert max(frames) - min(frames) < 0.001 * sum(frames)
 
