@@ -75,7 +75,7 @@ class Checkpoints:
         """The weights file with the best validation."""
         return self._named("best", ".params")
 
-    def completed(self, args: Mapping) -> Mapping:
+    def completed(self, args: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Parameters with those that are only stored in the file."""
         return self._complete(args) if self._complete else args
 

@@ -127,6 +127,8 @@ class _Run:
             disable=None if self.first else True,  # None: unless this is a terminal
         ) as bar:
             over = self._validate(epoch * steps + start)  # a validation that was due when the last run ended
+            if over and start:
+                path = self._save(epoch, start)
             for number in range(epoch, end_epoch):
                 if over:
                     break

@@ -59,8 +59,8 @@ class Watch:
         if self.evaluate is None or self.history is None or step in self.history:
             return
         started = time.monotonic()
-        args, auxs = trainer.params()
-        args = checkpoints.completed(args)
+        trained, auxs = trainer.params()
+        args = checkpoints.completed(trained)
         found, images = self.evaluate(args, auxs)
         overall = next(iter(found.values()))
         best = self.history.better(overall.value)
