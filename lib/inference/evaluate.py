@@ -55,6 +55,8 @@ def evaluate_detector(
     videos = video_entries(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     truth = truth_of(cfg)  # first, so that faulty annotations are reported before hours of detection
     motion, area = _ranges(cfg)
+    if merge is None:
+        backend_of(cfg).devices(cfg.gpus)  # a missing GPU is reported first, too
     about = identity(cfg, _name(load), weights)
     part = Part.of(folder / PARTS, Shard(), about)
     if merge is None:
