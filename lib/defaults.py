@@ -163,6 +163,14 @@ TREE: Tree = {
             "the PyTorch backend, and AVX-512 or a GPU that has it. MiniVID's pre-training always uses float32.",
             ("float32", "bfloat16"),
         ),
+        "VALIDATE": Key(0.0, "Validate every this many epochs, such as 1 or 0.25; 0: never."),
+        "VALIDATE_SET": Key("", "List of videos to validate on; empty: test_image_set."),
+        "VALIDATE_VIDEOS": Key(20, "Validate on this many videos of the list, balanced by class; 0: on all."),
+        "EARLY_STOP": Key(0, "End after this many validations in a row without a better mAP; 0: never."),
+        "TENSORBOARD": Key(False, "Write losses, learning rate, speed, gradient norm and validations for TensorBoard."),
+        "CALLBACK": Key(
+            "", "Function, as MODULE:FUNCTION, that gets the same figures. Only called with --allow-callback."
+        ),
         "CLIP_GRADIENT": Key(0.0, "Limit of the L2 norm of all gradients together; 0: no limit."),
     },
     "TEST": {

@@ -84,3 +84,31 @@ def _number(name: str, meaning: str, at_most: int = 1 << 16, at_least: int = 1) 
     if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:
         raise InputError(f"{name}: {text!r}; set it to {meaning}")
     return int(text)
+    return Launch(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+
+@dataclass(frozen=True)
+class Task:
+    """This process among those that run the same command: number `rank`, from 0, of `count`, `local` on its machine."""
+
+    rank: int
+    count: int
+    local: int
+
+
+def task() -> Task | None:
+    """What the variables of torchrun (RANK, WORLD_SIZE) or of Slurm's srun say; None without them. Raises InputError
+    if they contradict each other.
+
+    In a batch script of Slurm, outside srun, SLURM_PROCID is set too, but there is no SLURM_STEP_ID.
+    """
+    slurm = bool(os.environ.get("SLURM_STEP_ID"))
+    for rank, count, local in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")):
+        values = [os.environ.get(name, "") for name in (rank, count)]
+        if not all(value.isdigit() for value in values) or (rank.startswith("SLURM") and not slurm):
+            continue
+        found = Task(int(values[0]), int(values[1]), int(os.environ.get(local) or 0))
+        if found.rank >= found.count:
+            raise InputError(f"{rank}={found.rank}, {count}={found.count}: the first must be below the second")
+        return found
+    return None

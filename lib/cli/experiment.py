@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from easydict import EasyDict
@@ -13,8 +14,9 @@ from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
 from lib.errors import command, quoted
 from lib.eval.tables import report
-from lib.inference.evaluate import evaluate_detector, weights_path
-from lib.machine import ALONE, launch
+from lib.inference.evaluate import detect_shard, evaluate_detector, weights_path
+from lib.inference.parts import Shard
+from lib.machine import ALONE, launch, task
 from lib.method import Method
 from lib.reading import is_plain
 from lib.settings import check_folder, output_folder
@@ -35,6 +37,7 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest checkpoint (TRAIN.RESUME: true)"
     )
+    parser.add_argument("--allow-callback", action="store_true", help="run the function that TRAIN.CALLBACK names")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema, processes=True)
     first = (launch() or ALONE).first
@@ -43,20 +46,59 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     for each in (folder, _results(cfg, args, method)):
         check_folder(each)
     with log_file(folder / "train.log") if first else contextlib.nullcontext(), stop_requested(say=first) as stopped:
-        weights = train(cfg, method, folder, stopped=stopped)
+        weights = train(cfg, method, folder, stopped=stopped, allow_callback=args.allow_callback)
     if first:
         _test(cfg, args, method, weights)
+        script = f"experiments/{method.name}/{method.name}_test.py"
+        log.info(
+            "weights %s, log %s, curves %s; test again with: python %s --cfg %s --weights %s",
+            *(weights, folder / "train.log", folder / "losses.png", script, args.cfg, weights),
+        )
 
 
 @command
 def test_only(argv: list[str] | None, method: Method) -> None:
-    """Tests weights with the settings of a YAML file: --weights, or the checkpoint after epoch TEST.test_epoch."""
+    """Tests weights with the settings of a YAML file: --weights, or the checkpoint after epoch TEST.test_epoch.
+
+    With --shard, or where torchrun or srun started several processes, each detects in its share of the videos.
+    """
     parser = _parser(f"Test {method.title} on the videos of the test list; writes detections and results.", method)
     parser.add_argument("--weights", type=Path, help="parameter file (default: the result of training with this YAML)")
+    share = parser.add_mutually_exclusive_group()
+    share.add_argument(
+        "--shard",
+        metavar="N/COUNT",
+        help="detect only in part N, from 1, of COUNT, and do not evaluate (default: from the environment of torchrun "
+        "or srun, where one of them started the script)",
+    )
+    share.add_argument("--merge", type=Path, metavar="FOLDER", help="evaluate the parts in this folder")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set, method.schema)
+    cfg = begin(args.cfg, args.set, method.schema, processes=True)
     trained = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
-    _test(cfg, args, method, args.weights or weights_path(cfg, trained))
+    weights = args.weights or weights_path(cfg, trained)
+    shard = None if args.merge else _shard(args.shard, cfg)
+    if shard is None:
+        _test(cfg, args, method, weights)
+        return
+    folder = _results(cfg, args, method)
+    check_folder(folder)
+    with _interruptible():
+        parts = detect_shard(cfg, method.detector.load, weights, folder, shard)
+    log.info("part %s is finished; when all are, evaluate them with the same command and --merge %s", shard, parts)
+
+
+def _shard(option: str | None, cfg: EasyDict) -> Shard | None:
+    """The part of the test that this process runs; None: all of it. Where the environment says which, the process
+    takes the GPU of its number on the machine, from those of the settings.
+    """
+    if option:
+        return Shard.parse(option)
+    place = task()
+    if place is None or place.count == 1:
+        return None
+    gpus = cfg.gpus.split(",")
+    cfg.gpus = gpus[place.local % len(gpus)]
+    return Shard(place.rank + 1, place.count)
 
 
 def _parser(doc: str, method: Method) -> argparse.ArgumentParser:
@@ -83,5 +125,16 @@ def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:
 def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path) -> None:
     folder = _results(cfg, args, method)
     check_folder(folder)
-    result = evaluate_detector(cfg, method.detector.load, weights, folder)
+    with _interruptible():
+        result = evaluate_detector(cfg, method.detector.load, weights, folder, merge=vars(args).get("merge"))
     log.info("%s\nwritten to %s", report(result).text(), folder)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ends the program with status 130 and a hint on Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning("interrupted; the test continues after the last finished video if you start it again")
+        raise SystemExit(130) from None

@@ -76,6 +76,15 @@ class Checkpoints:
         """The weights file after `epoch` epochs."""
         return self._named(f"{epoch:04d}", ".params")
 
+    @property
+    def best(self) -> Path:
+        """The weights file with the best validation."""
+        return self._named("best", ".params")
+
+    def completed(self, args: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Parameters with those that are only stored in the file."""
+        return self._complete(args) if self._complete else args
+
     def _named(self, name: str, suffix: str) -> Path:
         return self.prefix.parent / f"{self.prefix.name}-{name}{suffix}"
 
@@ -84,8 +93,7 @@ class Checkpoints:
         epoch_end = checkpoint.step == 0
         name = f"{checkpoint.epoch:04d}" if epoch_end else "latest"
         path, new = self._named(name, _WEIGHTS), self._named(name, _NEW)
-        args = self._complete(checkpoint.args) if self._complete else checkpoint.args
-        params.save(new, args, checkpoint.auxs)
+        params.save(new, self.completed(checkpoint.args), checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
             "devices": np.array(checkpoint.devices, dtype=np.int64),

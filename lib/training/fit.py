@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import math
 import threading
@@ -20,6 +21,7 @@ from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
 from lib.training.metrics import Metrics, detection_metrics
 from lib.training.schedules import Schedule
+from lib.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +56,14 @@ def fit(
     save_minutes: float = 30.0,
     stopped: threading.Event | None = None,
     processes: Processes = ALONE,
+    watch: Watch | None = None,
 ) -> Path:
     """Trains epochs `begin_epoch` to `end_epoch` - 1; returns the path of the final weights.
 
     schedule: maps the number of steps since epoch 0 to a learning rate. metrics: computes what is logged for a step,
     from the outputs and the batch of one device. resumed: the checkpoint to continue from, `checkpoints.newest()`;
     `trainer` must have been created with its args and auxs, and its optimizer state is loaded here. If None, the
-    saved states of an earlier training are deleted.
+    saved states of an earlier training are deleted. watch: validations, which may end training early, and trackers.
     Writes to the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within an
     epoch; `losses.jsonl`, the means over every `frequent` steps; `losses.png`, updated after an epoch at most once a
     minute, and at the end.
@@ -71,6 +74,7 @@ def fit(
     devices.
     """
     run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes, processes)
+    run.watch = watch or run.watch
     epoch, start = begin_epoch, 0
     if resumed is None:
         if run.first:
@@ -90,6 +94,7 @@ def fit(
     if run.first:
         checkpoints.settle()
         run.curves.cut(epoch, start)
+        run.watch.begin(checkpoints.prefix.parent, epoch * len(loader) + start)
     return run.train(epoch, start, end_epoch, stopped or threading.Event())
 
 
@@ -116,20 +121,32 @@ class _Run:
         # (sum, count) of each metric since the last log line, and since the start of the epoch
         self.window: dict[str, np.ndarray] = {}
         self.epoch_totals: dict[str, np.ndarray] = {}
+        self.watch = Watch()
+        # the first step of this run and its time, and the number of steps of the whole training
+        self.began, self.steps_before, self.total_steps = 0.0, 0, 0
 
     def train(self, epoch: int, start: int, end_epoch: int, stopped: threading.Event) -> Path:
         steps = len(self.loader)
         path = self.checkpoints.path(epoch)
         drawn = time.monotonic()
+        self.began, self.steps_before, self.total_steps = drawn, epoch * steps + start, max(end_epoch, epoch) * steps
         with tqdm(
-            total=max(end_epoch, epoch) * steps,
-            initial=epoch * steps + start,
+            total=self.total_steps,
+            initial=self.steps_before,
             unit=" steps",
             disable=None if self.first else True,  # None: unless this is a terminal
         ) as bar:
+            over = self._validate(epoch * steps + start)  # a validation that was due when the last run ended
+            if over and start:
+                path = self._save(epoch, start)
             for number in range(epoch, end_epoch):
+                if over:
+                    break
                 bar.set_description(f"epoch {number + 1}/{end_epoch}")
-                self._train_epoch(number, start if number == epoch else 0, bar, stopped)
+                ended = self._train_epoch(number, start if number == epoch else 0, bar, stopped)
+                if ended:
+                    path, over = ended, True
+                    break
                 log.info("epoch %d: %s", number + 1, _format(_means(self.epoch_totals)))
                 self.window, self.epoch_totals = {}, {}
                 path = self._save(number + 1, 0)
@@ -140,12 +157,29 @@ class _Run:
                 (stop,) = self.processes.total(np.array([stopped.is_set()], np.float64))
                 if stop and number + 1 < end_epoch:
                     self._interrupt(number + 1, 0)
-        if self.first and epoch >= end_epoch:  # the process may have died before it drew them
-            self.curves.draw(steps)
+                over = self._validate((number + 1) * steps)
+        if self.first:
+            if over or epoch >= end_epoch:  # the process may have died before it drew them
+                self.curves.draw(steps)
+            self.watch.end(steps * end_epoch)
         return path
 
-    def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> None:
-        """Runs an epoch from step `start`. If `stopped` is set before its last step, saves and raises Interrupted."""
+    def _validate(self, step: int) -> bool:
+        """Validates if it is due after `step` steps; the other processes wait. Returns whether training ends early."""
+        if not self.watch.due(step):
+            return False
+        if self.first:
+            self.watch.validate(step, self.trainer, self.checkpoints)
+        (over,) = self.processes.total(np.array([self.first and self.watch.over], np.float64))
+        if over:
+            log.info("stopping early: no better mAP in %d validations", self.watch.patience)
+        return bool(over)
+
+    def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> Path | None:
+        """Runs an epoch from step `start`. If `stopped` is set before its last step, saves and raises Interrupted.
+
+        Returns the path of the weights if a validation within it ended training, else None.
+        """
         steps = len(self.loader)
         saved = started = time.monotonic()
         images, waiting = 0.0, 0.0
@@ -169,10 +203,12 @@ class _Run:
                     means = _means(self.window)
                     if self.first:
                         self.curves.add(epoch, done, lr, means)
+                        figures = {**means, "lr": lr, "images_per_second": images / (now - started)}
+                        self.watch.log(epoch * steps + done, figures, self.trainer)
                     log.info(
-                        "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s",
+                        "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s to go, %s",
                         *(epoch + 1, done, steps, lr, images / (now - started), 100 * waiting / (now - started)),
-                        _format(means),
+                        *(self._left(epoch * steps + done), _format(means)),
                     )
                     self.window = {}
                     images, waiting, started = 0.0, 0.0, now
@@ -181,6 +217,17 @@ class _Run:
                 if done < steps and save:
                     self._save(epoch, done)
                     saved = time.monotonic()
+                if done < steps and self.watch.due(epoch * steps + done):
+                    before = time.monotonic()
+                    if self._validate(epoch * steps + done):
+                        return self._save(epoch, done)
+                    started += time.monotonic() - before  # the speed is that of training
+        return None
+
+    def _left(self, step: int) -> str:
+        """The time for the rest of the training at the speed of this run, saving and validations included."""
+        each = (time.monotonic() - self.began) / (step - self.steps_before)
+        return str(datetime.timedelta(seconds=round(each * (self.total_steps - step))))
 
     def _measure(
         self, epoch: int, number: int, outputs: Sequence[Arrays], batches: Sequence[Arrays], own: Sequence[float]

@@ -29,6 +29,9 @@ from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
 from lib.training.fit import fit
 from lib.training.schedules import step_decay
 from lib.training.together import check_settings, check_start, shared
+from lib.training.trackers import TensorBoard, Tracker, callback
+from lib.training.validation import Validator
+from lib.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -40,22 +43,24 @@ def train(
     *,
     backend: Backend | None = None,
     stopped: threading.Event | None = None,
+    allow_callback: bool = False,
 ) -> Path:
     """Trains a method and returns the path of its final weights in `folder`.
 
     Also writes the settings, states and loss curves there. New layers of the method that its pretrained files lack
     start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder. Of several
-    processes, only the first reads and writes this folder, which the others need not see. Raises InputError if another
-    training writes to it.
+    processes, only the first reads and writes this folder, which the others need not see. allow_callback: whether the
+    function that TRAIN.CALLBACK names may run. Raises InputError if another training writes to the folder.
     """
     for warning in method.advise(cfg):
         log.warning(warning)
+    tracker = callback(cfg.TRAIN.CALLBACK, allow_callback) if cfg.TRAIN.CALLBACK else None
     backend = backend or backend_of(cfg)
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(backend.processes(cfg.gpus))
         if not processes.rank:
             stack.enter_context(locked(folder))
-        return _train(cfg, method, folder, backend, processes, stopped)
+        return _train(cfg, method, folder, backend, processes, stopped, tracker)
 
 
 def _train(
@@ -65,6 +70,7 @@ def _train(
     backend: Backend,
     processes: Processes,
     stopped: threading.Event | None,
+    tracker: Tracker | None,
 ) -> Path:
     check_settings(processes, cfg)
     if processes.rank:
@@ -102,7 +108,31 @@ def _train(
         precision=cfg.TRAIN.PRECISION,
         processes=processes,
     )
-    return _fit(cfg, trainer, loader, checkpoints, resumed, stopped, processes)
+    position = resumed.epoch * len(loader) + resumed.step if resumed else 0
+    watch = _watch(cfg, method, folder, backend, processes, len(loader), position, tracker)
+    return _fit(cfg, trainer, loader, checkpoints, resumed, stopped, processes, watch)
+
+
+def _watch(
+    cfg: EasyDict,
+    method: Method,
+    folder: Path,
+    backend: Backend,
+    processes: Processes,
+    steps: int,
+    position: int,
+    tracker: Tracker | None,
+) -> Watch:
+    """The validations and trackers of the settings. steps: of an epoch; position: those before this run."""
+    settings = cfg.TRAIN
+    every = max(round(settings.VALIDATE * steps), 1) if settings.VALIDATE else 0
+    if processes.rank:
+        return Watch(every)
+    trackers = [tracker] if tracker else []
+    if settings.TENSORBOARD:
+        trackers.append(TensorBoard(folder / "tensorboard", position))
+    evaluate = Validator(cfg, method, backend, processes.devices[0], folder) if every else None
+    return Watch(every, evaluate, trackers, settings.EARLY_STOP)
 
 
 def _fit(
@@ -113,6 +143,7 @@ def _fit(
     resumed: Checkpoint | None,
     stopped: threading.Event | None,
     processes: Processes,
+    watch: Watch,
 ) -> Path:
     settings = cfg.TRAIN
     schedule = step_decay(
@@ -134,6 +165,7 @@ def _fit(
         frequent=cfg.default.frequent,
         stopped=stopped,
         processes=processes,
+        watch=watch,
     )
 
 

@@ -13,20 +13,22 @@ from hypothesis import strategies as st
 from lib.bbox.detections import Detections
 from lib.dataset.imagenet_vid import video_entries as videos_of
 from lib.errors import InputError
+from lib.eval.detections import DetectionTable
 from lib.inference import evaluate
-from lib.inference.evaluate import _distribute, detect_videos
+from lib.inference.evaluate import detect_videos
+from lib.inference.parts import Part, distribute
 from tests import tiny
 
 
 def test_the_longest_goes_first_to_whoever_has_least():
-    assert _distribute([5, 9, 1, 4, 3], 2) == [[1, 4], [0, 3, 2]]
-    assert _distribute([7], 1) == [[0]]
+    assert distribute([5, 9, 1, 4, 3], 2) == [[1, 4], [0, 3, 2]]
+    assert distribute([7], 1) == [[0]]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 8))
 def test_every_video_once_and_shares_of_like_length(lengths, shares):
-    found = _distribute(lengths, shares)
+    found = distribute(lengths, shares)
     assert sorted(number for share in found for number in share) == list(range(len(lengths)))
     loads = [sum(lengths[number] for number in share) for share in found]
     assert max(loads) - min(loads) <= max(lengths)
@@ -48,27 +50,37 @@ def make_numbered(cfg, weights, device):
     return Numbered()
 
 
+def detected(folder, cfg, load, weights, videos, workers=0):
+    """The detections of all videos, joined in list order."""
+    part = Part(folder, {})
+    detect_videos(cfg, load, weights, videos, part, workers=workers)
+    return DetectionTable.join([part.read(number) for number in range(len(videos))])
+
+
 @pytest.fixture
 def cfg(minivid, tmp_path):
     values = tiny.nested(dataset={"dataset_path": str(minivid), "NUM_CLASSES": 9})
     return evaluate.EasyDict(tiny.make_config({**values, "output_path": str(tmp_path)}))
 
 
-def test_frames_get_the_ids_of_the_list(cfg):
+def test_frames_get_the_ids_of_the_list(cfg, tmp_path):
     videos = videos_of(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
-    found = detect_videos(cfg, make_numbered, None, videos[::-1])
+    found = detected(tmp_path, cfg, make_numbered, None, videos[::-1])
     assert found.frame_ids.tolist() == [*range(7, 13), *range(1, 7)]
     assert found.boxes[:, 0].tolist() == [0, 1, 2, 3, 4, 5] * 2
     assert Numbered.seen == [(64, 96, 3)] * 12
 
 
-def test_several_workers_find_the_same_and_pass_errors_on(cfg):
+def test_several_workers_find_the_same_and_pass_errors_on(cfg, tmp_path):
     videos = videos_of(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
-    alone, together = (detect_videos(cfg, make_numbered, None, videos, workers) for workers in (1, 2))
+    alone, together = (
+        detected(tmp_path / str(workers), cfg, make_numbered, None, videos, workers) for workers in (1, 2)
+    )
     for name in ("frame_ids", "classes", "scores", "boxes"):
         np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
     with pytest.raises(InputError, match=r"worker [01]: no such weights"):
-        detect_videos(cfg, refuses, None, videos, workers=2)
+        detected(tmp_path / "refused", cfg, refuses, None, videos, 2)
+    assert not (tmp_path / "refused").exists()
 
 
 def refuses(cfg, weights, device):

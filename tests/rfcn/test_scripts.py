@@ -12,11 +12,12 @@ import pytest
 
 from lib.config import load_config as load_settings
 from lib.dataset.imagenet_vid import video_entries as videos_of
-from lib.inference.evaluate import already_done, detect_videos, weights_path
+from lib.inference.evaluate import already_done, weights_path
 from lib.nets.params import load, save
 from lib.settings import output_folder
 from rfcn.method import METHOD
 from tests import tiny
+from tests.inference.test_evaluate import detected
 from tests.tiny import parameters, refused, run_script
 
 ENGINE = {"mxnet": "MXNet", "torch": "PyTorch"}[tiny.BACKEND]
@@ -108,11 +109,13 @@ def test_seq_nms_and_other_ranges(trained, tmp_path):
     assert [each["name"] for each in report["motion_ranges"]] == ["still"] and len(report["area_ranges"]) == 1
 
 
-def test_detections_do_not_depend_on_the_number_of_workers(trained):
+def test_detections_do_not_depend_on_the_number_of_workers(trained, tmp_path):
     cfg = load_config(trained / "rfcn.yaml")
     videos = videos_of(cfg.dataset.dataset_path, cfg.dataset.test_image_set)
     path = training(trained) / "tiny-0002.params"
-    alone, together = (detect_videos(cfg, METHOD.detector.load, path, videos, workers) for workers in (1, 2))
+    alone, together = (
+        detected(tmp_path / str(workers), cfg, METHOD.detector.load, path, videos, workers) for workers in (1, 2)
+    )
     assert len(alone) > 0
     for name in ("frame_ids", "classes"):
         np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
