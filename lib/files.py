@@ -82,7 +82,8 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
     """Keeps other processes from writing the file or folder `path`, with a lock file beside it.
 
     The system releases the lock when this process ends, however it ends. Raises InputError if another process has it,
-    naming that process and its host, or if `path` cannot be created. Streams are not locked.
+    naming that process and its host, or if `path` cannot be created. Streams are not locked. Also deletes what dead
+    processes left there.
     """
     path = followed(check_output(path, folder=True))
     if is_stream(path):
@@ -92,6 +93,9 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = _locked_file(lock, path)
+    for folder in (path.parent, path):
+        if folder.is_dir():
+            _remove_dead(folder)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)

@@ -139,9 +139,8 @@ def run(
     if args.live:
         clips = [clip if clip.live else replace(clip, pace=output.fps) for clip, output in zip(clips, outputs)]
     with contextlib.ExitStack() as locks:
-        for output in outputs:
-            for path in output.roots():
-                locks.enter_context(locked(path))
+        for path in dict.fromkeys(path for output in outputs for path in output.roots()):
+            locks.enter_context(locked(path))
         return _run(make_detector(), args, classes, only, clips, outputs, context, warmup, progress)
 
 

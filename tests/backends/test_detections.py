@@ -78,6 +78,7 @@ def test_bfloat16_detects_nearly_the_same():
     ("TEST.PRECISION=int8", "TEST.PRECISION: int8 needs backend: mxnet"),
     ("TEST.PRECISION=bfloat16_emulated", "TEST.PRECISION: bfloat16_emulated needs backend: mxnet"),
     ("network.OPERATORS=builtin", "network.OPERATORS: builtin needs the MXNet backend"),
+    ("default.kvstore=dist_sync", "default.kvstore: dist_sync needs the MXNet backend"),
 ])  # fmt: skip
 def test_what_only_mxnet_has(setting, message):
     needs("torch")

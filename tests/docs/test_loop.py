@@ -69,7 +69,7 @@ def run(line):
 def test_every_command_of_the_page(checkout):
     page = (ROOT / "docs/loop.md").read_text(encoding="utf-8")
     lines = [line for block in COMMANDS.findall(page) for line in block.splitlines()]
-    assert len(lines) == 12 and all(line.startswith("python ") for line in lines)
+    assert len(lines) == 14 and all(line.startswith("python ") for line in lines)
     printed = {}
     for line in lines:
         if "lib.cli.tracking" in line and importlib.util.find_spec("trackeval") is None:

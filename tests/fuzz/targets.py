@@ -120,6 +120,9 @@ TARGETS = [
            (*SET, "in/results/motion.*"), ("--reach 2", "--compare in/results/motion.mat", "--workers 1")),
     Target("export_coco", "lib/dataset/export_coco.py", "--root in/data --out out/coco.json", ("data",),
            (*SET, "in/data/Data/**/*.JPEG"), ("--split val",), _exported),
+    *(Target(f"export {kind}", "lib/dataset/exporting/command.py", f"--format {kind} --root in/data --out out/x",
+             ("data",), (*SET, "in/data/Data/**/*.JPEG"), ("--split val", "--tracks"))
+      for kind in ("cvat", "coco", "mot", "yolo")),
     Target("import_coco", "lib/dataset/import_coco.py", "--json in/import/coco.json --media in/import/media --out out",
            ("import", "data"), ("in/import/coco.json",) * 2 + ("in/import/media/**/*",), IMPORT, _imported),
     Target("import_cvat", "lib/dataset/import_cvat.py", "--xml in/import/a.xml in/import/b.xml --media in/import/media "
@@ -142,6 +145,15 @@ TARGETS = [
     Target("compare", "lib/eval/compare.py", "in/results/a.json in/results/b.json --draws 20 --json out/c.json",
            ("results",), ("in/results/?.json", "in/results/*.npz", "in/results/*.npz"), ("--seed 2", "--area small",
            "--markdown")),
+    Target("errors", "lib/eval/errors.py", "in/results/a.json --json out/e.json --cache out/cache", ("data", "results"),
+           (*SET, "in/results/a.json", "in/results/*.npz", "in/results/detections.txt"),
+           ("--score 0.3", "--markdown", "--annotations in/data/Annotations/VID")),
+    Target("report", "lib/eval/report.py", "in/results/a.json in/results/b.json --out out/r.html --bootstrap 20 --cache "
+           "out/cache", ("data", "results"), (*SET, "in/results/?.json", "in/results/*.npz", "in/results/detections.txt",
+           "in/data/Data/**/*.JPEG"), ("--score 0.3", "--frames none", "--frames link", "--limit 1", "--side 64",
+           "--names a b", "--title x")),
+    Target("tracking", "lib/cli/tracking.py", "--root in/data --results in/results/detections.txt --mot out",
+           ("data", "results"), (*SET, "in/results/detections.txt"), ("--threshold 0.3",)),
     Target("rescore", "lib/eval/rescore.py", "--detections in/results/detections.txt --image-set "
            "in/data/ImageSets/VID_val_frames.txt --out out/rescored.txt", ("data", "results"), DET,
            ("--link-iou 0.4", "--suppress-iou 0.2", "--min-sum 0.1", "--nms-iou 0.5", "--workers 1"), _not_more),
@@ -189,5 +201,5 @@ STARTED_BY = {
 NOT_FUZZED = (
     "lib/cuda.py", "lib/ops/build.py", "bench/cuda_operators.py", "bench/training_step.py", "bench/full_frame.py",
     "experiments/minivid/report.py", "experiments/minivid/pretrain.py", "experiments/minivid/reproduce.py",
-    "experiments/minivid/flow_error.py",
+    "experiments/minivid/flow_error.py", "bench/curve.py", "bench/scaling.py",
 )  # fmt: skip

@@ -132,7 +132,7 @@ BAD = {
     "two tasks": (xml((0, "car", [box(0, 0)]), meta="<a/></task><task><id>4</id>"),
                   r"task\.xml:3: track without a task_id, but the file has 2 tasks"),
     "other task": (xml((0, 'car" task_id="9', [box(0, 0)]), meta="<a/></task><task><id>4</id>"),
-                   r"task\.xml:3: track of task 9, which <meta> does not list"),
+                   r"task\.xml:3: track of task '9', which <meta> does not list"),
     "no number": (xml((1, "car", [box(0, 0), box(1, "x", xbr=4)])), r"task\.xml:5: xtl is 'x'; write a number"),
     "infinite": (xml((1, "car", [box(0, "inf", xbr=4)])), r"task\.xml:4: xtl is 'inf'"),
     "inverted": (xml((1, "car", [box(0, 9, xbr=4)])), r"task\.xml:4: inverted box 9 10 4 20"),
