@@ -55,7 +55,7 @@ SERIES = (
     Series("R-FCN", [REFERENCE], "", "#000000", "s", False, REFERENCE, (8, 1, "left")),
     Series("DFF, key frames i apart", DFF, "i", "#D55E00", "v", False, "dff_i10", (12, 0, "left")),
     Series("FGFA by K", FGFA, "k", "#0072B2", "o", False, "fgfa_k1", (12, 0, "left")),
-    Series("K = 9, key frames d apart", KEYED[0], "d", "#CC79A7", "D", False, "fgfa_k9_d5", (12, -4, "left")),
+    Series("K = 9, key frames d apart", KEYED[0], "d", "#CC79A7", "D", False, "fgfa_k9_d5", (-10, 0, "right")),
     Series("the same with chained flow", CHAINED, "d", "#009E73", "^", True, "fgfa_k9_h3_d2", (-16, 4, "right")),
 )
 RANGES = ("all", "slow", "medium", "fast")

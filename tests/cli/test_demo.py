@@ -141,8 +141,8 @@ def test_tracks_begin_anew_in_each_clip_and_are_told_everywhere(folder, tmp_path
     )  # fmt: skip
     for clip, frames in (("clip", 12), ("other", 3)):
         lines, table, coco = (place.with_name(f"{place.stem}-{clip}{place.suffix}") for place in places)
-        told = [[found["track"] for found in row["detections"]] for row in records(lines)]
-        assert told == [[1, 2]] * frames
+        numbers = [[found["track"] for found in row["detections"]] for row in records(lines)]
+        assert numbers == [[1, 2]] * frames
         assert [row.split(",")[-1] for row in table.read_text().splitlines()] == ["track"] + ["1", "2"] * frames
         assert [row["track_id"] for row in json.loads(coco.read_text())] == [1, 2] * frames
     with pytest.raises(InputError, match="track was True and is now False"):

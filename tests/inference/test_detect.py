@@ -114,7 +114,7 @@ def test_output_comes_as_soon_as_a_batch_is_full_or_the_size_changes(frames):
     seen = []
     for _ in run:
         seen.append(len(taken))
-    # runs of (48, 64) are cut after two; the frame after a run tells that it has ended
+    # runs of (48, 64) are cut after two; the frame after a run shows that it has ended
     assert seen == [3, 3, 4, 6, 6, 7, 8, 8]
 
 

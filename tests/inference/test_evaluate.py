@@ -35,7 +35,7 @@ def test_every_video_once_and_shares_of_like_length(lengths, shares):
 
 
 class Numbered:
-    """Finds one object a frame, whose score tells frame and mean grey; notes how many frames it was given."""
+    """Finds one object a frame, whose score encodes frame and mean grey; notes how many frames it was given."""
 
     seen: list
 

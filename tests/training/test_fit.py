@@ -24,7 +24,7 @@ STEPS, EPOCHS = 7, 3
 
 
 class Numbers:
-    """A loader of random regression problems on two devices; sends this process a signal before a step if told to."""
+    """A loader of random regression problems on two devices; sends this process a signal before a step if asked to."""
 
     def __init__(self, stop_at=None, signal_number=signal.SIGINT):
         self.stop_at, self.signal_number, self.closed = stop_at, signal_number, 0

@@ -100,7 +100,7 @@ def test_resume_goes_on_behind_what_every_sink_holds(folder, tmp_path):
 
 
 def drifting(frames):
-    """An object that moves, and one that goes and comes back too late. The picture's grey tells the frame's number."""
+    """An object that moves, and one that goes and comes back too late. The picture's grey is the frame's number."""
     for frame in frames:
         i = int(frame[0, 0, 0]) * 173 % 256  # 37 * 173 is 1 modulo 256
         boxes = np.array([[i, 5.005, 20 + i, 24], [30 - i, 40, 60 - i, 80.333]], np.float32)[: 1 if 4 < i < 17 else 2]

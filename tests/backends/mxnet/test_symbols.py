@@ -91,7 +91,7 @@ def test_the_network_is_the_one_that_was_checked(key):
     build, operators = BUILDS[key]
     with mx.name.NameManager():  # counts the names of nameless operators from 0, whatever ran before
         symbol = symbol_of(build, OPERATORS[operators]())
-    # Another hash means that the network has changed. Its figures must then be checked anew; see the docstring.
+    # Another hash means that the network has changed. Its figures must then be checked again; see the docstring.
     assert hashlib.sha256(symbol.tojson().encode()).hexdigest() == HASHES[key]
 
 

@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 64, 48
 
 
 def picture(number: int = 0, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A flat picture whose brightness tells its number (10 a step)."""
+    """A flat picture whose brightness encodes its number (10 a step)."""
     return np.full((height, width, 3), 10 + 10 * number, np.uint8)
 
 
