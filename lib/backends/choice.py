@@ -34,8 +34,8 @@ def make_backend(name: str, cfg: EasyDict) -> Backend:
             raise InputError(f"network.OPERATORS: {cfg.network.OPERATORS} needs the MXNet backend; set it to compiled")
         if cfg.default.kvstore.startswith("dist"):
             raise InputError(
-                f"default.kvstore: {cfg.default.kvstore} needs the MXNet backend; with PyTorch, start the processes with "
-                "torchrun, and set it to device"
+                f"default.kvstore: {cfg.default.kvstore} needs the MXNet backend; with PyTorch, start the processes "
+                "with torchrun, and set it to device"
             )
         from lib.backends.torch.backend import Torch
 
