@@ -149,9 +149,9 @@ TARGETS = [
            ("data", "results"), (*SET, "in/results/a.json", "in/results/*.npz", "in/results/detections.txt"),
            ("--score 0.3", "--markdown", "--annotations in/data/Annotations/VID")),
     Target("report", "lib/eval/report.py", "in/results/a.json in/results/b.json --out out/r.html --bootstrap 20 "
-           "--cache out/cache", ("data", "results"), (*SET, "in/results/?.json", "in/results/*.npz",
-           "in/results/detections.txt", "in/data/Data/**/*.JPEG"), ("--score 0.3", "--frames none", "--frames link", "--limit 1", "--side 64",
-           "--names a b", "--title x")),
+           "--cache out/cache", ("data", "results"),
+           (*SET, "in/results/?.json", "in/results/*.npz", "in/results/detections.txt", "in/data/Data/**/*.JPEG"),
+           ("--score 0.3", "--frames none", "--frames link", "--limit 1", "--side 64", "--names a b", "--title x")),
     Target("tracking", "lib/cli/tracking.py", "--root in/data --results in/results/detections.txt --mot out",
            ("data", "results"), (*SET, "in/results/detections.txt"), ("--threshold 0.3",)),
     Target("rescore", "lib/eval/rescore.py", "--detections in/results/detections.txt --image-set "
