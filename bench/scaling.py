@@ -139,7 +139,8 @@ def _free_port() -> int:
 
 def one_process(name: str, runs: int) -> None:
     """A process of `loopback`. The first prints the medians of its steps, seconds."""
-    cfg = load_config(METHOD.bundled.cfg, ["default.kvstore=dist_sync"], METHOD.schema)
+    settings = ["default.kvstore=dist_sync"] if name == "mxnet" else []
+    cfg = load_config(METHOD.bundled.cfg, settings, METHOD.schema)
     backend, inputs = make_backend(name, cfg), training_step.batch(cfg)
     with backend.processes("") as processes:
         learners = {"alone": _learner(cfg, backend, ALONE), "together": _learner(cfg, backend, processes)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 
@@ -58,7 +59,8 @@ ENDS = {
 @pytest.mark.parametrize("code, kind", ENDS.items())
 def test_verdicts(tmp_path, monkeypatch, code, kind):
     monkeypatch.setattr("tests.fuzz.case.SECONDS", 30 if kind != "hang" else 2)
-    monkeypatch.setattr("tests.fuzz.case.MEMORY", 2**30)
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # a forked child starts with it
+    monkeypatch.setattr("tests.fuzz.case.MEMORY", mine + 2**30)
     script = tmp_path / "script.py"
     script.write_text(f"import os, sys, time\n\n\ndef main(argv):\n    {code}\n")
     target = Target("x", str(script), "", (), ())

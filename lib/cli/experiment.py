@@ -39,7 +39,7 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     )
     parser.add_argument("--allow-callback", action="store_true", help="run the function that TRAIN.CALLBACK names")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set, method.schema, processes=True)
+    cfg = begin(args.cfg, args.set, method.schema, starters=("torchrun", "DMLC_ROLE"))
     first = (launch() or ALONE).first
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     folder = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
@@ -73,7 +73,7 @@ def test_only(argv: list[str] | None, method: Method) -> None:
     )
     share.add_argument("--merge", type=Path, metavar="FOLDER", help="evaluate the parts in this folder")
     args = parser.parse_args(argv)
-    cfg = begin(args.cfg, args.set, method.schema, processes=True)
+    cfg = begin(args.cfg, args.set, method.schema, starters=("torchrun",))
     trained = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
     weights = args.weights or weights_path(cfg, trained)
     shard = None if args.merge else _shard(args.shard, cfg)

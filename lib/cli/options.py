@@ -42,15 +42,15 @@ def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str, schema:
     parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
 
 
-def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema, *, processes: bool = False) -> EasyDict:
+def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema, *, starters: Sequence[str] = ()) -> EasyDict:
     """Starts logging and loads the settings of a method (see `load_config`).
 
-    processes: whether the script may be one of several processes (`lib.machine.launch`), of which only the first logs
-    to the terminal.
+    starters: what may start the script as one of several processes (`lib.machine.launch`), "torchrun", "DMLC_ROLE". Of
+    these, only the first logs to the terminal.
     """
     started = launch()
-    if started and not processes:
-        starter = "DMLC_ROLE" if started.server else "torchrun"
+    starter = "DMLC_ROLE" if started and started.server else "torchrun"
+    if started and starter not in starters:
         raise InputError(f"{starter} is for the *_end2end_train_test.py scripts only; start this one with python")
     if started is None or started.first:
         start_logging()

@@ -18,6 +18,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -239,7 +240,8 @@ def faults(folder: Path) -> str:
             for line in path.read_text(errors="surrogateescape").splitlines():
                 json.loads(line, parse_constant=refuse)
         elif path.suffix == ".xml":
-            read_annotation(path)
+            if ElementTree.parse(path).getroot().tag == "annotation":
+                read_annotation(path)
         elif path.suffix == ".params":
             params.load(path)
         elif path.suffix == ".npz":

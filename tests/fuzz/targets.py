@@ -203,3 +203,5 @@ NOT_FUZZED = (
     "experiments/minivid/report.py", "experiments/minivid/pretrain.py", "experiments/minivid/reproduce.py",
     "experiments/minivid/flow_error.py", "bench/curve.py", "bench/scaling.py",
 )  # fmt: skip
+if not importlib.util.find_spec("mxnet"):
+    NOT_FUZZED += ("lib/cli/calibrate.py",)  # calibration is for int8, which only MXNet has
