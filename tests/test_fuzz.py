@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from bench.turns import memory
 from tests.conftest import needs
 from tests.fuzz.case import faults, run
 from tests.fuzz.targets import NOT_FUZZED, STARTED_BY, TARGETS, Target
@@ -59,7 +59,7 @@ ENDS = {
 @pytest.mark.parametrize("code, kind", ENDS.items())
 def test_verdicts(tmp_path, monkeypatch, code, kind):
     monkeypatch.setattr("tests.fuzz.case.SECONDS", 30 if kind != "hang" else 2)
-    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # a forked child starts with it
+    mine = memory("VmRSS")  # a forked child starts with it
     monkeypatch.setattr("tests.fuzz.case.MEMORY", mine + 2**30)
     script = tmp_path / "script.py"
     script.write_text(f"import os, sys, time\n\n\ndef main(argv):\n    {code}\n")
