@@ -18,7 +18,10 @@ _KEYS = {"i": "KEY_FRAME_INTERVAL", "k": "KEY_FRAME_INTERVAL", "h": "FLOW_HOP", 
 
 
 def variant(name: str) -> tuple[Method, list[str]]:
-    """The method with this name and its settings, such as TEST.FLOW_HOP=3. Raises InputError if there is none."""
+    """The method with this name and its settings, such as TEST.FLOW_HOP=3. Raises InputError if there is none.
+
+    Names of FGFA without _h say TEST.FLOW_HOP=0, as published, whatever the YAML file says.
+    """
     short, *parts = name.split("_")
     found = [re.fullmatch(r"([ikhd])(\d+)|short", part) for part in parts]
     if short not in _METHODS or None in found:
@@ -27,4 +30,7 @@ def variant(name: str) -> tuple[Method, list[str]]:
             "(key-frame duration) and for DFF _i (distance of key frames), each with a number, or _short"
         )
     settings = [f"TEST.{_KEYS[each[1]]}={each[2]}" if each[1] else "TEST.CLIP_ENDS=shorten" for each in found if each]
-    return _METHODS[short], settings
+    method = _METHODS[short]
+    if "FLOW_HOP" in method.schema.tree["TEST"] and not any(each.startswith("TEST.FLOW_HOP=") for each in settings):
+        settings.append("TEST.FLOW_HOP=0")
+    return method, settings

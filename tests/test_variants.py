@@ -15,6 +15,7 @@ def test_names():
     assert method.name == "fgfa_rfcn"
     expected = ["KEY_FRAME_INTERVAL=9", "FLOW_HOP=3", "KEY_FRAME_DURATION=5", "CLIP_ENDS=shorten"]
     assert settings == [f"TEST.{each}" for each in expected]
+    assert variant("fgfa_k5")[1] == ["TEST.KEY_FRAME_INTERVAL=5", "TEST.FLOW_HOP=0"]
     assert variant("rfcn")[0].name == "rfcn" and variant("rfcn")[1] == []
     assert variant("dff_i20")[1] == ["TEST.KEY_FRAME_INTERVAL=20"]
 
