@@ -84,7 +84,6 @@ def _number(name: str, meaning: str, at_most: int = 1 << 16, at_least: int = 1) 
     if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:
         raise InputError(f"{name}: {text!r}; set it to {meaning}")
     return int(text)
-    return Launch(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 @dataclass(frozen=True)

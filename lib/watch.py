@@ -7,6 +7,7 @@ are a kind of one byte, a length, and that many bytes. Nothing is encrypted or a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import socket
@@ -60,6 +61,9 @@ class _Link:
         return content
 
     def close(self) -> None:
+        """Also ends a `receive` or `send` of another thread."""
+        with contextlib.suppress(OSError):  # the other side has ended
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
@@ -206,8 +210,9 @@ class Member:
                     ) from error
                 time.sleep(0.2)
         self._link.send(_JOIN, name.encode())
-        for target in (self._listen, self._beat):
-            threading.Thread(target=target, daemon=True).start()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._listen, self._beat)]
+        for thread in self._threads:
+            thread.start()
         self._answer()
 
     def total(self, values: np.ndarray) -> np.ndarray:
@@ -230,6 +235,8 @@ class Member:
         except OSError:
             pass  # the hub has ended: nobody is left to be informed
         self._link.close()
+        for thread in self._threads:
+            thread.join()
 
     def check(self, seconds: float = 0.0) -> None:
         """Raises InputError if another process has ended, or does so within this time."""

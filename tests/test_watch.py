@@ -77,6 +77,12 @@ def test_all_leave(three):
     assert not any(member.failure for member in found)
 
 
+def test_no_thread_of_a_member_is_left(three):
+    before = threading.active_count()
+    three[1][0].leave()
+    assert threading.active_count() <= before - 2
+
+
 def test_one_that_is_gone_is_named(three):
     hub, (first, second, server) = three
     second._link._socket.shutdown(socket.SHUT_RDWR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -32,6 +33,10 @@ class Torchrun:
         self._member: Member | None = None
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        # PyTorch imports this module by itself when it computes shapes, and its functions keep the process group of
+        # that time as a default. The group would then outlive `destroy_process_group`, and its threads abort the
+        # process if one of them still has a tensor when Python ends.
+        importlib.import_module("torch.distributed.nn.functional")
         with self._exchange():
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         port = Hub([f"process {each}" for each in range(self.count)]).port if self.rank == 0 else 0
