@@ -9,12 +9,27 @@ import numpy as np
 from easydict import EasyDict
 
 from dff_rfcn.detector import Inside
-from lib.video.drawing import flow_to_colour, heat_map, side_by_side
+from lib.method import Layer
+from lib.video.drawing import flow_to_colour, heat_map, heat_to_colour, side_by_side
 
 
 def span(cfg: EasyDict, position: int) -> tuple[int, int]:
     """From the key frame of a frame to that frame."""
     return position - position % cfg.TEST.KEY_FRAME_INTERVAL, position + 1
+
+
+def layers(details: Inside) -> list[Layer]:
+    """The flow to the key frame, and the mean of the scale map over channels.
+
+    Colours are those of `sheet`, but flows below one cell have no full saturation.
+    """
+    scale = details.scale.mean(axis=0)
+    low, high = float(scale.min()), float(scale.max())
+    longest = float(np.hypot(*details.flow).max())
+    return [
+        Layer("flow", details.key, flow_to_colour(details.flow, max(longest, 1.0)), f"up to {longest:.1f} cells"),
+        Layer("scale", details.key, heat_to_colour(scale, low, high), f"{low:.2f} to {high:.2f}"),
+    ]
 
 
 def sheet(details: Inside, images: Sequence[np.ndarray]) -> np.ndarray:

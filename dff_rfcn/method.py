@@ -6,7 +6,7 @@ from easydict import EasyDict
 
 from dff_rfcn import network
 from dff_rfcn.detector import KeyFrameDetector
-from dff_rfcn.explain import sheet, span
+from dff_rfcn.explain import layers, sheet, span
 from dff_rfcn.frames import KeyFrame
 from lib.method import Explain, Files, Method, pretrained_files
 from lib.nets.flownet import SCALE_LAYER
@@ -47,5 +47,5 @@ METHOD = Method(
     cycle=lambda cfg: cfg.TEST.KEY_FRAME_INTERVAL,
     warmup=2,  # a key frame and one that is not
     advise=_advise,
-    explain=Explain("key", span, sheet),
+    explain=Explain("key", span, sheet, layers),
 )

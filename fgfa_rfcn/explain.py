@@ -10,7 +10,8 @@ from easydict import EasyDict
 
 from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.window import Inside
-from lib.video.drawing import flow_to_colour, heat_map, side_by_side
+from lib.method import Layer
+from lib.video.drawing import flow_to_colour, heat_map, heat_to_colour, side_by_side
 
 COLUMNS = 7  # neighbours per row of the sheet
 
@@ -19,6 +20,25 @@ def span(cfg: EasyDict, position: int) -> tuple[int, int]:
     """All frames that the features of a frame come from; with key frames, the first one is a key frame."""
     schedule = Schedule.of(cfg.TEST)
     return position - schedule.replay(position), schedule.needs(position) + 1
+
+
+def layers(details: Inside) -> list[Layer]:
+    """The flow from a frame to each frame of its window, and the weight of that frame.
+
+    Colours are those of `sheet`, but each flow has full saturation at its longest vector, from one cell on. Where the
+    window repeats a frame, its weights are added up.
+    """
+    frames = np.unique(details.window)
+    flows = [details.flow[details.window == number][0] for number in frames]
+    weights = [details.weights[details.window == number].sum(axis=0) for number in frames]
+    heaviest = max(float(weight.max()) for weight in weights)
+    found = []
+    for number, flow, weight in zip(frames.tolist(), flows, weights):
+        longest = float(np.hypot(*flow).max())
+        found.append(Layer("flow", number, flow_to_colour(flow, max(longest, 1.0)), f"up to {longest:.1f} cells"))
+        values = f"{weight.min():.2f} to {weight.max():.2f}"
+        found.append(Layer("weight", number, heat_to_colour(weight, 0.0, heaviest), values))
+    return found
 
 
 def sheet(details: Inside, images: Sequence[np.ndarray]) -> np.ndarray:

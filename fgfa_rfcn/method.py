@@ -5,7 +5,7 @@ from __future__ import annotations
 from easydict import EasyDict
 
 from fgfa_rfcn import network
-from fgfa_rfcn.explain import sheet, span
+from fgfa_rfcn.explain import layers, sheet, span
 from fgfa_rfcn.frames import Neighbours
 from fgfa_rfcn.schedule import Schedule
 from fgfa_rfcn.window import VideoDetector
@@ -44,5 +44,5 @@ METHOD = Method(
     cycle=lambda cfg: cfg.TEST.KEY_FRAME_DURATION,
     live=("TEST.causal=true",),
     advise=_advise,
-    explain=Explain("window", span, sheet),
+    explain=Explain("window", span, sheet, layers),
 )

@@ -31,17 +31,32 @@ def pretrained_files(cfg: EasyDict, *, flow: bool = False) -> list[str]:
     return [*files, f"{net.pretrained_flow}-0000.params"] if flow else files
 
 
+class Layer(NamedTuple):
+    """A map that a report shows beside or over a frame.
+
+    name: what it is a map of, such as "flow". frame: index of the other frame that it belongs to. image (h, w, 3): BGR
+    uint8, a pixel for each feature cell. values: what the colours stand for.
+    """
+
+    name: str
+    frame: int
+    image: np.ndarray
+    values: str
+
+
 @dataclass(frozen=True)
 class Explain:
     """What `demo.py --explain` shows of a method's way of processing a frame.
 
     name: ends the name of the sheet's file. span: (cfg, position) -> the part of the clip to run the detector on, as
     its first position and the end. sheet: (what `watch` received for the frame, the images of the part) -> an image.
+    layers: (what `watch` received) -> the layers of the frame in a report; its attribute `frame` is the frame's index.
     """
 
     name: str
     span: Callable[[EasyDict, int], tuple[int, int]]
     sheet: Callable[[Any, Sequence[np.ndarray]], np.ndarray]
+    layers: Callable[[Any], list[Layer]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 
 from lib.cli.demo_exports import TRACKED, add_export_arguments
-from lib.cli.explain import add_explain_arguments, check_explain, explain_frames
+from lib.cli.explain import Layers, add_explain_arguments, check_explain, explain_frames
 from lib.cli.options import add_network, begin
 from lib.cli.outputs import DEFAULT_FPS, Output, check_outputs, plan
 from lib.config import COMMON, Schema
@@ -47,18 +47,21 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         raise InputError("--live cannot be combined with batching; use demo.py instead of demo_batch.py")
     settings = begin(args.cfg, [*args.set, *method.live] if args.live else args.set, method.schema)
     classes = classes_of(settings)
-    explained = method.explain if batch == 1 and getattr(args, "explain", None) else None
+    explained = method.explain if batch == 1 and getattr(args, "explain", None) is not None else None
+    layers = None
     if explained:
         check_explain(args)
+        layers = Layers(explained, args.explain) if args.report else None
     run(
-        lambda: method.detector.load(settings, args.weights, batch=batch),
+        lambda: method.detector.load(settings, args.weights, batch=batch, watch=layers and layers.watch),
         args,
         classes,
         method=method.name,
         context=lambda done: method.replay(settings, done),
         warmup=max(batch, method.warmup),
+        layers=layers,
     )
-    if explained:
+    if explained and args.explain:
         explain_frames(args, method, explained, settings, classes)
 
 
@@ -118,20 +121,22 @@ def run(
     method: str,
     context: Callable[[int], int] = lambda done: 0,
     warmup: int = 1,
+    layers: Layers | None = None,
     progress: bool = True,
 ) -> list[Summary]:
     """Runs a detector on every clip of `args` (see `add_arguments`), writes the outputs, and logs times and paths.
 
     The detector is created after the inputs and outputs have been checked and before anything is written. context:
     maps the number of finished frames to how many of them a resumed run must pass through the detector again. warmup:
-    frames before timing starts (at least a batch, for detectors that work in batches). Raises InputError for invalid
+    frames before timing starts (at least a batch, for detectors that work in batches). layers: those that the detector
+    is watched with, for --report. Raises InputError for invalid
     options, inputs or outputs, and if another process writes one of the outputs.
     """
     only = _class_numbers(args.classes, classes)
     _check(args)
     args.track = args.track or any(getattr(args, name) for name in TRACKED)
     clips = open_clips(args.input, frames=args.frames, max_size=args.max_size)
-    outputs = [plan(args, clip, classes, method, several=len(clips) > 1) for clip in clips]
+    outputs = [plan(args, clip, classes, method, len(clips) > 1, layers) for clip in clips]
     for clip, output in zip(clips, outputs):
         if args.resume:
             output.check_settings(_settings(args, clip))

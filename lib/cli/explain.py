@@ -1,9 +1,10 @@
-"""The option --explain of the demos: images that show how a method processes single frames."""
+"""The option --explain of the demos: images and layers of a report that show how a method processes frames."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from easydict import EasyDict
 from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
-from lib.method import Explain, Method
+from lib.method import Explain, Layer, Method
 from lib.methods import METHODS, method_named
 from lib.video.clips import Clip, open_clips
 from lib.video.drawing import compare_boxes
@@ -26,11 +27,12 @@ BASELINE = METHODS["rfcn"]  # whose boxes are drawn next to the method's
 def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> None:
     parser.add_argument(
         "--explain",
-        nargs="+",
+        nargs="*",
         type=int,
         metavar="FRAME",
         help=f"for these frames, counted from 0, also draw how {method.title} uses other frames (the flow to them, "
-        "their weights or scale map) and the baseline's boxes next to its own, in explain/ in the output folder",
+        "their weights or scale map) and the baseline's boxes next to its own, in explain/ in the output folder; "
+        "--report then has the flow and the weights as layers, of these frames or, if none is given, of all",
     )
     default = (BASELINE.name, *BASELINE.bundled)
     parser.add_argument(
@@ -44,6 +46,10 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
 
 def check_explain(args: argparse.Namespace) -> None:
     """Raises InputError, before any work, for options that --explain does not go with."""
+    if not args.explain:
+        if not args.report:
+            raise InputError("--explain: give the numbers of frames, or add --report, which then explains all frames")
+        return
     other = method_named(args.baseline[0], "--baseline")
     load_config(args.baseline[1], schema=other.schema)
     if not Path(args.baseline[2]).is_file():
@@ -55,6 +61,23 @@ def check_explain(args: argparse.Namespace) -> None:
         raise InputError("--explain looks at frames again, which --live and cameras do not allow; leave one out")
     for position in args.explain:
         _check_position(clip, position)
+
+
+class Layers:
+    """The layers of frames for a report. frames: their positions in each clip; empty: all."""
+
+    def __init__(self, explain: Explain, frames: Collection[int]) -> None:
+        self._explain, self._frames = explain, frozenset(frames)
+        self._waiting: dict[int, list[Layer]] = {}
+
+    def watch(self, details: Any) -> None:
+        """Called by the detector for each frame, before it yields the detections."""
+        if not self._frames or details.frame in self._frames:
+            self._waiting[details.frame] = self._explain.layers(details)
+
+    def take(self, position: int) -> list[Layer]:
+        """The layers of the frame at a position of the present clip, none if they were not wanted."""
+        return self._waiting.pop(position, [])
 
 
 def is_folder_name(text: str) -> bool:

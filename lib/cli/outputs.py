@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.cli.demo_exports import Exports, own_path
+from lib.cli.explain import Layers
 from lib.cli.report_page import ReportPage
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
@@ -73,8 +74,10 @@ class Output:
             animate([self.folder / name for name in names], self.animation, self.fps)
 
 
-def plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, several: bool) -> Output:
-    """The outputs of one clip that the options ask for. several: whether there are other clips.
+def plan(
+    args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, several: bool, layers: Layers | None
+) -> Output:
+    """The outputs of one clip that the options ask for. several: whether there are other clips. layers: of --report.
 
     Raises InputError for options that contradict each other, or an output that would overwrite the input.
     """
@@ -98,7 +101,8 @@ def plan(args: argparse.Namespace, clip: Clip, classes: ClassList, method: str, 
         sinks += [kind(own_path(Path(text), clip, several))] if text else []
     sinks += [Csv(own_path(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
     if args.report:
-        sinks.append(ReportPage(own_path(Path(args.report), clip, several), clip.name, classes, args.threshold, method))
+        path = own_path(Path(args.report), clip, several)
+        sinks.append(ReportPage(path, clip.name, classes, args.threshold, method, layers))
     # Must be last: --resume reads from it which frames are finished.
     if args.json:
         sinks.append(JsonLines(own_path(Path(args.json), clip, several), classes))

@@ -5,7 +5,7 @@ const STYLES = {
   both: ["#f0e442", [8, 3]], duplicate: ["#cc79a7", [2, 3]], background: ["#56b4e9", [2, 3]], missed: ["#d55e00", [5, 5]],
   found: ["#009e73", []], detection: ["#56b4e9", []],
 };
-const state = { clip: 0, frame: 0, timer: null, drawn: 0 };
+const state = { clip: 0, frame: 0, distance: -1, timer: null, drawn: 0 };
 
 function option(select, value, text) {
   element("option", text, select).value = value;
@@ -79,12 +79,28 @@ function detectionBoxes(clip, frame, method) {
   return boxes;
 }
 
-function paint(canvas, clip, picture, boxes) {
+function load(url) {
+  return new Promise((done) => {
+    const picture = new Image();
+    picture.onload = () => done(picture);
+    picture.onerror = () => done(null);
+    if (url) picture.src = url;
+    else done(null);
+  });
+}
+
+// Paints a picture, a layer over it and boxes; the first two may be null.
+function paint(canvas, clip, [picture, layer], boxes) {
   const dots = window.devicePixelRatio || 1, scale = (canvas.clientWidth * dots || clip.width) / clip.width;
   canvas.width = Math.round(clip.width * scale);
   canvas.height = Math.round(clip.height * scale);
   const pen = canvas.getContext("2d");
   if (picture) pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  if (layer) {
+    pen.globalAlpha = picture ? 0.6 : 1;
+    pen.drawImage(layer, 0, 0, canvas.width, canvas.height);
+    pen.globalAlpha = 1;
+  }
   pen.lineWidth = 2 * dots;
   pen.font = `${12 * dots}px sans-serif`;
   pen.textBaseline = "bottom";
@@ -104,8 +120,14 @@ function paint(canvas, clip, picture, boxes) {
 
 function draw() {
   const clip = data.clips[state.clip], frame = state.frame, turn = ++state.drawn;
-  const views = data.truth ? [["Ground truth", objectBoxes(clip, frame), "objects"]] : [];
-  for (const m of shownMethods()) views.push([data.methods[m], detectionBoxes(clip, frame, m), "detections"]);
+  const over = layerOver(clip, frame), urls = [clip.images[frame], over && over[2]], views = [];
+  const add = (title, boxes, what) => {
+    const caption = `${title}: ${boxes.length} ${what}${over ? `; ${describe(over, frame)}` : ""}`;
+    views.push({ caption, boxes, urls });
+  };
+  if (data.truth) add("Ground truth", objectBoxes(clip, frame), "objects");
+  for (const m of shownMethods()) add(data.methods[m], detectionBoxes(clip, frame, m), "detections");
+  views.push(...layerViews(clip, frame));
   const figures = [...byId("views").children];
   while (figures.length < views.length) {
     const figure = element("figure", undefined, byId("views"));
@@ -114,23 +136,18 @@ function draw() {
     figures.push(figure);
   }
   figures.splice(views.length).forEach((figure) => figure.remove());
-  views.forEach(([title, boxes, what], number) => {
-    const [canvas, caption] = figures[number].children;
-    caption.textContent = `${title}: ${boxes.length} ${what}`;
-    canvas.setAttribute("aria-label", boxes.map((box) => box[6]).join(", ") || "no boxes");
-    figures[number].dataset.boxes = boxes.length;
-    if (!clip.images[frame]) paint(canvas, clip, null, boxes);
+  views.forEach(({ caption, boxes, layer, urls }, number) => {
+    const figure = figures[number], [canvas, text] = figure.children;
+    text.textContent = caption;
+    canvas.setAttribute("aria-label", boxes ? boxes.map((box) => box[6]).join(", ") || "no boxes" : caption);
+    delete figure.dataset[boxes ? "layer" : "boxes"];
+    figure.dataset[boxes ? "boxes" : "layer"] = boxes ? boxes.length : layer;
+    Promise.all(urls.map(load)).then((pictures) => {
+      // Pictures may arrive after the next frame was chosen.
+      if (turn === state.drawn) paint(canvas, clip, pictures, boxes || []);
+    });
   });
-  if (clip.images[frame]) {
-    const picture = new Image();
-    const show = (shown) => {
-      // A picture may arrive after the next frame was chosen.
-      if (turn === state.drawn) views.forEach((view, n) => paint(figures[n].children[0], clip, shown, view[1]));
-    };
-    picture.onload = () => show(picture);
-    picture.onerror = () => show(null);
-    picture.src = clip.images[frame];
-  }
+  listOthers(clip, frame);
   byId("frame").max = clip.frames.length - 1;
   byId("frame").value = frame;
   byId("least").textContent = least().toFixed(2);
@@ -143,12 +160,12 @@ function draw() {
   }
 }
 
-// Rows of a strip: {label, cells: [frame, whether found]} of each object, or of each tracked detection without truth.
+// Rows of a strip: {label, cells: [frame, whether found, text]} of each object, or of each tracked detection without truth.
 function stripRows(clip, method) {
   const rows = new Map(), wanted = byId("class").value;
-  const add = (key, label, frame, found) => {
+  const add = (key, label, cell) => {
     if (!rows.has(key)) rows.set(key, { label, cells: [] });
-    rows.get(key).cells.push([frame, found]);
+    rows.get(key).cells.push(cell);
   };
   clip.frames.forEach((_, frame) => {
     for (const each of data.truth ? clip.objects[frame] : clip.detections[method][frame]) {
@@ -156,7 +173,8 @@ function stripRows(clip, method) {
       if (track < 0 || (wanted !== "" && each[0] !== Number(wanted))) continue;
       const score = each[data.truth ? 6 + method : 1];
       if (!data.truth && score < least()) continue;
-      add(track, `${data.classes[each[0]]} ${track}`, frame, score >= Math.max(least(), 0));
+      const found = score >= Math.max(least(), 0);
+      add(track, `${data.classes[each[0]]} ${track}`, [frame, found, found ? ": found" : ": missed"]);
     }
   });
   return [...rows.values()];
@@ -168,25 +186,29 @@ function strips() {
   for (const method of shownMethods()) {
     const rows = stripRows(clip, method);
     if (!rows.length) continue;
-    const figure = element("figure", undefined, area);
-    const svg = shape("svg", { viewBox: `0 0 ${clip.frames.length} ${rows.length}`, preserveAspectRatio: "none" }, figure);
-    svg.style.height = `${rows.length * 0.8}rem`;
-    rows.forEach((row, y) => {
-      for (const [frame, found] of row.cells) {
-        const cell = shape("rect", { x: frame, y: y + (found ? 0.1 : 0.4), width: 1.02, height: found ? 0.8 : 0.2,
-          fill: STYLES[found ? "found" : "missed"][0] }, svg);
-        shape("title", {}, cell).textContent = `${row.label}, frame ${clip.frames[frame]}: ${found ? "found" : "missed"}`;
-      }
-    });
-    shape("line", { y1: 0, y2: rows.length, stroke: "currentColor", "stroke-width": 2,
-      "vector-effect": "non-scaling-stroke" }, svg);
-    svg.addEventListener("click", (event) => {
-      const box = svg.getBoundingClientRect();
-      go(Math.floor(((event.clientX - box.left) / box.width) * clip.frames.length));
-    });
-    const order = rows.map((row) => row.label).join(", ");
-    element("figcaption", `${data.methods[method]}, from top: ${order}`, figure);
+    strip(clip, rows, `${data.methods[method]}, from top: ${rows.map((row) => row.label).join(", ")}`, area);
   }
+  layerStrip(clip, area);
+}
+
+function strip(clip, rows, caption, area) {
+  const figure = element("figure", undefined, area);
+  const svg = shape("svg", { viewBox: `0 0 ${clip.frames.length} ${rows.length}`, preserveAspectRatio: "none" }, figure);
+  svg.style.height = `${rows.length * 0.8}rem`;
+  rows.forEach((row, y) => {
+    for (const [frame, found, text] of row.cells) {
+      const cell = shape("rect", { x: frame, y: y + (found ? 0.1 : 0.4), width: 1.02, height: found ? 0.8 : 0.2,
+        fill: STYLES[found ? "found" : "missed"][0] }, svg);
+      shape("title", {}, cell).textContent = `${row.label}, frame ${clip.frames[frame]}${text}`;
+    }
+  });
+  shape("line", { y1: 0, y2: rows.length, stroke: "currentColor", "stroke-width": 2,
+    "vector-effect": "non-scaling-stroke" }, svg);
+  svg.addEventListener("click", (event) => {
+    const box = svg.getBoundingClientRect();
+    go(Math.floor(((event.clientX - box.left) / box.width) * clip.frames.length));
+  });
+  element("figcaption", caption, figure);
 }
 
 function go(frame) {
@@ -242,6 +264,7 @@ function start() {
     line.style.borderTopStyle = { 0: "solid", 2: "dotted" }[STYLES[name][1][0] || 0] || "dashed";
     entry.append(name);
   }
+  startLayers();
   byId("clip").onchange = (event) => choose(Number(event.target.value), 0);
   byId("sort").onchange = () => { listClips(); choose(sorted()[0], 0); };
   for (const id of ["first", "second"]) byId(id).onchange = () => { listClips(); strips(); draw(); };
@@ -258,12 +281,13 @@ function start() {
     const keys = {
       ArrowLeft: () => go(state.frame - 1), ArrowRight: () => go(state.frame + 1), Home: () => go(0), End: () => go(last),
       " ": () => play(state.timer === null), n: () => step(1), p: () => step(-1),
+      ",": () => chooseOther(-1), ".": () => chooseOther(1),
     };
     const act = keys[event.key.length > 1 ? event.key : event.key.toLowerCase()];
     if (act) { event.preventDefault(); act(); }
   };
   listClips();
-  if (!follow()) choose(sorted()[0], 0);
+  if (!follow()) choose(sorted()[0], state.frame);
   if (data.truth) tables(byId("tables"));
 }
 

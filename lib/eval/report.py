@@ -26,6 +26,7 @@ from lib.files import replacing
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
+SCRIPTS = ("report_tables.js", "report_layers.js", "report.js")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -77,7 +78,7 @@ def write(data: dict, path: Path) -> None:
 
     Names from datasets are only data: the page sets them as text, and its policy runs no script but its own.
     """
-    script = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("report_tables.js", "report.js"))
+    script = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     parts = {

@@ -20,7 +20,7 @@ from lib.eval.stored import Run
 from lib.eval.tables import Table, class_table, motion_area_table, motion_columns, side_by_side
 
 POINTS = 60  # of a precision-recall curve
-QUALITY = 85  # JPEG quality of frames that are shrunk
+QUALITY = 80  # of embedded frames, as WebP
 
 
 def content(
@@ -65,21 +65,25 @@ def content(
     return {
         "title": title, "score": score, "lowest": lowest, "truth": True, "methods": names, "kinds": ["true", *KINDS],
         "classes": first.result.classes.names, "summary": _table(summary), "sections": sections,
-        "curves": _curves(runs), "clips": shown, "notes": notes,
+        "curves": _curves(runs), "clips": shown, "layers": [], "notes": notes,
     }  # fmt: skip
 
 
-def jpeg(image: np.ndarray, side: int) -> bytes:
-    """A BGR image as JPEG, shrunk until its longer side has at most `side` pixels."""
+def frame_url(image: np.ndarray, side: int) -> str:
+    """A BGR image as a data: address, shrunk until its longer side has at most `side` pixels."""
     scale = side / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return data_url(image, QUALITY)
 
 
-def data_url(image: bytes) -> str:
-    """A JPEG image as a data: address."""
-    return "data:image/jpeg;base64," + base64.b64encode(image).decode()
+def data_url(image: np.ndarray, quality: int = 101) -> str:
+    """A BGR image as WebP of this quality, without loss above 100, as a data: address."""
+    return _url(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes(), "webp")
+
+
+def _url(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
 
 
 def _check_same(runs: dict[str, Run]) -> None:
@@ -174,22 +178,29 @@ def _add_frames(shown: list[dict], run: Run, how: str, images: Path, limit: int,
             paths = [images.resolve() / clip["name"] / f"{frame}.JPEG" for frame in clip["frames"]]
             clip["images"] = [urllib.parse.quote(Path(os.path.relpath(path, start)).as_posix()) for path in paths]
         return ["Frames are links to the dataset, and are not shown where the dataset is not found."]
-    total, missing = 0, 0
+    room, missing = limit, 0
     for clip in sorted(shown, key=lambda clip: min(clip["f1"])):
-        urls = [data_url(_small(images / clip["name"] / f"{frame}.JPEG", side)) for frame in clip["frames"]]
-        size = sum(map(len, urls))
-        if total + size > limit:
-            missing += 1
-            continue
-        total += size
-        clip["images"] = urls
-    if not missing:
-        return []
-    return [f"The frames of {missing} of {len(shown)} clips are left out, since embedded frames may take at most "
-            f"{limit / 1e6:g} MB (--limit). The worst clips have theirs."]  # fmt: skip
+        urls: list[str] = []
+        left = room
+        for frame in clip["frames"]:
+            urls.append(embedded(images / clip["name"] / f"{frame}.JPEG", side))
+            left -= len(urls[-1])
+            if left < 0:
+                missing += 1
+                break
+        else:
+            clip["images"], room = urls, left
+    notes = [f"Frames are WebP images of quality {QUALITY}, with at most {side} pixels a side."]
+    if missing:
+        notes.append(
+            f"The frames of {missing} of {len(shown)} clips are left out, since embedded frames may take at most "
+            f"{limit / 1e6:g} MB (--limit). The worst clips come first."
+        )
+    return notes
 
 
-def _small(path: Path, side: int) -> bytes:
+def embedded(path: Path, side: int) -> str:
+    """A frame as a data: address: as WebP, or the file itself where that is smaller."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -197,4 +208,5 @@ def _small(path: Path, side: int) -> bytes:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise InputError(f"{path}: not an image; create it again, or pass --frames none")
-    return data if max(image.shape[:2]) <= side else jpeg(image, side)
+    url = frame_url(image, side)
+    return min(url, _url(data, "jpeg"), key=len) if max(image.shape[:2]) <= side else url

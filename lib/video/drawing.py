@@ -119,11 +119,17 @@ def heat_map(image: np.ndarray, weight: np.ndarray, low: float = 0.0, high: floa
     """
     if high is None:
         high = float(weight.max(initial=low))
-    level = np.clip((weight.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
-    level = cv2.resize(level, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colour = cv2.applyColorMap(np.rint(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    colour = heat_to_colour(weight, low, high, image.shape[1::-1])
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return cv2.addWeighted(grey, 0.45, colour, 0.55, 0)
+
+
+def heat_to_colour(weight: np.ndarray, low: float, high: float, size: Sequence[int] | None = None) -> np.ndarray:
+    """`weight` (h, w) as an image (h, w, 3): dark blue at `low`, red at `high`. size: width and height to resize to."""
+    level = np.clip((weight.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
+    if size is not None:
+        level = cv2.resize(level, size, interpolation=cv2.INTER_LINEAR)
+    return cv2.applyColorMap(np.rint(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
 
 
 def _font_size(height: int, width: int) -> int:

@@ -14,7 +14,7 @@ from lib.dataset.importing import mot as import_mot
 from lib.dataset.importing import yolo as import_yolo
 from lib.errors import InputError
 from lib.methods import METHODS
-from tests.cli.test_demo import folder, moving_box, run, write_clip  # noqa: F401 folder is a fixture
+from tests.cli.demo_runs import moving_box, records, run
 from tests.tiny import ROOT
 
 CLIP = ROOT / "data/demo/MiniVID_val_0026"
@@ -41,10 +41,6 @@ def film(tmp_path):
 def edges(detections):
     x1, y1, x2, y2 = detections["box"]
     return x1, y1, x2 + 1, y2 + 1
-
-
-def records(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def two_objects(frames):
@@ -97,21 +93,21 @@ def test_a_slice_of_a_film_keeps_its_frame_numbers(film, tmp_path):
     assert video.frames.wanted == (2, 5, 8) and sorted(video.objects) == [0, 1, 2]
 
 
-def test_several_clips_have_a_file_each(folder, film, tmp_path):  # noqa: F811
+def test_several_clips_have_a_file_each(folder, film, tmp_path):
     run("--input", film, folder, "--output", tmp_path / "out", "--cvat", tmp_path / "to.xml", "--yolo", tmp_path / "y")
     assert sorted(path.name for path in tmp_path.glob("*.xml")) == ["to-clip.xml", "to-trip.xml"]
     assert {path.parent.name for path in (tmp_path / "y").rglob("*_1.txt")} == {"trip"}
     assert (tmp_path / "y/clip/000003.txt").read_text().startswith("0 ")
 
 
-def test_untracked_labels_have_five_columns(folder, tmp_path):  # noqa: F811
+def test_untracked_labels_have_five_columns(folder, tmp_path):
     run("--input", folder, "--output", tmp_path / "out", "--yolo", tmp_path / "y")
     assert len((tmp_path / "y/clip/000003.txt").read_text().split()) == 5
     with pytest.raises(InputError, match="contains label files, which may be corrected; remove it first"):
         run("--input", folder, "--output", tmp_path / "out", "--yolo", tmp_path / "y")
 
 
-def test_a_resumed_run_exports_all_frames(folder, tmp_path):  # noqa: F811
+def test_a_resumed_run_exports_all_frames(folder, tmp_path):
     def broken(frames):
         for i, found in enumerate(moving_box(frames)):
             if i == 7:
@@ -137,7 +133,7 @@ def _later(frames, start):
     (("--mot", "x.txt", "--max-size", "64"), "--mot: boxes would be those of shrunken frames"),
     (("--cvat", "x.xml", "--output", "x.mp4"), "x.xml: is made from the detections in JSON lines; add --json FILE"),
 ])  # fmt: skip
-def test_what_cannot_be_exported_is_reported_before_the_run(folder, tmp_path, monkeypatch, options, message):  # noqa: F811
+def test_what_cannot_be_exported_is_reported_before_the_run(folder, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         run("--input", folder, *options, make=None)

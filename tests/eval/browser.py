@@ -1,15 +1,18 @@
-"""Chromium without a window, through the WebDriver protocol of its chromedriver."""
+"""Chromium without a window, through the WebDriver protocol of its chromedriver; with BROWSER=firefox, Firefox."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import urllib.request
 
 import pytest
+
+from tests.eval.firefox import firefox
 
 
 class Browser:
@@ -61,6 +64,10 @@ class Browser:
 @contextlib.contextmanager
 def browser(**options):
     """A browser, or a skipped test where Debian's chromium and chromium-driver are not installed."""
+    if os.environ.get("BROWSER") == "firefox":
+        with firefox(**options) as tab:
+            yield tab
+        return
     driver = shutil.which("chromedriver")
     if driver is None or shutil.which("chromium") is None:
         pytest.skip("chromium and chromium-driver are not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -9,11 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.bbox.detections import Detections
-from lib.cli.report_page import ReportPage
-from lib.dataset.classes import ClassList
-from lib.eval import report, vid_map
-from lib.video.records import Result
+from lib.eval import report, report_data, vid_map
 from tests.eval.browser import browser
 
 CLIPS, FRAMES = ("val/easy", "val/hard<script>alert(1)<"), 4
@@ -80,6 +77,10 @@ def set_value(tab, name, value):
     )
 
 
+def clip_of(tab):
+    return tab.run("return document.getElementById('clip').selectedOptions[0].text").partition(" (F1")[0]
+
+
 @pytest.mark.parametrize("options", [{}, {"dark": True, "width": 500}])
 def test_the_page_in_a_browser(folder, options):
     with browser(**options) as tab:
@@ -111,13 +112,13 @@ def test_the_page_in_a_browser(folder, options):
         assert "4 of 4" in tab.run("return document.getElementById('where').textContent")
         link = tab.run("return document.getElementById('link').getAttribute('href')")
         tab.press("n")
-        assert tab.run("return data.clips[state.clip].name") == CLIPS[0]
+        assert clip_of(tab) == CLIPS[0]
         tab.open(folder / "report.html", link)
-        assert tab.run("return [data.clips[state.clip].name, state.frame]") == [CLIPS[1], 3]
+        assert clip_of(tab) == CLIPS[1] and "4 of 4" in tab.run("return document.getElementById('where').textContent")
         set_value(tab, "sort", "gain")
-        assert tab.run("return data.clips[state.clip].name") == CLIPS[1]
+        assert clip_of(tab) == CLIPS[1]
         set_value(tab, "sort", "name")
-        assert tab.run("return data.clips[state.clip].name") == CLIPS[0]
+        assert clip_of(tab) == CLIPS[0]
 
         # Names are text: no element was made of them, and no script ran.
         assert tab.run("return document.title") == f"T {EVIL}"
@@ -146,7 +147,7 @@ def test_content_without_a_browser(folder):
     assert [data["kinds"][found[6]] for found in hard["detections"][0][0]] == [
         "true", "duplicate", "classification", "background"]  # fmt: skip
     assert [each[6:] for each in hard["objects"][0]] == [[0.9, 0.9], [-1.0, 0.8]]
-    assert all(url.startswith("data:image/jpeg;base64,") for url in hard["images"])
+    assert all(url.startswith("data:image/") for url in hard["images"])
     assert EVIL not in (folder / "report.html").read_text()
 
 
@@ -159,7 +160,22 @@ def test_frames_can_be_linked_left_out_or_limited(folder, tmp_path):
     make(folder, tmp_path / "some.html", "--limit", (size + 10) / 1e6)
     data = data_of(tmp_path / "some.html")
     assert [len(clip["images"]) for clip in data["clips"]] == [0, FRAMES]  # the worst clip has its frames
-    assert "The frames of 1 of 2 clips are left out" in data["notes"][1]
+    assert "The frames of 1 of 2 clips are left out" in data["notes"][2]
+
+
+def test_embedded_frames_are_shrunk_and_never_larger_than_their_files(folder, tmp_path):
+    make(folder, tmp_path / "small.html", "--side", 100)
+    data = data_of(tmp_path / "small.html")
+    assert "with at most 100 pixels a side" in data["notes"][1]
+    for url in data["clips"][0]["images"]:
+        kind, _, content = url.partition(";base64,")
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+        assert kind == "data:image/webp" and image.shape == (60, 100, 3)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (120, 200, 3), np.uint8)
+    file = tmp_path / "noise.JPEG"
+    file.write_bytes(cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 20])[1].tobytes())
+    assert base64.b64decode(report_data.embedded(file, 200).partition(",")[2]) == file.read_bytes()
 
 
 def test_results_of_other_objects_and_repeated_names_are_rejected(folder, tmp_path, capsys):
@@ -173,24 +189,3 @@ def test_results_of_other_objects_and_repeated_names_are_rejected(folder, tmp_pa
         with pytest.raises(SystemExit):
             report.main([str(folder / "good.json"), str(tmp_path / "short.json"), "--out", "x.html", *extra])
         assert message in capsys.readouterr().err
-
-
-def test_page_of_a_demo_run(tmp_path):
-    classes = ClassList(["a", "b"], [EVIL, "plain"], [(0, 0, 0)] * 2)
-    page = ReportPage(tmp_path / "demo.html", "clip", classes, 0.25, "fgfa_rfcn")
-    page.start([])
-    frame = (np.array([[5, 5, 30, 30], [40, 5, 60, 30]], np.float32), np.array([0.9, 0.4], np.float32),
-             np.array([1, 2], np.int32), np.array([1, 2], np.int32))  # fmt: skip
-    for index in range(3):
-        found = Detections(*(column[: index + 1] for column in frame), classes.names)
-        page.write(Result(index, f"{index}.jpg", np.zeros((60, 80, 3), np.uint8), found, lambda image, _: image))
-    page.close()
-    with browser() as tab:
-        tab.open(tmp_path / "demo.html")
-        assert boxes(tab) == [1]
-        tab.press("\ue014")
-        assert boxes(tab) == [2]
-        set_value(tab, "score", "0.5")
-        assert boxes(tab) == [1]
-        assert tab.run("return document.querySelectorAll('#strips rect').length") == 3
-        assert tab.messages() == []

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 
 import pytest
 
@@ -12,63 +11,8 @@ from lib.dataset.exporting import coco as export_coco
 from lib.dataset.imagenet_vid import train_entries, training_index
 from lib.dataset.imagenet_vid import video_entries as read_test_videos
 from lib.dataset.importing import coco as import_coco
+from tests.dataset.importing.coco_files import CONTENT, changed, run, val_file, write
 from tests.dataset.importing.imported import HEIGHT, WIDTH, failure, number_of, objects, put_film, put_frames
-
-# Two videos of three and two frames, in an order of entries that is not the order of frames.
-CONTENT = {
-    "videos": [{"id": 7, "name": "street one"}, {"id": 3, "name": "yard"}],
-    "images": [
-        {"id": 12, "video_id": 7, "frame_id": 2, "file_name": "a/000002.jpg", "width": WIDTH, "height": HEIGHT},
-        {"id": 10, "video_id": 7, "frame_id": 0, "file_name": "a/000000.jpg", "width": WIDTH, "height": HEIGHT},
-        {"id": 11, "video_id": 7, "frame_id": 1, "file_name": "a/000001.jpg", "width": WIDTH, "height": HEIGHT},
-        {"id": 21, "video_id": 3, "frame_id": 1, "file_name": "b/000001.jpg", "width": WIDTH, "height": HEIGHT},
-        {"id": 20, "video_id": 3, "frame_id": 0, "file_name": "b/000000.jpg", "width": WIDTH, "height": HEIGHT},
-    ],
-    "categories": [{"id": 5, "name": "red car"}, {"id": 9, "name": "dog"}],
-    "annotations": [
-        {"id": 1, "image_id": 10, "category_id": 9, "bbox": [1.5, 2, 10.25, 20], "track_id": 4, "occluded": True},
-        {"id": 2, "image_id": 11, "category_id": 9, "bbox": [2.5, 2, 10.25, 20], "track_id": 4, "generated": 1},
-        {"id": 3, "image_id": 12, "category_id": 5, "bbox": [0, 0, WIDTH, HEIGHT], "instance_id": 8},
-        {"id": 4, "image_id": 20, "category_id": 5, "bbox": [30, 10, 1, 1], "attributes": {"track_id": 0}},
-    ],
-}  # fmt: skip
-
-
-@pytest.fixture
-def media(tmp_path):
-    put_frames(tmp_path / "media" / "a", 3)
-    put_frames(tmp_path / "media" / "b", 2)
-    return tmp_path / "media"
-
-
-def write(tmp_path, content, name="in.json"):
-    path = tmp_path / name
-    path.write_text(json.dumps(content))
-    return path
-
-
-def run(tmp_path, media, content, *options):
-    out = tmp_path / "out"
-    import_coco.main(
-        ["--json", str(write(tmp_path, content)), "--media", str(media), "--out", str(out), *map(str, options)]
-    )
-    return out
-
-
-def changed(*path, value):
-    """CONTENT with the entry at `path` set to `value`."""
-    content = copy.deepcopy(CONTENT)
-    place = content
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    return content
-
-
-def val_file(tmp_path, *names):
-    path = tmp_path / "val.txt"
-    path.write_text("\n".join(names))
-    return path
 
 
 def test_boxes_tracks_and_flags_by_hand(tmp_path, media, capsys):
@@ -209,94 +153,6 @@ def test_a_class_list_chooses_and_orders(tmp_path, media, caplog):
     assert (out / "classes.txt").read_text() == "d01 dog #ff0000\n"
     assert [len(frame) for frame in objects(out, "train/street_one")] == [1, 1, 0]
     assert "left out: 2 objects of classes that are not in the class list" in caplog.text
-
-
-BAD = {
-    "bbox of three": (("annotations", 1, "bbox"), [1, 2, 3], r"in\.json: annotations\[1\]: bbox is \[1, 2, 3\]"),
-    "negative": (("annotations", 1, "bbox"), [1, 2, -3, 4], r"annotations\[1\]: box of -3 x 4"),
-    "nan": (("annotations", 1, "bbox"), [1, 2, float("nan"), 4], r"broken JSON \(NaN is not a finite number\)"),
-    "text": (("annotations", 1, "bbox"), [1, 2, "x", 4], r"annotations\[1\]: a bbox value is 'x'"),
-    "image": (("annotations", 3, "image_id"), 99, r"annotations\[3\]: unknown image_id 99"),
-    "unhashable": (("annotations", 3, "image_id"), [1], r"annotations\[3\]: unknown image_id \[1\]"),
-    "category": (("annotations", 3, "category_id"), 6,
-                 r"annotations\[3\] \(id 4\): unknown category_id 6; .* --skip-unknown"),
-    "track": (("annotations", 0, "track_id"), [], r"annotations\[0\]: track id is \[\]"),
-    "crowd": (("annotations", 0, "iscrowd"), "maybe", r"annotations\[0\]: iscrowd is 'maybe'"),
-    "whole video": (("annotations", 0, "bboxes"), [], r"annotations\[0\]: `bboxes` of a whole video"),
-    "no object": (("annotations", 0), 7, r"annotations\[0\]: not an object"),
-    "video": (("images", 0, "video_id"), 8, r"images\[0\]: no entry in videos has the id 8 \(video_id\)"),
-    "frame": (("images", 0, "frame_id"), -1, r"images\[0\]: frame_id is -1; write an integer >= 0"),
-    "same frame": (("images", 0, "frame_id"), 1, r"images\[2\]: same frame of street one as .*images\[0\]"),
-    "same id": (("images", 1, "id"), 12, r"images\[1\]: id 12 is already used by .*images\[0\]; renumber"),
-    "size": (("images", 3, "width"), 65, r"images\[3\]: width, height are \(65, 48\), but the image has 64, 48"),
-    "file": (("images", 2, "file_name"), "a/9.jpg", r"a/9\.jpg: cannot be read"),
-    "first file": (("images", 1, "file_name"), "a/9.jpg",
-                   r"images\[1\]: no image folder or video file named street one in"),
-    "no list": (("annotations",), {}, r"in\.json: contains no list `annotations`"),
-    "no images": (("images",), [], r"annotations\[0\]: unknown image_id 10"),
-    "name": (("categories", 0, "name"), "", r"categories\[0\]: name is ''"),
-    "classes alike": (("categories",), [{"id": 5, "name": "a b"}, {"id": 9, "name": "a_b"}],
-                      r"classes 'a b' and 'a_b' would both become a_b"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", list(BAD))
-def test_bad_entries_are_reported_with_their_place(tmp_path, media, capsys, case):
-    path, value, message = BAD[case]
-    file = write(tmp_path, changed(*path, value=value))
-    line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", tmp_path / "out")
-    assert re.search(message, line), line
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.json", "media"]  # nothing is left behind
-
-
-def test_a_track_twice_in_a_frame(tmp_path, media, capsys):
-    content = changed("annotations", 1, "image_id", value=10)
-    file = write(tmp_path, content)
-    line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", tmp_path / "out")
-    assert "annotations[1]: track 4 occurs twice in frame 0 of street one (first: " in line
-    assert not list(tmp_path.glob(".out*"))
-
-
-@pytest.mark.parametrize("text, message", [
-    ("[]", "in.json: contains a list"),
-    ("{\n\n nonsense", "in.json:3: broken JSON"),
-])  # fmt: skip
-def test_files_that_are_not_coco(tmp_path, media, capsys, text, message):
-    (tmp_path / "in.json").write_text(text)
-    assert message in failure(
-        import_coco.main, capsys, "--json", tmp_path / "in.json", "--media", media, "--out", tmp_path / "out"
-    )
-
-
-def test_a_folder_that_cannot_be_created(tmp_path, media, capsys):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    file = write(tmp_path, CONTENT)
-    for out, message in (("file/below", "cannot be created"), ("file", "already exists"), ("link", "already exists")):
-        line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", tmp_path / out)
-        assert f"{tmp_path / out}: {message}" in line
-
-
-def test_a_full_disk_leaves_nothing_behind(tmp_path, media, capsys, monkeypatch):
-    def full(path, text, **_):
-        raise OSError(28, "No space left on device", str(path))
-
-    file = write(tmp_path, CONTENT)
-    monkeypatch.setattr("lib.dataset.importing.write.Path.write_text", full)
-    line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", tmp_path / "out")
-    assert "No space left on device; " in line and line.endswith("out was not written")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.json", "media"]
-
-
-def test_nothing_is_overwritten(tmp_path, media, capsys):
-    out = run(tmp_path, media, CONTENT)
-    before = sorted(out.rglob("*"))
-    file = tmp_path / "in.json"
-    line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", out)
-    assert f"{out}: already exists and is not overwritten" in line
-    assert sorted(out.rglob("*")) == before
-    line = failure(export_coco.main, capsys, "--root", out, "--out", file)
-    assert "in.json: already exists" in line
 
 
 def cvat_export(*frames, names="frame_{:06d}.PNG"):
