@@ -236,6 +236,7 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
         (f"SCALES must not exceed {LARGEST_SIDE} pixels", max(cfg.SCALES) <= LARGEST_SIDE),
         ("TRAIN.SEED must be 0 or more", train.SEED >= 0),
+        ("TRAIN.EMA must be at least 0 and less than 1", 0 <= train.EMA < 1),
         *(
             (f"{key} is {quoted(value)}: a name may have letters, digits, blanks and _ . + - only", is_plain(value))
             for key, value in {

@@ -163,6 +163,10 @@ TREE: Tree = {
             "the PyTorch backend, and AVX-512 or a GPU that has it. MiniVID's pre-training always uses float32.",
             ("float32", "bfloat16"),
         ),
+        "EMA": Key(
+            0.0,
+            "Decay of a moving average of the weights, such as 0.999, which is saved beside them; 0: no average.",
+        ),
         "VALIDATE": Key(0.0, "Validate every this many epochs, such as 1 or 0.25; 0: never."),
         "VALIDATE_SET": Key("", "List of videos to validate on; empty: test_image_set."),
         "VALIDATE_VIDEOS": Key(20, "Validate on this many videos of the list, balanced by class; 0: on all."),

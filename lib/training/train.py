@@ -166,6 +166,7 @@ def _fit(
         stopped=stopped,
         processes=processes,
         watch=watch,
+        average=settings.EMA,
     )
 
 
