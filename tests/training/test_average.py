@@ -118,17 +118,6 @@ def test_training_is_the_same_with_and_without(name, minivid, tmp_path, caplog):
     assert (tmp_path / "test" / "results.json").is_file()
 
 
-class After:
-    """An event that is set after some steps."""
-
-    def __init__(self, steps: int):
-        self.left = steps
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
-
-
 @pytest.mark.parametrize("name", ["mxnet", "torch"])
 def test_stopped_and_resumed_equals_uninterrupted(name, minivid, tmp_path):
     needs(name)
@@ -141,7 +130,7 @@ def test_stopped_and_resumed_equals_uninterrupted(name, minivid, tmp_path):
     whole = run("whole")
     for steps in (5, 1):
         with pytest.raises(Interrupted):
-            run("parts", "TRAIN.RESUME=true", stopped=After(steps))
+            run("parts", "TRAIN.RESUME=true", stopped=tiny.After(steps))
         assert (tmp_path / "parts" / "tiny_ema-latest.params").is_file()
     parts = run("parts", "TRAIN.RESUME=true")
     assert averaged(parts).read_bytes() == averaged(whole).read_bytes()
