@@ -37,6 +37,7 @@ ABOUT = {
     "network": "The networks: pre-trained weights, input, anchors, and the sizes of all layers.",
     "dataset": "The data to train and test on.",
     "TRAIN": "Training a detector.",
+    "TRAIN.AUGMENT": "Random changes of the training images, the same for all frames of an example; 0: none.",
     "TEST": "Detection and evaluation.",
     "BACKBONE": "Pre-training of the small backbone on rendered crops (`experiments/minivid/pretrain.py backbone`).",
     "FLOW": "Pre-training of the small flow network on synthetic pairs (`experiments/minivid/pretrain.py flow`).",
@@ -84,7 +85,7 @@ def _section(name: str, rows: list[str]) -> str:
 def _values(node: Key) -> str:
     if len(node.choices) == 1:
         return f"only `{_yaml(node.choices[0])}`"
-    return " or ".join(f"`{_yaml(choice)}`" for choice in node.choices) or kind(node.default)
+    return " or ".join(f"`{_yaml(choice)}`" for choice in node.choices) or kind(node)
 
 
 def _yaml(value: object) -> str:

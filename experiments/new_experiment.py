@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from lib.cli.options import start_logging
-from lib.config import load_config, make_config
+from lib.config import load_config, make_config, pairs
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
 from lib.errors import InputError, command, quoted
@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _log_commands(method: Method, path: Path) -> None:
     """Logs the chosen values and the commands."""
     cfg = load_config(path, schema=method.schema)
-    epochs, scales = cfg.TRAIN.end_epoch, cfg.SCALES
+    epochs, scales = cfg.TRAIN.end_epoch, pairs(cfg.SCALES)[0]
     log.info("%s: input %d x %d, anchors %s, %d epochs", path, *scales, cfg.network.ANCHOR_SCALES, epochs)
     start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not start.is_file():

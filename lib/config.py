@@ -139,6 +139,8 @@ def leaves(tree: Tree, where: str = "") -> Iterator[tuple[str, Key]]:
 
 def _leaf(value: Any, key: Key, path: str) -> Any:
     default = key.default
+    if key.several and isinstance(value, list) and value and all(isinstance(item, list) for item in value):
+        return [_leaf(item, key._replace(several=False), path) for item in value]
     if isinstance(default, bool):
         right = isinstance(value, bool)
     elif isinstance(default, float):
@@ -161,7 +163,7 @@ def _leaf(value: Any, key: Key, path: str) -> Any:
     else:
         right = isinstance(value, type(default))
     if not right:
-        raise InputError(f"{path} must be {kind(default)}, not {quoted(value)}")
+        raise InputError(f"{path} must be {kind(key)}, not {quoted(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{path} must be a finite number, not {quoted(value)}")
     numbers = value if isinstance(value, list) else [value]
@@ -193,12 +195,13 @@ def _whole(default: list) -> bool:
     return all(isinstance(item, int) for item in default)
 
 
-def kind(default: Any) -> str:
-    """The type of a key in words, from its default."""
+def kind(key: Key) -> str:
+    """The type of a key in words."""
+    default = key.default
     if isinstance(default, list):
         if not default or isinstance(default[0], str):
             return "a list of strings"
-        return "a list of whole numbers" if _whole(default) else "a list of numbers"
+        return f"a list of {'whole ' * _whole(default)}numbers{', or a list of such lists' * key.several}"
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", dict: "a section"}
     return names[type(default)]
 
@@ -220,7 +223,10 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
     net, train, test = cfg.network, cfg.TRAIN, cfg.TEST
     stride = 4 * math.prod(net.STRIDES)
     return [
-        ("SCALES must be [short side, long side], short no longer than long", _pair(cfg.SCALES)),
+        (
+            "SCALES must be [short side, long side], short no longer than long, or a list of such pairs",
+            all(len(pair) == 2 and 0 < pair[0] <= pair[1] for pair in pairs(cfg.SCALES)),
+        ),
         (f"network.RPN_FEAT_STRIDE is {net.RPN_FEAT_STRIDE}, but STRIDES give {stride}", net.RPN_FEAT_STRIDE == stride),
         ("network.RCNN_FEAT_STRIDE must equal network.RPN_FEAT_STRIDE", net.RCNN_FEAT_STRIDE == net.RPN_FEAT_STRIDE),
         ("network.FEAT_DIM must be even", net.FEAT_DIM % 2 == 0),
@@ -234,8 +240,16 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         ("TRAIN.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(train)),
         ("TEST.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(test)),
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
-        (f"SCALES must not exceed {LARGEST_SIDE} pixels", max(cfg.SCALES) <= LARGEST_SIDE),
+        *(
+            (f"TRAIN.AUGMENT.{name} must be from 0 to {limit}", 0 <= train.AUGMENT[name] <= limit)
+            for name, limit in {"BRIGHTNESS": 1, "CONTRAST": 1, "SATURATION": 1, "HUE": 0.5, "SCALE": 0.5}.items()
+        ),
+        (
+            f"SCALES must not exceed {LARGEST_SIDE} pixels, TRAIN.AUGMENT.SCALE included",
+            max(map(max, pairs(cfg.SCALES))) * (1 + train.AUGMENT.SCALE) <= LARGEST_SIDE,
+        ),
         ("TRAIN.SEED must be 0 or more", train.SEED >= 0),
+        ("TRAIN.EMA must be at least 0 and less than 1", 0 <= train.EMA < 1),
         *(
             (f"{key} is {quoted(value)}: a name may have letters, digits, blanks and _ . + - only", is_plain(value))
             for key, value in {
@@ -252,8 +266,9 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
     ]
 
 
-def _pair(scales: list) -> bool:
-    return len(scales) == 2 and 0 < scales[0] <= scales[1]
+def pairs(scales: list) -> list[list[int]]:
+    """SCALES, which is a pair or a list of pairs, as a list of [short side, long side]."""
+    return scales if isinstance(scales[0], list) else [scales]
 
 
 def _numbers(text: str) -> bool:

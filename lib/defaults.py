@@ -13,7 +13,8 @@ class Key(NamedTuple):
     """A leaf of the tree.
 
     choices: the allowed values, if restricted. length: the number of items that a list must have. positive: whether
-    the number must be greater than 0; a list must then have items, each of them greater than 0.
+    the number must be greater than 0; a list must then have items, each of them greater than 0. several: whether a list
+    of such lists is allowed too.
     """
 
     default: Any
@@ -21,6 +22,7 @@ class Key(NamedTuple):
     choices: tuple = ()
     length: int | None = None
     positive: bool = False
+    several: bool = False
 
 
 Tree = dict[str, Any]  # Keys and sections by name; a section is a Tree
@@ -44,8 +46,10 @@ TREE: Tree = {
     "CLASS_AGNOSTIC": Key(True, "One box regressor for all classes.", (True,)),
     "SCALES": Key(
         [600, 1000],
-        "Short side that images are resized to, and limit of their long side, in pixels.",
+        "Short side that images are resized to, and limit of their long side, in pixels. With several pairs, such as "
+        "[[600, 1000], [480, 800]], training draws one for each image, and testing uses the first.",
         positive=True,
+        several=True,
     ),
     "default": {
         "frequent": Key(100, "Training losses are logged every this many steps."),
@@ -123,6 +127,13 @@ TREE: Tree = {
         "model_prefix": Key("rfcn_vid", "Start of checkpoint names."),
         "RESUME": Key(False, "Resume from the newest checkpoint in the output folder."),
         "FLIP": Key(True, "Add horizontally flipped images."),
+        "AUGMENT": {
+            "BRIGHTNESS": Key(0.0, "Multiply the pixel values by a factor from 1 - x to 1 + x."),
+            "CONTRAST": Key(0.0, "Multiply their difference from mid-grey (128) by a factor from 1 - x to 1 + x."),
+            "SATURATION": Key(0.0, "Multiply their difference from grey by a factor from 1 - x to 1 + x."),
+            "HUE": Key(0.0, "Turn colours by up to this part of the colour circle, at most 0.5, either way."),
+            "SCALE": Key(0.0, "Multiply both sides of SCALES by a factor from 1 - x to 1 + x."),
+        },
         "SHUFFLE": Key(True, "Shuffle each epoch."),
         "SEED": Key(0, "Random seed of training."),
         "ENABLE_OHEM": Key(True, "Train on the RoIs with the largest losses.", (True,)),
@@ -162,6 +173,10 @@ TREE: Tree = {
             "Precision of the convolutions in training; weights, gradients and losses stay in float32. bfloat16 needs "
             "the PyTorch backend, and AVX-512 or a GPU that has it. MiniVID's pre-training always uses float32.",
             ("float32", "bfloat16"),
+        ),
+        "EMA": Key(
+            0.0,
+            "Decay of a moving average of the weights, such as 0.999, which is saved beside them; 0: no average.",
         ),
         "VALIDATE": Key(0.0, "Validate every this many epochs, such as 1 or 0.25; 0: never."),
         "VALIDATE_SET": Key("", "List of videos to validate on; empty: test_image_set."),

@@ -17,7 +17,7 @@ from lib.nets.params import load
 from tests.tiny import ROOT
 
 SCRIPT = "experiments/fgfa_rfcn/fgfa_rfcn_end2end_train_test.py"
-CHANGES = {"TRAIN": {"MIN_OFFSET": -1, "MAX_OFFSET": 1, "end_epoch": 3, "CLIP_GRADIENT": 1.0}}
+CHANGES = {"TRAIN": {"MIN_OFFSET": -1, "MAX_OFFSET": 1, "end_epoch": 3, "CLIP_GRADIENT": 1.0, "EMA": 0.9}}
 EPOCH, STEPS = 9, 27  # 18 images on two devices
 
 # The script, in which process 1 does something before a step.
@@ -139,5 +139,7 @@ def lines(folder: Path) -> list[dict]:
 
 
 def weights(folder: Path) -> dict:
+    """The final weights, and the averaged ones under `ema/`."""
     args, auxs = load(folder / "tiny-0003.params")
-    return {**args, **auxs}
+    averages, _ = load(folder / "tiny_ema-0003.params")
+    return {**args, **auxs, **{f"ema/{name}": value for name, value in averages.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,7 @@ def test_a_published_file_loads_unchanged(load):
 def test_an_empty_file_gives_the_defaults(load):
     cfg = load("")
     for path, key in leaves():
-        section, _, name = path.rpartition(".")
-        found = (cfg[section] if section else cfg)[name]
+        found = functools.reduce(operator.getitem, path.split("."), cfg)
         if path not in ("network.NUM_ANCHORS", "network.FGFA_FEAT_DIM"):
             assert found == key.default, path
     assert cfg.network.NUM_ANCHORS == 9 and cfg.network.FGFA_FEAT_DIM == 3072
@@ -138,8 +138,11 @@ def test_lr_steps():
     ("TRAIN: {FLIP: 'yes'}", "TRAIN.FLIP must be true or false, not 'yes'"),
     ("TRAIN: {model_prefix: }", "TRAIN.model_prefix must be a string, not None"),
     ("TRAIN: {ALTERNATE: 3}", "TRAIN.ALTERNATE must be a section, not 3"),
-    ("SCALES: 600", "SCALES must be a list of whole numbers, not 600"),
-    ("SCALES: [600, big]", "SCALES must be a list of whole numbers, not [600, 'big']"),
+    ("SCALES: 600", "SCALES must be a list of whole numbers, or a list of such lists, not 600"),
+    ("SCALES: [600, big]", "SCALES must be a list of whole numbers, or a list of such lists, not [600, 'big']"),
+    ("SCALES: [[6, 9], 5]", "SCALES must be a list of whole numbers, or a list of such lists, not [[6, 9], 5]"),
+    ("SCALES: [[6, 9], [4, x]]", "SCALES must be a list of whole numbers, not [4, 'x']"),
+    ("SCALES: [[[6, 9]]]", "SCALES must be a list of whole numbers, not [[6, 9]]"),
     ("network: {FIXED_PARAMS: conv1}", "network.FIXED_PARAMS must be a list of strings, not 'conv1'"),
     ("network: {FIXED_PARAMS: [1]}", "network.FIXED_PARAMS must be a list of strings, not [1]"),
     ("network: {PIXEL_MEANS: [1, 2, .nan]}", "network.PIXEL_MEANS must be a list of numbers, not [1, 2, nan]"),
@@ -166,6 +169,17 @@ def test_lr_steps():
     ("network: {FLOW_POOL_INPUT: false}", "give flow of stride 8, but the features have 16"),
     ("SCALES: [1000, 600]", "SCALES must be [short side, long side], short no longer than long"),
     ("SCALES: [0, 600]", "SCALES must be greater than 0"),
+    ("SCALES: []", "SCALES must not be empty"),
+    ("SCALES: [[]]", "SCALES must not be empty"),
+    ("SCALES: [[600, 1000], [0, 9]]", "SCALES must be greater than 0, not [0, 9]"),
+    ("SCALES: [[600, 1000], [9000, 9000]]", "SCALES must not exceed 8192 pixels"),
+    ("SCALES: [[600, 1000], [800, 600]]", "short no longer than long, or a list of such pairs"),
+    ("SCALES: [[600, 1000], [800]]", "short no longer than long, or a list of such pairs"),
+    ("TRAIN: {AUGMENT: {SCALE: 0.5}}\nSCALES: [600, 6000]", "8192 pixels, TRAIN.AUGMENT.SCALE included"),
+    ("TRAIN: {AUGMENT: {SCALE: 0.6}}", "TRAIN.AUGMENT.SCALE must be from 0 to 0.5"),
+    ("TRAIN: {AUGMENT: {HUE: 1}}", "TRAIN.AUGMENT.HUE must be from 0 to 0.5"),
+    ("TRAIN: {AUGMENT: {BRIGHTNESS: -0.1}}", "TRAIN.AUGMENT.BRIGHTNESS must be from 0 to 1"),
+    ("TRAIN: {AUGMENT: {SATURATON: 0.1}}", "unknown key TRAIN.AUGMENT.SATURATON; did you mean TRAIN.AUGMENT.S"),
     ("SCALES: [600]", "SCALES must be [short side, long side], short no longer than long"),
     ("TRAIN: {begin_epoch: 2}", "TRAIN.end_epoch must be greater than TRAIN.begin_epoch"),
     ("TRAIN: {MIN_OFFSET: 9, MAX_OFFSET: 9}", "TRAIN.MIN_OFFSET must be less than TRAIN.MAX_OFFSET"),

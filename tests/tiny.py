@@ -123,6 +123,17 @@ def clip(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[n
     return frames
 
 
+class After:
+    """An event that is set after some steps."""
+
+    def __init__(self, steps: int):
+        self.left = steps
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
 def run_script(path: str, *argv: object) -> None:
     """`main` of an entry script of the repository, in this process."""
     runpy.run_path(str(ROOT / path))["main"]([str(arg) for arg in argv])

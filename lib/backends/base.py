@@ -128,6 +128,15 @@ class Trainer(Protocol):
 
     def load_state(self, state: Arrays) -> None: ...
 
+    def average(self, decay: float) -> None:
+        """After a step, moves the averages of the trained parameters towards them: each becomes decay * average +
+        (1 - decay) * parameter. The first call copies the parameters."""
+
+    def averages(self) -> dict[str, np.ndarray]:
+        """The averages by name; empty before the first call of `average`."""
+
+    def load_averages(self, averages: Arrays) -> None: ...
+
 
 def _same_rate(name: str) -> float:
     return 1.0

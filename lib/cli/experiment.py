@@ -20,6 +20,7 @@ from lib.machine import ALONE, launch, task
 from lib.method import Method
 from lib.reading import is_plain
 from lib.settings import check_folder, output_folder
+from lib.training.checkpoints import averaged
 from lib.training.train import train
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,11 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     if first:
         _test(cfg, args, method, weights)
         script = f"experiments/{method.name}/{method.name}_test.py"
+        average = averaged(weights)
         log.info(
-            "weights %s, log %s, curves %s; test again with: python %s --cfg %s --weights %s",
+            "weights %s, log %s, curves %s; test again with: python %s --cfg %s --weights %s%s",
             *(weights, folder / "train.log", folder / "losses.png", script, args.cfg, weights),
+            f"; test the averaged weights with --weights {average}" if cfg.TRAIN.EMA and average.is_file() else "",
         )
 
 

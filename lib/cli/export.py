@@ -14,7 +14,7 @@ from easydict import EasyDict
 from lib.backends.base import Arrays, Backend
 from lib.backends.choice import backend_of
 from lib.cli.options import add_network, begin
-from lib.config import make_config
+from lib.config import make_config, pairs
 from lib.errors import InputError, command
 from lib.files import replacing
 from lib.inference.detector import read_parameters
@@ -73,7 +73,7 @@ def export(
     """
     require("onnx")
     require("onnxruntime")
-    short, long = cfg.SCALES
+    short, long = pairs(cfg.SCALES)[0]
     sizes = ((1, short, long), (2, short // 2 | 1, long // 3 | 1))
     differences = {}
     with contextlib.ExitStack() as written:

@@ -80,9 +80,15 @@ def scale_of(height: int, width: int, short: int, long: int) -> float:
 
 
 def prepare(
-    image: np.ndarray, short: int, long: int, pixel_means_bgr: np.ndarray | tuple[float, ...], flip: bool = False
+    image: np.ndarray,
+    short: int,
+    long: int,
+    pixel_means_bgr: np.ndarray | tuple[float, ...],
+    flip: bool = False,
+    colours: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Network input from an image (H, W, 3) uint8 BGR, mirrored first if `flip` is set.
+    """Network input from an image (H, W, 3) uint8 BGR, mirrored first if `flip` is set. colours: a matrix (3, 4) that
+    changes the colours after resizing (`lib.dataset.augment`).
 
     Returns data (1, 3, h, w) float32, RGB minus the mean, and im_info (1, 3) float32 = h, w, scale. Resizing is
     bilinear; OpenCV samples by the scale factor, not by the ratio of the rounded sizes. Raises ValueError for an image
@@ -96,6 +102,8 @@ def prepare(
     if np.round(scale * min(image.shape[:2])) < 1:
         raise InputError(f"image of {image.shape[1]}x{image.shape[0]} is too thin: resizing would leave no pixels")
     resized = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    if colours is not None:
+        resized = cv2.transform(resized, colours)
     height, width = resized.shape[:2]
     data = np.empty((1, 3, height, width), dtype=np.float32)
     for channel in range(3):

@@ -14,6 +14,7 @@ import numpy as np
 
 from lib.bbox.assign import RpnTargets
 from lib.bbox.transform import clip, flip
+from lib.dataset.augment import NO_AUGMENTATION, Augmentation
 from lib.dataset.image import prepare, read
 from lib.dataset.imagenet_vid import AnnotationIndex, training_boxes
 from lib.errors import InputError
@@ -41,9 +42,11 @@ class TrainLoader:
     Entries without objects are dropped, and their number is logged.
     assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, for example
     `functools.partial(lib.bbox.assign.assign, base=…, stride=…)`. stride: pixels per feature cell.
-    short, long: length of the short side after resizing, and the limit for the long side, pixels.
+    scales: (short, long), the length of the short side after resizing, and the limit for the long side, in pixels. Of
+    several, one is drawn for each training example.
     frames: `frames(entry, rng) -> {input name: path or array}`; `data` is the annotated image. All images get the same
     flip and scale; arrays stay as they are.
+    augmentation: random changes of size and colours, the same for all images of an example.
     flip: add mirrored copies. aspect_grouping: give the images of a step the same orientation where possible.
     own: the devices whose batches `epoch` yields; all by default. prefetch: number of steps prepared in advance.
     Raises InputError if no entry has an object.
@@ -56,8 +59,7 @@ class TrainLoader:
         *,
         assign: Callable[..., RpnTargets],
         stride: int,
-        short: int,
-        long: int,
+        scales: Sequence[Sequence[int]],
         pixel_means_bgr: Sequence[float],
         devices: int = 1,
         own: Sequence[int] | None = None,
@@ -66,6 +68,7 @@ class TrainLoader:
         aspect_grouping: bool = True,
         seed: int = 0,
         frames: Frames = single_frame,
+        augmentation: Augmentation = NO_AUGMENTATION,
         workers: int = 2,
         prefetch: int = 4,
     ) -> None:
@@ -73,8 +76,9 @@ class TrainLoader:
             raise ValueError(f"{len(entries)} entries, but annotations for {len(index.sizes)} images")
         self._entries, self._index = entries, index
         self._assign, self._stride = assign, stride
-        self._short, self._long, self._means = short, long, tuple(pixel_means_bgr)
+        self._scales, self._means = scales, tuple(pixel_means_bgr)
         self._devices, self._seed, self._frames = devices, seed, frames
+        self._augmentation = augmentation
         self._own = range(devices) if own is None else own
         self._shuffle, self._grouping = shuffle, aspect_grouping
         self._workers, self._ahead = workers, max(prefetch, 1)
@@ -158,7 +162,11 @@ class TrainLoader:
         entry = self._entries[number]
         width, height = (int(v) for v in self._index.sizes[number])
         batch: dict[str, np.ndarray] = {}
-        for name, path in self._frames(entry, rng).items():
+        frames = self._frames(entry, rng)
+        sides = self._scales[rng.integers(len(self._scales)) if len(self._scales) > 1 else 0]
+        factor, colours = self._augmentation.draw(rng)
+        short, long = (round(factor * side) for side in sides)
+        for name, path in frames.items():
             if isinstance(path, np.ndarray):
                 batch[name] = path
                 continue
@@ -168,7 +176,7 @@ class TrainLoader:
                     f"{path}: the image is {image.shape[1]}x{image.shape[0]}, but the annotation of {entry.image} "
                     f"says {width}x{height}; correct one of them"
                 )
-            batch[name], im_info = prepare(image, self._short, self._long, self._means, mirrored)
+            batch[name], im_info = prepare(image, short, long, self._means, mirrored, colours)
         boxes, classes = training_boxes(self._index, number)
         if mirrored:
             boxes = flip(boxes, width)

@@ -13,6 +13,7 @@ from easydict import EasyDict
 from lib.backends.base import Array
 from lib.bbox.detections import Detections
 from lib.bbox.transform import clip, decode
+from lib.config import pairs
 from lib.dataset.image import prepare
 from lib.errors import InputError
 from lib.nms.nms import nms_per_class
@@ -27,8 +28,8 @@ class Picture:
 
 
 def picture(image: np.ndarray, cfg: EasyDict) -> Picture:
-    """BGR uint8 (H, W, 3) -> network input, resized to SCALES, minus PIXEL_MEANS."""
-    short, long = cfg.SCALES
+    """BGR uint8 (H, W, 3) -> network input, resized to the first of SCALES, minus PIXEL_MEANS."""
+    short, long = pairs(cfg.SCALES)[0]
     return Picture(*prepare(image, short, long, cfg.network.PIXEL_MEANS))
 
 

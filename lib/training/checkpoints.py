@@ -15,7 +15,7 @@ from lib.nets import params
 
 log = logging.getLogger(__name__)
 
-_OPTIMIZER, _TOTALS = "optimizer/", "totals/"
+_OPTIMIZER, _TOTALS, _AVERAGES = "optimizer/", "totals/", "averages/"
 _STATE, _WEIGHTS, _NEW = ".state.npz", ".params", ".new.params"
 
 
@@ -40,12 +40,18 @@ def with_test_weights(
     return {**args, **folded}
 
 
+def averaged(weights: Path) -> Path:
+    """The file of the averaged weights (TRAIN.EMA) beside these: net-0002.params -> net_ema-0002.params."""
+    prefix, _, name = weights.name.rpartition("-")
+    return weights.with_name(f"{prefix}_ema-{name}")
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The state of training after `step` steps of epoch `epoch` (from 0).
 
     args, auxs, optimizer: numpy arrays by name. totals: running (sum, count) of each metric. devices: those that share
-    the images of a step, in all processes; 0 if unknown.
+    the images of a step, in all processes; 0 if unknown. averages: of the trained weights (TRAIN.EMA), or none.
     No generator is stored: the random numbers of the next steps depend only on epoch and step.
     """
 
@@ -56,11 +62,13 @@ class Checkpoint:
     optimizer: Mapping[str, np.ndarray]
     totals: Mapping[str, np.ndarray] = field(default_factory=dict)
     devices: int = 0
+    averages: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Checkpoints:
     """The checkpoints of one training: `<prefix>-0002.params` after two epochs, `<prefix>-latest.params` within one,
-    and next to each a `.state.npz` with the optimizer's state and the position.
+    and next to each a `.state.npz` with the optimizer's state and the position, and, if weights are averaged, the
+    averaged ones (`averaged`).
 
     A state names its weights by their SHA-256. They are first written as `<name>.new.params` and renamed when the state
     is in place, so that at every moment one state and its weights are complete.
@@ -94,6 +102,8 @@ class Checkpoints:
         name = f"{checkpoint.epoch:04d}" if epoch_end else "latest"
         path, new = self._named(name, _WEIGHTS), self._named(name, _NEW)
         params.save(new, self.completed(checkpoint.args), checkpoint.auxs)
+        if checkpoint.averages:
+            params.save(averaged(path), self.completed({**checkpoint.args, **checkpoint.averages}), checkpoint.auxs)
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
             "devices": np.array(checkpoint.devices, dtype=np.int64),
@@ -101,6 +111,7 @@ class Checkpoints:
             "params_sha256": np.array(sha256(new)),
             **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
             **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
+            **{_AVERAGES + key: np.asarray(value) for key, value in checkpoint.averages.items()},
         }
         with replacing(self._named(name, _STATE)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
@@ -108,6 +119,7 @@ class Checkpoints:
         if epoch_end:
             for suffix in (_STATE, _WEIGHTS):
                 self._named("latest", suffix).unlink(missing_ok=True)
+            averaged(self._named("latest", _WEIGHTS)).unlink(missing_ok=True)
         return path
 
     def newest(self) -> Checkpoint | None:
@@ -201,9 +213,9 @@ def _read(state: Path) -> Checkpoint:
         name = state.name[: -len(_STATE)] + _WEIGHTS
         raise InputError(f"{state}: its weights {name} are missing, damaged or were replaced")
     args, auxs = params.load(weights)
-    optimizer, totals = (
+    optimizer, totals, averages = (
         {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
-        for start in (_OPTIMIZER, _TOTALS)
+        for start in (_OPTIMIZER, _TOTALS, _AVERAGES)
     )
     devices = int(arrays.get("devices", 0))
-    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals, devices)
+    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals, devices, averages)

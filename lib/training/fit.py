@@ -20,7 +20,7 @@ from lib.errors import InputError
 from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
 from lib.training.metrics import Metrics, detection_metrics
-from lib.training.schedules import Schedule
+from lib.training.schedules import Schedule, average_decay
 from lib.training.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def fit(
     stopped: threading.Event | None = None,
     processes: Processes = ALONE,
     watch: Watch | None = None,
+    average: float = 0.0,
 ) -> Path:
     """Trains epochs `begin_epoch` to `end_epoch` - 1; returns the path of the final weights.
 
@@ -64,6 +65,7 @@ def fit(
     from the outputs and the batch of one device. resumed: the checkpoint to continue from, `checkpoints.newest()`;
     `trainer` must have been created with its args and auxs, and its optimizer state is loaded here. If None, the
     saved states of an earlier training are deleted. watch: validations, which may end training early, and trackers.
+    average: the decay of a moving average of the weights (TRAIN.EMA), which is saved and validated; 0: none.
     Writes to the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within an
     epoch; `losses.jsonl`, the means over every `frequent` steps; `losses.png`, updated after an epoch at most once a
     minute, and at the end.
@@ -74,7 +76,7 @@ def fit(
     devices.
     """
     run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes, processes)
-    run.watch = watch or run.watch
+    run.watch, run.average = watch or run.watch, average if run.first else 0.0
     epoch, start = begin_epoch, 0
     if resumed is None:
         if run.first:
@@ -88,6 +90,8 @@ def fit(
                 "or delete it to continue from the end of the last epoch"
             )
         trainer.load_state(resumed.optimizer)
+        if run.average:
+            trainer.load_averages(resumed.averages)
         run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
     processes.total(np.zeros(1))  # until all have read the checkpoint
@@ -121,7 +125,7 @@ class _Run:
         # (sum, count) of each metric since the last log line, and since the start of the epoch
         self.window: dict[str, np.ndarray] = {}
         self.epoch_totals: dict[str, np.ndarray] = {}
-        self.watch = Watch()
+        self.watch, self.average = Watch(), 0.0
         # the first step of this run and its time, and the number of steps of the whole training
         self.began, self.steps_before, self.total_steps = 0.0, 0, 0
 
@@ -190,6 +194,8 @@ class _Run:
                 waiting += time.monotonic() - requested
                 lr = self.schedule(epoch * steps + number)
                 outputs = self.trainer.step(batch, lr)
+                if self.average:
+                    self.trainer.average(average_decay(self.average, epoch * steps + number))
                 now = time.monotonic()
                 shown = sum(len(next(iter(part.values()))) for part in batch)
                 save = self.first and now - saved > self.save_seconds
@@ -254,8 +260,8 @@ class _Run:
         if self.first:
             args, auxs = self.trainer.params()
             totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
-            state = self.trainer.state()
-            path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, state, totals, self.devices))
+            state, averages = self.trainer.state(), self.trainer.averages()
+            path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, state, totals, self.devices, averages))
         self.processes.total(np.zeros(1))
         return path
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions from the number of steps taken to the learning rate of the next step."""
+"""Schedules: functions from the number of steps taken to the learning rate of the next step, and to other rates."""
 
 from __future__ import annotations
 
@@ -56,3 +56,10 @@ def one_cycle(lr: float, steps: int, *, rise: float = 0.3, start: float = 0.04) 
         return lr * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))
 
     return rate
+
+
+def average_decay(limit: float, step: int) -> float:
+    """Decay of an average of the weights: rises to `limit` with the number of steps taken, so that the first weights
+    are soon forgotten. That of `num_updates` in TensorFlow's ExponentialMovingAverage.
+    """
+    return min(limit, (1 + step) / (10 + step))

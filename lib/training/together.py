@@ -15,7 +15,7 @@ from lib.dataset.loader import TrainLoader
 from lib.errors import InputError
 from lib.training.checkpoints import Checkpoint
 
-_PARTS = ("args", "auxs", "optimizer", "totals")
+_PARTS = ("args", "auxs", "optimizer", "totals")  # not the averages, which only the first process needs
 # Keys that may differ from machine to machine.
 _LOCAL = {"gpus", "output_path", "dataset_path", "pretrained", "pretrained_flow", "CLASSES", "MXNET_VERSION"}
 
@@ -24,15 +24,15 @@ def shared(processes: Processes, newest: Callable[[], Checkpoint | None]) -> Che
     """The newest checkpoint of the first process, which sends it to the others: their disks need not have it."""
     if processes.count == 1:
         return newest()
-    content = b""
-    if processes.rank == 0 and (found := newest()) is not None:
+    content, found = b"", None if processes.rank else newest()
+    if found is not None:
         arrays = {f"{part}/{name}": value for part in _PARTS for name, value in getattr(found, part).items()}
         file = io.BytesIO()
         np.savez(file, position=np.array([found.epoch, found.step, found.devices]), **arrays)
         content = file.getvalue()
     content = processes.share(content)
-    if not content:
-        return None
+    if processes.rank == 0 or not content:
+        return found
     parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         epoch, step, devices = (int(value) for value in file["position"])

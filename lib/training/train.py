@@ -18,6 +18,8 @@ from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
 from lib.bbox.anchors import base_anchors
 from lib.bbox.assign import assign
+from lib.config import pairs
+from lib.dataset.augment import Augmentation
 from lib.dataset.imagenet_vid import train_entries, training_index
 from lib.dataset.loader import Frames, TrainLoader
 from lib.files import locked
@@ -166,6 +168,7 @@ def _fit(
         stopped=stopped,
         processes=processes,
         watch=watch,
+        average=settings.EMA,
     )
 
 
@@ -192,8 +195,7 @@ def make_loader(cfg: EasyDict, processes: Processes, frames: Frames) -> TrainLoa
         index,
         assign=labels,
         stride=net.RPN_FEAT_STRIDE,
-        short=cfg.SCALES[0],
-        long=cfg.SCALES[1],
+        scales=pairs(cfg.SCALES),
         pixel_means_bgr=net.PIXEL_MEANS,
         devices=processes.count * own,
         own=range(processes.rank * own, (processes.rank + 1) * own),
@@ -202,6 +204,7 @@ def make_loader(cfg: EasyDict, processes: Processes, frames: Frames) -> TrainLoa
         aspect_grouping=settings.ASPECT_GROUPING,
         seed=settings.SEED,
         frames=frames,
+        augmentation=Augmentation(**{name.lower(): limit for name, limit in settings.AUGMENT.items()}),
     )
 
 

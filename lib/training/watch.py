@@ -55,12 +55,14 @@ class Watch:
             tracker("train", step, {**values, "gradient_norm": float(norm)})
 
     def validate(self, step: int, trainer: Trainer, checkpoints: Checkpoints) -> None:
-        """Evaluates the current weights, and keeps them as `<prefix>-best.params` if they are the best so far."""
+        """Evaluates the averaged weights (TRAIN.EMA), or the current ones if none are averaged, and keeps them as
+        `<prefix>-best.params` if they are the best so far."""
         if self.evaluate is None or self.history is None or step in self.history:
             return
         started = time.monotonic()
         trained, auxs = trainer.params()
-        args = checkpoints.completed(trained)
+        averages = trainer.averages()
+        args = checkpoints.completed({**trained, **averages})
         found, images = self.evaluate(args, auxs)
         overall = next(iter(found.values()))
         best = self.history.better(overall.value)
@@ -68,8 +70,8 @@ class Watch:
             params.save(checkpoints.best, args, auxs)
         self.history.add(step, found)
         log.info(
-            "validation after %d steps: mAP %.4f (95 %% interval %.4f to %.4f)%s, %.0f s",
-            *(step, overall.value, overall.low, overall.high),
+            "validation%s after %d steps: mAP %.4f (95 %% interval %.4f to %.4f)%s, %.0f s",
+            *(" of the averaged weights" if averages else "", step, overall.value, overall.low, overall.high),
             f", the best so far: {checkpoints.best}" if best else "",
             time.monotonic() - started,
         )

@@ -54,7 +54,7 @@ def make_dataset(folder, sizes, boxes):
 
 def make_loader(entries, index, **options):
     targets = functools.partial(assign, base=base_anchors(STRIDE, [1], [2]), stride=STRIDE, batch_size=16)
-    defaults = {"short": 48, "long": 80, "pixel_means_bgr": (1.0, 2.0, 3.0), "workers": 2, "prefetch": 2}
+    defaults = {"scales": [(48, 80)], "pixel_means_bgr": (1.0, 2.0, 3.0), "workers": 2, "prefetch": 2}
     return TrainLoader(entries, index, assign=targets, stride=STRIDE, **{**defaults, **options})
 
 
@@ -109,7 +109,7 @@ def test_boxes_and_pixels_are_mirrored_together(mixed):
 def test_boxes_are_scaled_and_clipped(mixed):
     entries, index = mixed
     index = dataclasses.replace(index, boxes=index.boxes + np.float32([0, 0, 1000, 0]))
-    batch = make_loader(entries, index, short=24, long=80).batch(0, 0, 3, False)
+    batch = make_loader(entries, index, scales=[(24, 80)]).batch(0, 0, 3, False)
     np.testing.assert_array_equal(batch["im_info"], [[24, 32, 0.5]])
     np.testing.assert_array_equal(batch["gt_boxes"], [[[3.5, 2.5, 31, 20, 4]]])
     assert batch["label"].shape == (1, 3 * 4)
@@ -179,6 +179,43 @@ def test_frames_share_flip_and_scale_and_draw_from_the_generator(mixed):
     np.testing.assert_array_equal(batch["data_bef"], loader.batch(0, 5, 3, True)["data_bef"])
     shown = {loader.batch(0, position, 3, True)["data_bef"].tobytes() for position in range(20)}
     assert len(shown) == 4
+
+
+def test_one_pair_of_scales_draws_no_random_number(mixed):
+    drawn = []
+
+    def targets(boxes, cells, size, rng):
+        drawn.append(rng.bit_generator.state)
+        return assign(boxes, cells, size, base=base_anchors(STRIDE, [1], [2]), stride=STRIDE, rng=rng)
+
+    entries, index = mixed
+    for scales in ([(48, 80)], [(48, 80), (48, 80)]):
+        TrainLoader(
+            entries, index, assign=targets, stride=STRIDE, scales=scales, pixel_means_bgr=(1, 2, 3), seed=5
+        ).batch(2, 7, 3, False)
+    fresh = np.random.default_rng((5, 2, 8))
+    assert drawn[0] == fresh.bit_generator.state
+    fresh.integers(2)
+    assert drawn[1] == fresh.bit_generator.state
+
+
+def test_of_several_scales_one_is_drawn_for_all_frames_of_an_example(mixed):
+    def frames(entry, rng):
+        return {"data": entry.image, "data_bef": entry.image}
+
+    scales = [(48, 80), (24, 80), (36, 40)]
+    loader = make_loader(*mixed, scales=scales, frames=frames, flip=False)
+    sizes = {(48, 64): 0, (24, 32): 0, (30, 40): 0}
+    for position in range(60):
+        batch = loader.batch(0, position, 3, False)
+        assert batch["data"].shape == batch["data_bef"].shape
+        height, width, scale = batch["im_info"][0].tolist()
+        np.testing.assert_allclose(batch["gt_boxes"][0, 0, :4], np.clip(np.float32([7, 5, 30, 40]) * scale, 0, None))
+        assert batch["label"].shape[1] == -(-height // STRIDE) * -(-width // STRIDE)
+        sizes[height, width] += 1
+    assert min(sizes.values()) > 10 and len(sizes) == 3
+    other = make_loader(*mixed, scales=scales, frames=frames, flip=False, workers=1, prefetch=1)
+    assert_same(list(loader.epoch(1))[3:], list(other.epoch(1, start=3)))
 
 
 def test_arrays_of_an_example_are_passed_on_as_they_are(mixed):

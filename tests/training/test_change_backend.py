@@ -21,17 +21,6 @@ STEPS = 18  # of each of two epochs
 CHANGES = {"TRAIN": {"MIN_OFFSET": -1, "MAX_OFFSET": 1, "CLIP_GRADIENT": 1.0, "FLOW_LR_FACTOR": 0.1}}
 
 
-class After:
-    """An event that is set after some steps."""
-
-    def __init__(self, steps: int):
-        self.left = steps
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
-
-
 @pytest.mark.parametrize("first, second", [("mxnet", "torch"), ("torch", "mxnet")])
 def test_resumed_in_the_other_backend(first, second, minivid, tmp_path):
     needs("mxnet")
@@ -44,7 +33,7 @@ def test_resumed_in_the_other_backend(first, second, minivid, tmp_path):
 
     expected = load(run(first, "whole"))
     with pytest.raises(Interrupted):
-        run(first, "parts", stopped=After(STEPS // 2))
+        run(first, "parts", stopped=tiny.After(STEPS // 2))
     assert Checkpoints(tmp_path / "parts" / "tiny").newest().step == STEPS // 2
     found = load(run(second, "parts", "TRAIN.RESUME=true"))
     for part, wanted in zip(found, expected):

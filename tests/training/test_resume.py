@@ -52,7 +52,7 @@ def losses(F):
 def train(folder, dataset, *, resume=False, stop_in_step=0):
     targets = functools.partial(assign, base=base_anchors(8, [1], [2]), stride=8, batch_size=16)
     loader = TrainLoader(
-        *dataset, assign=targets, stride=8, short=48, long=80, pixel_means_bgr=(100, 100, 100), devices=2
+        *dataset, assign=targets, stride=8, scales=[(48, 80)], pixel_means_bgr=(100, 100, 100), devices=2
     )
     backend = backend_of(CFG)
     fold = functools.partial(with_test_weights, means=[0] * 4, stds=[0.1, 0.1, 0.2, 0.2], bins=9)

@@ -12,13 +12,18 @@ import pytest
 from fgfa_rfcn.method import METHOD
 from lib import settings
 from lib.backends.base import Alone
+from lib.config import load_config
 from lib.dataset.loader import single_frame
 from lib.errors import InputError
 from lib.files import locked
+from lib.methods import METHODS
 from lib.nets.flownet import is_flow_layer
 from lib.nets.params import initial, save
+from lib.training.fit import Interrupted
 from lib.training.train import make_loader, optimizer, starting_point, train, trainable
 from tests import tiny
+from tests.conftest import needs
+from tests.tiny import parameters
 
 
 @pytest.fixture
@@ -45,6 +50,29 @@ def test_the_loader_follows_the_settings(cfg):
         np.testing.assert_allclose(batch["im_info"], [[48, 72, 0.75]])
     cfg.TRAIN.FLIP = False
     assert len(make_loader(cfg, Alone([None]), single_frame)) == images
+
+
+@pytest.mark.parametrize("name", ["mxnet", "torch"])
+@pytest.mark.parametrize("method", METHODS)
+def test_several_sizes_and_random_changes_stopped_and_resumed(method, name, minivid, tmp_path):
+    needs(name)
+    path = tiny.write_experiment(tmp_path, minivid, method)
+    changes = "{BRIGHTNESS: 0.2, CONTRAST: 0.2, SATURATION: 0.3, HUE: 0.05, SCALE: 0.2}"
+
+    def run(folder, *overrides, stopped=None):
+        overrides = (f"backend={name}", "TRAIN.end_epoch=1", *overrides)
+        cfg = load_config(path, overrides, METHODS[method].schema)
+        return parameters(train(cfg, METHODS[method], tmp_path / folder, stopped=stopped))
+
+    varied = ("SCALES=[[48, 80], [40, 80]]", f"TRAIN.AUGMENT={changes}")
+    whole = run("whole", *varied)
+    with pytest.raises(Interrupted):
+        run("parts", *varied, stopped=tiny.After(7))
+    parts, plain = run("parts", *varied, "TRAIN.RESUME=true"), run("plain")
+    for each, value in whole.items():
+        np.testing.assert_array_equal(parts[each], value, err_msg=each)
+    assert np.isfinite(whole["rfcn_bbox_weight"]).all()
+    assert not np.array_equal(whole["rfcn_bbox_weight"], plain["rfcn_bbox_weight"])
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(cfg):

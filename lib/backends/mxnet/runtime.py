@@ -163,6 +163,7 @@ class TrainStep:
         args, auxs = as_arrays(_named(self._names, args)), as_arrays(auxs)
         self._bounds = [_Bound(symbol, context, args, auxs, grad_req) for context in contexts]
         self._initial = (args, auxs)
+        self._context, self._averages = contexts[0], {}
         self._executors: list = []
 
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], lr: float) -> list[dict[str, np.ndarray]]:
@@ -206,6 +207,22 @@ class TrainStep:
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         self._optimizer.load_state(state)
+
+    def average(self, decay: float) -> None:
+        for name in self._trainable:
+            weight = self._executors[0].arg_dict[name]
+            if name in self._averages:
+                self._averages[name] += (1 - decay) * (weight - self._averages[name])
+            else:
+                self._averages[name] = weight.copy()
+
+    def averages(self) -> dict[str, np.ndarray]:
+        return _as_numpy(self._averages)
+
+    def load_averages(self, averages: Mapping[str, np.ndarray]) -> None:
+        self._averages = {
+            name: mx.nd.array(value, self._context, dtype=value.dtype) for name, value in averages.items()
+        }
 
 
 def _as_numpy(values: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -48,6 +48,7 @@ class TrainStep:
         for name in self._trainable:
             self._args[name].requires_grad_()
         self._optimizer = optimizer_of(optimizer)
+        self._averages: dict[str, Tensor] = {}
 
     @for_training
     def step(self, batches: Sequence[Arrays], lr: float) -> list[dict[str, np.ndarray]]:
@@ -91,6 +92,20 @@ class TrainStep:
 
     def load_state(self, state: Arrays) -> None:
         self._optimizer.load_state(state)
+
+    @torch.no_grad()
+    def average(self, decay: float) -> None:
+        for name in self._trainable:
+            if name in self._averages:
+                self._averages[name].lerp_(self._args[name], 1 - decay)
+            else:
+                self._averages[name] = self._args[name].detach().clone()
+
+    def averages(self) -> dict[str, np.ndarray]:
+        return {name: _copied(value) for name, value in self._averages.items()}
+
+    def load_averages(self, averages: Arrays) -> None:
+        self._averages = {name: torch.tensor(value, device=self._device) for name, value in averages.items()}
 
 
 def _copied(value: Tensor) -> np.ndarray:
