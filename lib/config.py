@@ -19,7 +19,9 @@ from lib.reading import is_plain, parse_yaml
 
 MOST_ITEMS = 1000  # of a list
 LARGEST_NUMBER = 10**9
-LARGEST_SIDE = 2**13  # pixels of the network's input
+LARGEST_SIDE, MOST_PIXELS = 2**13, 2**24  # of the network's input
+LARGEST_DILATION = 1000
+MOST_UNITS = 1000  # residual units of the backbone
 
 Rule = tuple[str, bool]  # (message, whether the rule holds)
 
@@ -234,7 +236,15 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         ("TRAIN.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(train)),
         ("TEST.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(test)),
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
-        (f"SCALES must not exceed {LARGEST_SIDE} pixels", max(cfg.SCALES) <= LARGEST_SIDE),
+        (
+            f"SCALES must not exceed {LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all",
+            max(cfg.SCALES) <= LARGEST_SIDE and math.prod(cfg.SCALES) <= MOST_PIXELS,
+        ),
+        (f"network.UNITS must not exceed {MOST_UNITS} in all", sum(net.UNITS) <= MOST_UNITS),
+        (
+            f"network.DILATIONS and FEAT_DILATION must not exceed {LARGEST_DILATION}",
+            max(net.FEAT_DILATION, *net.DILATIONS) <= LARGEST_DILATION,
+        ),
         ("TRAIN.SEED must be 0 or more", train.SEED >= 0),
         *(
             (f"{key} is {quoted(value)}: a name may have letters, digits, blanks and _ . + - only", is_plain(value))
