@@ -120,7 +120,8 @@ def _network_targets(method: str) -> list[Target]:
         Target(f"{method} training resumed", train,
                f"--cfg {net}/{method}.yaml --output out --resume --set TRAIN.lr=0.001 {RESUMED}",
                (*needs, f"trained/{method}"), (f"{stopped}/VID_train_15frames/*",),
-               tuple(f"{each} {RESUMED}" for each in TORCH), slow=True, writes=(stopped, f"{stopped}/*/*")),
+               tuple(f"{each} {RESUMED}" for each in TORCH), slow=True,
+               writes=(stopped, f"{stopped}/*/*", "in/trained/cache", "in/trained/cache/*")),
         Target(f"{method} export", f"{method}/export.py", f"{given} --out out", needs, files, slow=True),
     ]  # fmt: skip
     if importlib.util.find_spec("mxnet"):
