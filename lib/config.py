@@ -19,7 +19,9 @@ from lib.reading import is_plain, parse_yaml
 
 MOST_ITEMS = 1000  # of a list
 LARGEST_NUMBER = 10**9
-LARGEST_SIDE = 2**13  # pixels of the network's input
+LARGEST_SIDE, MOST_PIXELS = 2**13, 2**24  # of the network's input
+LARGEST_DILATION = 1000
+MOST_UNITS = 1000  # residual units of the backbone
 
 Rule = tuple[str, bool]  # (message, whether the rule holds)
 
@@ -245,8 +247,13 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
             for name, limit in {"BRIGHTNESS": 1, "CONTRAST": 1, "SATURATION": 1, "HUE": 0.5, "SCALE": 0.5}.items()
         ),
         (
-            f"SCALES must not exceed {LARGEST_SIDE} pixels, TRAIN.AUGMENT.SCALE included",
-            max(map(max, pairs(cfg.SCALES))) * (1 + train.AUGMENT.SCALE) <= LARGEST_SIDE,
+            f"SCALES must not exceed {LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all, with TRAIN.AUGMENT.SCALE",
+            all(_fits(pair, 1 + train.AUGMENT.SCALE) for pair in pairs(cfg.SCALES)),
+        ),
+        (f"network.UNITS must not exceed {MOST_UNITS} in all", sum(net.UNITS) <= MOST_UNITS),
+        (
+            f"network.DILATIONS and FEAT_DILATION must not exceed {LARGEST_DILATION}",
+            max(net.FEAT_DILATION, *net.DILATIONS) <= LARGEST_DILATION,
         ),
         ("TRAIN.SEED must be 0 or more", train.SEED >= 0),
         ("TRAIN.EMA must be at least 0 and less than 1", 0 <= train.EMA < 1),
@@ -276,6 +283,12 @@ def _numbers(text: str) -> bool:
         return all(epoch >= 0 for epoch in lr_steps(text))
     except ValueError:
         return False
+
+
+def _fits(pair: Sequence[float], factor: float) -> bool:
+    """Whether the network's input may have these sides, times the factor."""
+    sides = [side * factor for side in pair]
+    return max(sides) <= LARGEST_SIDE and math.prod(sides) <= MOST_PIXELS
 
 
 def _nms_counts(section: EasyDict) -> bool:

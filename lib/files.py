@@ -175,7 +175,11 @@ def _prefix(path: Path) -> str:
 
 
 def _make_file(folder: Path, path: Path) -> str:
-    handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=folder)
+    try:
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=folder)
+    except OSError as error:
+        error.filename = os.fspath(path)  # not the temporary name, which says nothing to the user
+        raise
     os.close(handle)
     return name
 

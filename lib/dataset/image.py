@@ -56,7 +56,7 @@ def _size(path: Path, content: bytes) -> tuple[int, int]:
             warnings.simplefilter("ignore")  # of sizes that `check_size` judges
             return Image.open(io.BytesIO(content)).size
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too large ({error}); shrink it") from error
+        raise InputError(f"{path}: too large, {jpeg.LIMIT}; shrink it") from error
     except Exception as error:  # Pillow raises all kinds of errors on malformed files
         raise InputError(f"{path}: not an image that OpenCV can decode; download or create it again") from error
 

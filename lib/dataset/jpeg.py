@@ -16,13 +16,13 @@ SCAN = 0xDA
 BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])  # not followed by a length
 
 LARGEST_SIDE, MOST_PIXELS = 2**15 - 1, 2**26  # of an image: 192 MiB once decoded
+LIMIT = f"the limit is {LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all"
 
 
 def check_size(width: int, height: int, where: str | os.PathLike) -> None:
     """Raises InputError for an image or film that is too large to be decoded."""
     if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
-        limit = f"{LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all"
-        raise InputError(f"{where}: {width} x {height} is too large, the limit is {limit}; shrink it")
+        raise InputError(f"{where}: {width} x {height} is too large, {LIMIT}; shrink it")
 
 
 def jpeg_size(path: str | Path) -> tuple[int, int]:

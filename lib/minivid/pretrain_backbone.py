@@ -89,7 +89,7 @@ def train_backbone(cfg: EasyDict, prefix: Path, stopped: threading.Event | None 
     if resumed:
         args, auxs = resumed.args, resumed.auxs
     else:
-        args, auxs = ({n: params.initial(n, s, cfg.TRAIN.SEED) for n, s in part.items()} for part in shapes)
+        args, auxs = (params.from_scratch(part, cfg.TRAIN.SEED) for part in shapes)
     trainer = backend.trainer(network, backend.devices(cfg.gpus)[:1], args, auxs, args, Sgd(wd=settings.wd))
     fit(
         trainer,

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lib.backends.base import Adam
 from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
+from lib.errors import InputError
 from lib.machine import cores
 from lib.minivid.flow import frame_pair, random_pair
 from lib.minivid.scene import scene_of
@@ -131,7 +132,7 @@ def train_flow(cfg: EasyDict, prefix: Path, stopped: threading.Event | None = No
     wanted, _ = backend.shapes(network, **{name: value.shape for name, value in batch.items()})
     checkpoints = Checkpoints(prefix.parent / "training" / prefix.name)
     resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
-    args = resumed.args if resumed else {n: params.initial(n, s, cfg.TRAIN.SEED) for n, s in wanted.items()}
+    args = resumed.args if resumed else params.from_scratch(wanted, cfg.TRAIN.SEED)
     trainer = backend.trainer(network, backend.devices(cfg.gpus)[:1], args, {}, wanted, Adam(clip_norm=10.0))
     fit(
         trainer,
@@ -155,17 +156,25 @@ def flow_errors(
     """End-point error in cells on moving objects of validation clips, and that of zero flow, by frames apart.
 
     -> {"1": {"epe": …, "zero": …, "ratio": …}, "4": …, "9": …}. Every clip gives `pairs` pairs a distance, as they are
-    or, unless `degraded`, sharp and clean.
+    or, unless `degraded`, sharp and clean. Raises InputError for weights of another network or whose flow is not
+    finite, and for a dataset whose clips are too short.
     """
     net, settings = flownet(cfg), Settings.load(Path(cfg.dataset.dataset_path))
+    if settings.val < 1 or settings.frames <= max(DISTANCES):
+        raise InputError(
+            f"{cfg.dataset.dataset_path}: has {settings.val} validation clips of {settings.frames} frames, but clips "
+            f"of more than {max(DISTANCES)} are needed; make them with python -m lib.dataset.minivid"
+        )
     stride = _strides(net)[0]
     backend = backend_of(cfg)
-    forward = backend.network(
-        lambda F: {"flow": flow(F, F.Variable("current"), F.Variable("other"), net)},
-        backend.devices(cfg.gpus)[0],
-        args,
-        {},
-    )
+
+    def network(F: Functions) -> dict:
+        return {"flow": flow(F, F.Variable("current"), F.Variable("other"), net)}
+
+    shape = (1, 3, settings.height, settings.width)
+    wanted, _ = backend.shapes(network, current=shape, other=shape)
+    params.check({name: args[name] for name in wanted if name in args}, wanted, "the flow network")
+    forward = backend.network(network, backend.devices(cfg.gpus)[0], args, {})
     means = np.float32(cfg.network.PIXEL_MEANS)
     sums = {distance: np.zeros(3) for distance in DISTANCES}
     for clip in tqdm(range(min(clips, settings.val)), desc="flow error", disable=None):
@@ -183,6 +192,10 @@ def flow_errors(
                 error = np.linalg.norm(found - truth, axis=0)[moving]
                 zero = np.linalg.norm(truth, axis=0)[moving]
                 sums[distance] += (error.sum(), zero.sum(), moving.sum())
+    if not all(np.isfinite(values).all() for values in sums.values()):
+        raise InputError("the flow of these weights is not finite: training diverged or the file is damaged")
+    if not all(zero for _, zero, _ in sums.values()):
+        raise InputError(f"{cfg.dataset.dataset_path}: nothing moves in its validation clips; make more of them")
     return {
         str(distance): {"epe": total / count, "zero": zero / count, "ratio": total / zero}
         for distance, (total, zero, count) in sums.items()

@@ -9,6 +9,7 @@ with the normalisation of the box targets folded in, which testing uses instead.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from lib.errors import LONGEST, InputError, quoted
 from lib.nets import params_file
 
 TEST_SUFFIX = "_test"
+MOST_VALUES = 2**27  # of new weights; FGFA with ResNet-101 has 1.1e8
 
 
 def load(path: str | Path, *, finite: bool = True) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -140,14 +142,31 @@ def initial(name: str, shape: tuple, seed: int, layers: Mapping[str, Initializer
     return make(shape, rng).astype(np.float32)
 
 
+def from_scratch(wanted: Mapping[str, tuple], seed: int) -> dict[str, np.ndarray]:
+    """Initial values of all parameters. Raises InputError for too large a network."""
+    _check_size(wanted)
+    return {name: initial(name, shape, seed) for name, shape in wanted.items()}
+
+
+def _check_size(wanted: Mapping[str, tuple]) -> None:
+    size = sum(math.prod(shape) for shape in wanted.values())
+    if size > MOST_VALUES:
+        raise InputError(
+            f"the settings ask for a network of {size} weights, more than {MOST_VALUES}; reduce the numbers of its "
+            "channels in `network`"
+        )
+
+
 def start(
     wanted: Mapping[str, tuple], pretrained: Mapping[str, np.ndarray], seed: int, new: Mapping[str, Initializer]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Values to start training from, and the names of the parameters that start from scratch.
 
     wanted: shapes by name. Pretrained values are used if name and shape match; layers in `new`, initializers by prefix
-    of their names, may start from scratch instead. Raises InputError if the pretrained weights lack another parameter.
+    of their names, may start from scratch instead. Raises InputError if the pretrained weights lack another parameter,
+    or for too large a network.
     """
+    _check_size(wanted)
     values, fresh = {}, []
     for name, shape in wanted.items():
         value = pretrained.get(name)

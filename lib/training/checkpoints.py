@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.files import replacing, sha256
 from lib.nets import params
+from lib.reading import foreign, load_arrays
 
 log = logging.getLogger(__name__)
 
@@ -174,22 +175,19 @@ class Checkpoints:
         self.settle()
 
 
-def _arrays(state: Path, only: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def _arrays(state: Path) -> dict[str, np.ndarray]:
     """The content of a state. Raises InputError if it is damaged."""
-    try:
-        with open(state, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in only or arrays.files}
-    except Exception as error:  # on damaged files, NumPy and zipfile raise a dozen kinds
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{state}: damaged, or not the state of a checkpoint ({why[:200]})") from error
+    return load_arrays(state, "it is no state of a checkpoint to continue from")
 
 
 def _position(state: Path) -> tuple[int, int]:
     """(epoch, step) of a state. Raises InputError if it is damaged."""
-    position = _arrays(state, ["position"])["position"]
-    if position.shape != (2,) or position.dtype != np.int64:
-        raise InputError(f"{state}: not the state of a checkpoint")
-    return int(position[0]), int(position[1])
+    with foreign(state, "damaged", "it is no state of a checkpoint to continue from"):
+        with np.load(state, allow_pickle=False) as arrays:
+            position = arrays["position"]
+        if position.shape != (2,) or position.dtype != np.int64 or position.min() < 0:
+            raise ValueError("no position")
+        return int(position[0]), int(position[1])
 
 
 def _weights_of(state: Path, arrays: dict[str, np.ndarray] | None = None) -> Path | None:
@@ -206,7 +204,9 @@ def _weights_of(state: Path, arrays: dict[str, np.ndarray] | None = None) -> Pat
 
 
 def _read(state: Path) -> Checkpoint:
-    """The checkpoint of a state. Raises InputError if it is damaged, or its weights are missing or were replaced."""
+    """The checkpoint of a state. Raises InputError if it is damaged, does not fit its weights, or these are missing or
+    were replaced.
+    """
     (epoch, step), arrays = _position(state), _arrays(state)
     weights = _weights_of(state, arrays)
     if weights is None:
@@ -217,5 +217,19 @@ def _read(state: Path) -> Checkpoint:
         {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
         for start in (_OPTIMIZER, _TOTALS, _AVERAGES)
     )
-    devices = int(arrays.get("devices", 0))
-    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals, devices, averages)
+    for name, value in optimizer.items():
+        of = name.partition(":")[2]
+        fits = value.shape == args[of].shape if of in args else name == "steps" and value.shape == (1,)
+        if not fits or value.dtype.kind not in "fi" or not np.isfinite(value).all():
+            raise InputError(f"{state}: {quoted(name)} of the optimizer does not fit the weights or is not finite")
+    for name, value in averages.items():
+        fits = name in args and value.shape == args[name].shape
+        if not fits or value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise InputError(f"{state}: the average of {quoted(name)} does not fit the weights or is not finite")
+    for name, value in totals.items():
+        if value.shape != (2,) or value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise InputError(f"{state}: {quoted(name)} of the losses is not a pair of finite numbers")
+    devices = arrays.get("devices", np.array(0))
+    if devices.shape or devices.dtype.kind != "i":
+        raise InputError(f"{state}: its number of devices is not a whole number")
+    return Checkpoint(epoch, step, params.for_training(args), auxs, optimizer, totals, int(devices), averages)

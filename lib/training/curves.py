@@ -75,7 +75,9 @@ def _parsed(line: bytes) -> dict | None:
         found = json.loads(line)
         numbers = [found["lr"], *found["losses"].values()]
         whole = [found["epoch"], found["step"]]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        good = all(type(value) is int and 0 <= value < 2**31 for value in whole) and all(
+            type(value) in (int, float) and math.isfinite(value) for value in numbers
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
-    good = all(type(value) is int for value in whole) and all(type(value) in (int, float) for value in numbers)
     return found if good else None

@@ -19,6 +19,7 @@ import cv2
 
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
 from lib.errors import LONGEST, InputError, nearest
+from lib.reading import walk
 from lib.video.sources import Camera, Frame, PictureFiles, VideoStream
 
 
@@ -168,7 +169,7 @@ def _expand(text: str) -> list[Path | str]:
     if text.isascii() and text.isdecimal() and len(text) < 4:
         return [text]
     if any(character in text for character in "*?["):
-        matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
+        matches = _matches(path)
         if not matches:
             raise InputError(f"{text}: nothing matches")
         folders = [match for match in matches if match.is_dir()]
@@ -177,6 +178,22 @@ def _expand(text: str) -> list[Path | str]:
             raise InputError(f"{text}: matches no picture, video or folder")
         return sorted(usable or folders, key=lambda match: natural_key(str(match)))
     raise InputError(f"{text}: no such file or folder{_hint(path)}")
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What a pattern matches. Raises InputError where ** comes to a symbolic link to a folder above it, which `glob`
+    would follow again and again.
+    """
+    if "**" not in pattern.parts:
+        return [Path(match) for match in glob.glob(str(pattern))]
+    place = pattern.parts.index("**")
+    rest = pattern.parts[place + 1 :] or ("*",)
+    found: dict[Path, None] = {}  # in order, without repetitions
+    for top in glob.glob(str(Path(*pattern.parts[:place]))) if place else ["."]:
+        for folder, _ in walk(top):
+            if not any(part.startswith(".") for part in folder.relative_to(top).parts):
+                found.update(dict.fromkeys(_matches(Path(glob.escape(str(folder)), *rest))))
+    return list(found)
 
 
 def _hint(path: Path) -> str:

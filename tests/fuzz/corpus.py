@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from lib.methods import METHODS
 from lib.minivid.settings import Settings
 from lib.minivid.write import generate
 from lib.nets import params, sizes
+from lib.training.fit import Interrupted
+from lib.training.train import train
 from tests import tiny
 from tests.dataset.importing.imported import put_film, put_frames
 from tests.nets.convert.caffemodel import model
@@ -44,6 +47,9 @@ def make(root: Path) -> None:
     _results(root / "results", root / "data")
     _weights_of_others(root / "convert")
     _earlier_run(root)
+    (root / "minivid").mkdir()
+    Settings(1, 1, 1, 12, 64, 96).write(root / "minivid")
+    _stopped_training(root)
 
 
 def _media(folder: Path) -> None:
@@ -122,6 +128,9 @@ def _networks(folder: Path, data: Path) -> None:
         cfg = load_config(path, schema=method.schema)
         args, auxs = tiny.weights(cfg, name)
         params.save(place / "net-0000.params", args, auxs)
+    for name in set(METHODS) - {"rfcn"}:  # the baseline of --explain
+        for file, other in (("rfcn.yaml", "rfcn.yaml"), ("net-0000.params", "rfcn-0000.params")):
+            shutil.copy(folder / "rfcn/cfgs" / file, folder / name / "cfgs" / other)
 
 
 def _results(folder: Path, data: Path) -> None:
@@ -176,6 +185,31 @@ def _earlier_run(root: Path) -> None:
     lines = (case / "in/earlier/detections.jsonl").read_text().splitlines(keepends=True)
     (case / "in/earlier/detections.jsonl").write_text("".join(lines[:2]))
     shutil.copytree(case / "in/earlier", root / "earlier")
+
+
+def _stopped_training(root: Path) -> None:
+    """For each method, a training that was stopped in its second epoch: two checkpoints, losses and settings."""
+    for name in METHODS:
+        cfg = f"in/net/{name}/cfgs/{name}.yaml"
+        stopped = _AfterSteps(int(1.5 * 2 * FRAMES))
+        method, settings = METHODS[name], load_config(cfg, ["TRAIN.end_epoch=2"], METHODS[name].schema)
+        folder = root / "trained" / name / "Tiny" / name / "VID_train_15frames"
+        with contextlib.suppress(Interrupted):
+            train(settings, method, folder, stopped=stopped)
+        for part in ("tiny-0001", "tiny-latest"):
+            assert (folder / f"{part}.state.npz").is_file() and (folder / f"{part}.params").is_file()
+
+
+class _AfterSteps(threading.Event):
+    """Is set when it was asked `count` times."""
+
+    def __init__(self, count: int):
+        super().__init__()
+        self._left = count
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
 
 
 def _weights_of_others(folder: Path) -> None:

@@ -258,6 +258,10 @@ def _weights(path: Path, rng: random.Random) -> None:
         arrays[name] = arrays[name].copy()
         arrays[name].reshape(-1)[rng.randrange(arrays[name].size)] = rng.choice((np.nan, np.inf, -np.inf, 3e38))
     params_file.write(path, arrays)
+    state = path.with_name(f"{path.stem}.state.npz")
+    if state.is_file():  # of a checkpoint: keeps its checksum right
+        with np.load(state) as file:
+            np.savez(state, **{**file, "params_sha256": np.array(sha256(path))})
 
 
 def _header(path: Path, rng: random.Random) -> None:

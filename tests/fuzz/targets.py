@@ -76,8 +76,17 @@ def _demo(case: Path) -> str:
 
 EVAL = "--annotations in/data/Annotations/VID --image-set in/data/ImageSets/VID_val_frames.txt"
 SET = ("in/data/Annotations/**/*.xml", "in/data/ImageSets/*.txt", "in/data/classes.txt")
+# These follow another setting: the fuzzer changes only the first.
+ONE_EPOCH, RESUMED = "TRAIN.end_epoch=1", "TRAIN.end_epoch=2 output_path=in/trained"
 RFCN = "--cfg in/net/rfcn/cfgs/rfcn.yaml --weights in/net/rfcn/cfgs/net-0000.params"
 IMPORT = ("--val-share 0.5", "--seed 3", "--pictures copy", "--quality 80", "--classes in/data/classes.txt")
+DEMO = (
+    *("--threshold 0.3", "--frames 0:3", "--max-size 40", "--zoom 2", "--fps 5", "--classes 1", "--csv out/d.csv"),
+    *("--coco out/c.json", "--imagenet out/i.txt", "--track", "--animation none", "--no-labels", "--report out/r.html"),
+    *("--cvat out/t.xml", "--mot out/t.txt", "--yolo out/yolo", "--label-studio out/l.json"),
+)
+EXPLAIN = "--explain 0 2 --baseline rfcn in/net/{0}/cfgs/rfcn.yaml in/net/{0}/cfgs/rfcn-0000.params"
+TORCH = ("--set backend=torch",) if importlib.util.find_spec("torch") else ()
 DET = ("in/results/detections.txt", "in/data/ImageSets/VID_val_frames.txt")
 
 
@@ -86,21 +95,33 @@ def _network_targets(method: str) -> list[Target]:
     given = f"--cfg {net}/{method}.yaml --weights {net}/net-0000.params"
     files = (f"{net}/{method}.yaml", f"{net}/net-0000.params")
     needs = (f"net/{method}", "data", "media")
-    clip = f"{given} --input in/media/clip*0"
-    demo = ("--threshold 0.3", "--frames 0:3", "--max-size 40", "--zoom 2", "--fps 5", "--classes 1", "--csv out/d.csv",
-            "--coco out/c.json", "--imagenet out/i.txt", "--track", "--animation none", "--no-labels")  # fmt: skip
+    clip = f"{given} --input 'in/media/clip 0'"
+    more = (*DEMO, *TORCH, *((EXPLAIN.format(method),) if method != "rfcn" else ()))
     films = " ".join(f"in/media/film.{suffix}" for suffix in ("mp4", "mkv", "avi", "mov", "gif"))
     test = f"experiments/{method}/{method}_test.py"
     train = f"experiments/{method}/{method}_end2end_train_test.py"
+    stopped = f"in/trained/{method}/Tiny/{method}"
     found = [
         Target(f"{method} demo", f"{method}/demo.py", f"{clip} --output out --threshold 0.1", needs,
-               (*files, "in/media/clip 0/*", "in/data/classes.txt"), demo, check=_demo, slow=True),
+               (*files, "in/media/clip 0/*", "in/data/classes.txt"), more, check=_demo, slow=True),
         Target(f"{method} demo of films", f"{method}/demo_batch.py",
-               f"{given} --output out --threshold 0.1 --input {films}", needs, ("in/media/film.*",), demo, slow=True),
+               f"{given} --output out --threshold 0.1 --input {films}", needs, ("in/media/film.*",),
+               (*DEMO, "--live"), slow=True),
+        Target(f"{method} demo of a pattern", f"{method}/demo.py",
+               f"{given} --output out --threshold 0.1 --input 'in/media/**/*.png'", needs,
+               ("in/media/*", "in/media/*/*"), ("--frames 0:3",), slow=True),
         Target(f"{method} test", test, f"{given} --output out", needs,
-               (*files, *SET, "in/data/Data/**/*.JPEG"), ("--name x", "--set TEST.SEQ_NMS=true"), slow=True),
-        Target(f"{method} training", train, f"--cfg {net}/{method}.yaml --output out", needs,
-               (f"{net}/*", *SET, "in/data/Data/**/*.JPEG"), ("--name x", "--set TRAIN.lr=0.01"), slow=True),
+               (*files, *SET, "in/data/Data/**/*.JPEG"),
+               ("--name x", "--shard 1/2", "--set TEST.SEQ_NMS=true", *TORCH), slow=True),
+        Target(f"{method} training", train,
+               f"--cfg {net}/{method}.yaml --output out --set TRAIN.lr=0.001 {ONE_EPOCH}", needs,
+               (f"{net}/*", *SET, "in/data/Data/**/*.JPEG"),
+               ("--name x", *(f"{each} {ONE_EPOCH}" for each in TORCH)), slow=True),
+        Target(f"{method} training resumed", train,
+               f"--cfg {net}/{method}.yaml --output out --resume --set TRAIN.lr=0.001 {RESUMED}",
+               (*needs, f"trained/{method}"), (f"{stopped}/VID_train_15frames/*",),
+               tuple(f"{each} {RESUMED}" for each in TORCH), slow=True,
+               writes=(stopped, f"{stopped}/*/*", "in/trained/cache", "in/trained/cache/*")),
         Target(f"{method} export", f"{method}/export.py", f"{given} --out out", needs, files, slow=True),
     ]  # fmt: skip
     if importlib.util.find_spec("mxnet"):
@@ -144,7 +165,7 @@ TARGETS = [
              ("--seq-nms", "--coco"), _evaluated) for suffix in ("npy", "txt.gz")),
     Target("compare", "lib/eval/compare.py", "in/results/a.json in/results/b.json --draws 20 --json out/c.json",
            ("results",), ("in/results/?.json", "in/results/*.npz", "in/results/*.npz"), ("--seed 2", "--area small",
-           "--markdown")),
+           "--markdown", "--errors --cache out/cache")),
     Target("errors", "lib/eval/errors.py", "in/results/a.json --json out/e.json --cache out/cache",
            ("data", "results"), (*SET, "in/results/a.json", "in/results/*.npz", "in/results/detections.txt"),
            ("--score 0.3", "--markdown", "--annotations in/data/Annotations/VID")),
@@ -171,14 +192,24 @@ TARGETS = [
            "in/data/Data/VID/val/MiniVID_val_0000 --out out/x.gif", ("data",), ("in/data/Data/VID/val/*/*",),
            ("--fps 3", "--titles a b")),
     Target("demo resumed", "rfcn/demo.py", f"{RFCN} "
-           "--input in/media/clip*0 --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
+           "--input 'in/media/clip 0' --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
            "--threshold 0.1 --resume", ("net/rfcn", "data", "media", "earlier"),
            ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
            slow=True, writes=("in/earlier*", "in/earlier/*")),
-    Target("autotune", "lib/cli/autotune.py", "--input in/media/clip*0 --target-fps 0.01 --seconds 0.05 --network rfcn "
-           "in/net/rfcn/cfgs/rfcn.yaml in/net/rfcn/cfgs/net-0000.params", ("net/rfcn", "data", "media"),
+    Target("autotune", "lib/cli/autotune.py", "--input 'in/media/clip 0' --target-fps 0.01 --seconds 0.05 "
+           "--network rfcn in/net/rfcn/cfgs/rfcn.yaml in/net/rfcn/cfgs/net-0000.params", ("net/rfcn", "data", "media"),
            ("in/net/rfcn/cfgs/rfcn.yaml", "in/net/rfcn/cfgs/net-0000.params", "in/media/clip 0/*"),
            ("--live", "--max-size 40", "--set gpus="), slow=True),
+    *(Target(f"pretrain {stage}", "experiments/minivid/pretrain.py",
+             f"{stage} --cfg in/net/fgfa_rfcn/cfgs/fgfa_rfcn.yaml --set {section}.lr=0.01 {section}.batch=4 "
+             f"{section}.pool=8 {section}.steps=2 BACKBONE.crop=32 network.pretrained=out/backbone "
+             "network.pretrained_flow=out/flow", ("net/fgfa_rfcn", "data"),
+             ("in/net/fgfa_rfcn/cfgs/fgfa_rfcn.yaml", "in/data/minivid.json"), ("--resume", "--again"), slow=True)
+      for stage, section in (("backbone", "BACKBONE"), ("flow", "FLOW"))),
+    Target("flow_error", "experiments/minivid/flow_error.py", "--cfg in/net/fgfa_rfcn/cfgs/fgfa_rfcn.yaml --weights "
+           "in/net/fgfa_rfcn/cfgs/flow-0000.params --json out/e.json --set dataset.dataset_path=in/minivid",
+           ("net/fgfa_rfcn", "minivid"), ("in/net/fgfa_rfcn/cfgs/f*", "in/minivid/minivid.json"), ("--sharp",),
+           slow=True),
     *(target for method in METHODS for target in _network_targets(method)),
 ]  # fmt: skip
 for suffix, package in (("pth", "torch"), ("safetensors", "safetensors")):
@@ -200,8 +231,7 @@ STARTED_BY = {
 # Commands that read nothing but this repository's own files, or files that they have made.
 NOT_FUZZED = (
     "lib/cuda.py", "lib/ops/build.py", "bench/cuda_operators.py", "bench/training_step.py", "bench/full_frame.py",
-    "experiments/minivid/report.py", "experiments/minivid/pretrain.py", "experiments/minivid/reproduce.py",
-    "experiments/minivid/flow_error.py", "bench/curve.py", "bench/scaling.py",
+    "experiments/minivid/report.py", "experiments/minivid/reproduce.py", "bench/curve.py", "bench/scaling.py",
 )  # fmt: skip
 if not importlib.util.find_spec("mxnet"):
     NOT_FUZZED += ("lib/cli/calibrate.py",)  # calibration is for int8, which only MXNet has

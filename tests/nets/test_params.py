@@ -7,7 +7,18 @@ import pytest
 
 from lib.errors import InputError
 from lib.nets import params_file
-from lib.nets.params import DETECTION_LAYERS, check, for_test, for_training, he_normal, initial, load, normal, start
+from lib.nets.params import (
+    DETECTION_LAYERS,
+    check,
+    for_test,
+    for_training,
+    from_scratch,
+    he_normal,
+    initial,
+    load,
+    normal,
+    start,
+)
 from tests.nets.params_bytes import ONE, parameters, stored
 
 
@@ -123,6 +134,13 @@ def test_training_starts_from_what_fits():
     assert list(values) == list(wanted) and values["conv_weight"] is pretrained["conv_weight"]
     np.testing.assert_array_equal(values["rpn_weight"], initial("rpn_weight", (2, 3, 1, 1), 0))
     assert new == ["rpn_weight", "rfcn_bias"]
+
+
+def test_too_large_a_network_is_refused_before_allocation():
+    wanted = {"conv_weight": (2**14, 2**14, 1, 1)}
+    for refused in (lambda: start(wanted, {}, 0, DETECTION_LAYERS), lambda: from_scratch(wanted, 0)):
+        with pytest.raises(InputError, match=f"a network of {2**28} weights, more than {2**27}"):
+            refused()
 
 
 def test_new_layers_start_as_the_method_says():

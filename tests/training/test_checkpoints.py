@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,32 @@ def test_a_damaged_checkpoint_is_passed_over_unless_it_is_the_only_one(tmp_path,
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name, value, message", [
+    ("optimizer/momentum:w", np.float32([1, 2]), "'momentum:w' of the optimizer does not fit the weights"),
+    ("optimizer/momentum:w", np.float32([np.nan]), "'momentum:w' of the optimizer does not fit the weights or is not"),
+    ("optimizer/x", np.float32([1]), "'x' of the optimizer does not fit"),
+    ("totals/window/Loss", np.array([1.0, np.inf]), "'window/Loss' of the losses is not a pair of finite numbers"),
+    ("totals/window/Loss", np.array(["a", "b"]), "is not a pair of finite numbers"),
+    ("position", np.array([0, -1]), "no position"),
+    ("position", np.array([1.0, 7.0]), "no position"),
+    ("devices", np.array([1, 2]), "its number of devices is not a whole number"),
+    ("optimizer/momentum:w", b"no array", "not a NumPy archive, or damaged"),
+])  # fmt: skip
+def test_a_state_with_a_wrong_array_is_passed_over(tmp_path, caplog, name, value, message):
+    checkpoints = Checkpoints(tmp_path / "net")
+    for epoch, step in ((1, 0), (1, 7)):
+        checkpoints.save(checkpoint(epoch, step))
+    state = tmp_path / "net-latest.state.npz"
+    with np.load(state) as file:
+        arrays = {each: file[each] for each in file.files if each != name}
+    np.savez(state, **arrays, **({} if isinstance(value, bytes) else {name: value}))
+    if isinstance(value, bytes):
+        with zipfile.ZipFile(state, "a") as archive:
+            archive.writestr(f"{name}.npy", value)
+    assert checkpoints.newest().step == 0
+    assert message in caplog.text
+
+
 @pytest.mark.parametrize("written", range(4))
 def test_a_kill_between_the_files_of_a_checkpoint_loses_nothing(tmp_path, monkeypatch, written):
     """The process ends after `written` renames: of the weights under a first name, the state, the weights."""
@@ -185,9 +212,11 @@ def test_damaged_lines_of_the_losses_are_dropped_and_the_rest_kept(tmp_path, cap
         curves.add(0, step, 0.1, {"Loss": 1.0 / step})
     lines = (tmp_path / "losses.jsonl").read_bytes().splitlines(keepends=True)
     bad = [b"\xff\x00\n", b"[]\n", b'{"epoch": "a", "step": 1, "lr": 1, "losses": {}}\n', b'{"epoch": 0, "st']
-    (tmp_path / "losses.jsonl").write_bytes(b"".join([lines[0], *bad[:3], *lines[1:], bad[3]]))
+    for lr, epoch in ((b"NaN", b"0"), (b"1", b"-1")):
+        bad.insert(0, b'{"epoch": %b, "step": 1, "lr": %b, "losses": {}}\n' % (epoch, lr))
+    (tmp_path / "losses.jsonl").write_bytes(b"".join([lines[0], *bad[:-1], *lines[1:], bad[-1]]))
     curves.cut(0, 3)
     assert (tmp_path / "losses.jsonl").read_bytes() == b"".join(lines[:3])
-    assert "skipping 4 damaged lines" in caplog.text
+    assert "skipping 6 damaged lines" in caplog.text
     curves.draw(10)
     assert (tmp_path / "losses.png").is_file()

@@ -73,6 +73,18 @@ def test_pattern_and_list_of_pictures_are_one_clip_a_folder(tmp_path):
     assert [clip.name for clip in open_clips([str(tmp_path / "*")])] == ["a", "b"]
 
 
+def test_pattern_of_deep_folders(tmp_path):
+    write_pictures(tmp_path / "a" / "b", ["2.png"])
+    write_pictures(tmp_path / "a", ["1.png"])
+    write_pictures(tmp_path / "a" / ".hidden", ["3.png"])
+    found = open_clips([str(tmp_path / "**" / "a" / "**" / "*.png")])
+    assert [names(clip) for clip in found] == [["1.png"], ["2.png"]]
+    for number in (1, 2):  # with two, `glob` would not end
+        (tmp_path / "a" / "b" / f"up{number}").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="b/up1: is a symbolic link to a folder above it"):
+        open_clips([str(tmp_path / "**" / "*.png")])
+
+
 def test_folder_whose_name_looks_like_a_pattern(tmp_path):
     folder = write_pictures(tmp_path / "clip[1]", ["1.png"])
     assert names(open_clip(str(folder))) == ["1.png"]
