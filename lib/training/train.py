@@ -172,8 +172,8 @@ def _fit(
     )
 
 
-def make_loader(cfg: EasyDict, processes: Processes, frames: Frames) -> TrainLoader:
-    """The loader of this process's training examples in the settings' image sets."""
+def make_loader(cfg: EasyDict, processes: Processes, frames: Frames, *, workers: int = 2) -> TrainLoader:
+    """The loader of this process's training examples in the settings' image sets. workers: number of threads."""
     net, settings, own = cfg.network, cfg.TRAIN, len(processes.devices)
     root = Path(cfg.dataset.dataset_path)
     entries = train_entries(root, cfg.dataset.image_set)
@@ -204,6 +204,7 @@ def make_loader(cfg: EasyDict, processes: Processes, frames: Frames) -> TrainLoa
         aspect_grouping=settings.ASPECT_GROUPING,
         seed=settings.SEED,
         frames=frames,
+        workers=workers,
         augmentation=Augmentation(**{name.lower(): limit for name, limit in settings.AUGMENT.items()}),
     )
 

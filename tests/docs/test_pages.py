@@ -83,7 +83,7 @@ def test_the_settings_page_marks_keys_without_effect_and_keys_of_one_method(sett
 
 
 def test_every_section_is_introduced(settings):
-    assert set(re.findall(r"^## `(\w+)`$", settings["page"](), re.MULTILINE)) | {""} == set(settings["ABOUT"])
+    assert set(re.findall(r"^## `([\w.]+)`$", settings["page"](), re.MULTILINE)) | {""} == set(settings["ABOUT"])
 
 
 def code_links():
