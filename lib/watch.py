@@ -23,7 +23,7 @@ from lib.errors import InputError
 SILENCE = 30.0  # seconds without a heartbeat after which a member counts as ended
 _BEAT = 5.0  # seconds between heartbeats
 _GRACE = 15.0  # seconds in which the main thread may end the process by itself
-_START = 300.0  # seconds in which all members must have joined
+START = 300.0  # seconds in which all members must have joined
 _HEAD = struct.Struct("!cQ")
 _LIMIT = 1 << 26  # bytes of a frame
 _PART = 1 << 22  # bytes that are shared at once, so that no frame holds up the heartbeats for long
@@ -97,11 +97,11 @@ class Hub:
             threading.Thread(target=self._serve, args=(_Link(connection), address[0]), daemon=True).start()
 
     def _hurry(self) -> None:
-        time.sleep(_START)
+        time.sleep(START)
         with self._lock:
             missing = [name for name in self._names if name not in self._links]
         if missing:
-            self._fail(f"{', '.join(missing)} did not start within {_START:.0f} seconds")
+            self._fail(f"{', '.join(missing)} did not start within {START:.0f} seconds")
 
     def _serve(self, link: _Link, host: str) -> None:
         try:
@@ -198,7 +198,7 @@ class Member:
         self.failure, self._hub = "", hub
         self._failed, self._noticed, self._left = threading.Event(), threading.Event(), threading.Event()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        deadline = time.monotonic() + _START
+        deadline = time.monotonic() + START
         while True:
             try:
                 self._link = _Link(socket.create_connection((host, port), timeout=SILENCE))

@@ -116,18 +116,29 @@ def agents(*argvs: list, **variables: str) -> list[Ended]:
 
 def parameter_server(*argvs: list, kvstore: str = "dist_sync", **variables: str) -> list[Ended]:
     """Workers with these arguments, then the scheduler and a server."""
+    lists = [*argvs, argvs[0], argvs[0]]
+    started = zip(lists, roles(len(argvs)))
+    return together(*(([*argv, f"default.kvstore={kvstore}"], {**role, **variables}) for argv, role in started))
+
+
+def roles(workers: int) -> list[dict[str, str]]:
+    """The variables of MXNet's workers, then of the scheduler and a server, on this machine."""
     job = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",
         "DMLC_PS_ROOT_PORT": str(free_port()),
         "DMLC_NUM_SERVER": "1",
-        "DMLC_NUM_WORKER": str(len(argvs)),
+        "DMLC_NUM_WORKER": str(workers),
         "DMLC_INTERFACE": "lo",
-        **variables,
     }
-    roles = [{"DMLC_ROLE": "worker", "DMLC_WORKER_ID": str(rank)} for rank in range(len(argvs))]
-    roles += [{"DMLC_ROLE": "scheduler"}, {"DMLC_ROLE": "server"}]
-    lists = [*argvs, argvs[0], argvs[0]]
-    return together(*(([*argv, f"default.kvstore={kvstore}"], {**job, **role}) for argv, role in zip(lists, roles)))
+    each = [{"DMLC_ROLE": "worker", "DMLC_WORKER_ID": str(rank)} for rank in range(workers)]
+    return [{**job, **role} for role in (*each, {"DMLC_ROLE": "scheduler"}, {"DMLC_ROLE": "server"})]
+
+
+def ranks(count: int) -> list[dict[str, str]]:
+    """The variables that torchrun gives to its processes on this machine."""
+    job = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
+    job["MASTER_PORT"] = str(free_port())
+    return [{**job, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
 def training(folder: Path) -> Path:

@@ -136,14 +136,14 @@ def test_strangers_are_sent_away(three):
 
 
 def test_missing_ones_are_named(monkeypatch):
-    monkeypatch.setattr(watch, "_START", 0.5)
+    monkeypatch.setattr(watch, "START", 0.5)
     hub = Hub(["process 0", "process 1", "server 0"])
     with pytest.raises(InputError, match="process 1, server 0 did not start within"):
         Member("127.0.0.1", hub.port, "process 0", hub="the scheduler")
 
 
 def test_no_hub(monkeypatch):
-    monkeypatch.setattr(watch, "_START", 0.5)
+    monkeypatch.setattr(watch, "START", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(InputError, match=rf"server 0: nothing answers at 127\.0\.0\.1:{port} .*within five minutes"):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.util
 import json
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lib.training.train
+import lib.watch
 from lib.config import load_config
 from lib.dataset.exporting import coco
 from lib.inference.evaluate import evaluate_detector
@@ -20,8 +21,13 @@ from lib.minivid.write import generate
 from lib.nets import params
 from lib.training.fit import fit
 from tests import tiny
+from tests.jobs import ranks, roles
 
 TRAINING = {"rfcn": "TRAIN.end_epoch=2", "fgfa_rfcn": "TRAIN.end_epoch=3"}
+BACKENDS = [name for name in ("mxnet", "torch") if importlib.util.find_spec(name)]
+# Training in several processes: who starts them, and the variables of two that train.
+TOGETHER = {"mxnet": ("dist_sync", lambda: roles(2)), "torch": ("torchrun", lambda: ranks(2))}
+START = 40.0  # seconds in which all must have joined
 DEMO = ["--json", "d.jsonl", "--csv", "d.csv", "--coco", "d.json", "--imagenet", "d.txt"]
 
 
@@ -29,13 +35,16 @@ DEMO = ["--json", "d.jsonl", "--csv", "d.csv", "--coco", "d.json", "--imagenet",
 class Case:
     """A command: `call(argv)` runs it, with `resumed` to continue what a killed one began. It writes below one folder.
 
-    complete: what it refuses to overwrite, and which is complete if it exists.
+    complete: what it refuses to overwrite, and which is complete if it exists. processes: returns the environment
+    variables of each process that runs the command.
     """
 
     call: Callable[[list[str]], None]
     argv: list[str]
     resumed: list[str] = field(default_factory=list)
     complete: Path | None = None
+    backend: str = tiny.BACKEND
+    processes: Callable[[], list[dict[str, str]]] = lambda: [{}]
 
 
 def prepare(folder: Path) -> None:
@@ -71,6 +80,15 @@ def cases(inputs: Path, work: Path) -> dict[str, Case]:
         )
         for name in TRAINING
     }
+    for backend, (starter, processes) in TOGETHER.items():
+        if backend in BACKENDS:
+            settings = [f"backend={backend}", *(["default.kvstore=dist_sync"] if backend == "mxnet" else [])]
+            found[f"train by {starter}"] = replace(
+                found["train rfcn"],
+                argv=[*found["train rfcn"].argv, *settings],
+                backend=backend,
+                processes=processes,
+            )
     for stage, values in stages.items():
         argv = [stage, "--cfg", cfg["fgfa_rfcn"], "--set", *values, *paths]
         found[f"pre-train {stage}"] = Case(_script("experiments/minivid/pretrain.py"), argv, ["--resume"])
@@ -112,9 +130,10 @@ def _module(name: str) -> Callable[[list[str]], None]:
 
 
 def _saving_always(call: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
-    """Training that saves its state after every step instead of every half hour."""
+    """Training that saves its state after every step instead of every half hour, and waits less for its processes."""
 
     def changed(argv: list[str]) -> None:
+        lib.watch.START = START
         lib.training.train.fit = functools.partial(fit, save_minutes=0.0)
         call(argv)
 

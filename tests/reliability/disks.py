@@ -15,7 +15,8 @@ import sys
 import numpy as np
 
 from tests.reliability.compare import broken, differences
-from tests.reliability.kills import MEMORY, TOLERANCE, Kills, Moment, Reference, run, start
+from tests.reliability.kills import MEMORY, TOLERANCE, Kills, Reference, start
+from tests.reliability.processes import Moment, run
 
 PAGE = 4096
 
@@ -25,7 +26,7 @@ class Disks(Kills):
 
     what = "on a full disk"
 
-    def moments(self, reference: Reference, count: int, rng: np.random.Generator) -> list[Moment]:
+    def moments(self, name: str, reference: Reference, count: int, rng: np.random.Generator) -> list[Moment]:
         pages = sum(-(-path.stat().st_size // PAGE) + 1 for path in reference.folder.rglob("*"))
         return [Moment(change=int(rng.integers(2, max(pages, 3)))) for _ in range(count)]
 
@@ -37,17 +38,17 @@ class Disks(Kills):
         self._fresh()
         mount("-t", "tmpfs", "-o", f"size={moment.change * PAGE}", "tmpfs", str(self.work))
         try:
-            status, _ = run(case, self.work, self.output)
+            status = run(case, self.work, self.output).status
             output = self.output.read_text()
             faults = broken(self.work)
             if status < 0 or "Traceback" in output or (status and "error: " not in output):
                 faults.append(f"status {status}, not one line")
             mount("-o", "remount,size=100m", str(self.work))
             if case.complete is None or not case.complete.exists():
-                status, _ = run(case, self.work, self.output, resume=True)
+                status = run(case, self.work, self.output, resume=True).status
                 if status:
                     faults.append(f"status {status} when run again")
-            return [*faults, *differences(self.work, reference.folder, tolerance=TOLERANCE)]
+            return [*faults, *differences(self.work, reference.folder, tolerance=TOLERANCE[case.backend])]
         finally:
             subprocess.run(["umount", str(self.work)], check=True)
             shutil.rmtree(self.work)

@@ -5,17 +5,18 @@
 Prints survived/tried by command. Half of the moments are points in time; the others are before a change of the folder:
 a file that is opened for writing, renamed or deleted. The same seed gives the same moments, those in time as shares of
 the measured duration.
+
+Trainings in several processes have the variables of torchrun or of MXNet's parameter server. The moments in time kill
+any of the processes, those between changes the first one, which writes. The others must end within 60 seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -28,32 +29,19 @@ from pathlib import Path
 import numpy as np
 
 from tests import tiny
-from tests.reliability.cases import Case, cases, prepare
+from tests.reliability.cases import BACKENDS, cases, prepare
 from tests.reliability.compare import broken, differences
+from tests.reliability.processes import NOTICING, Moment, run
 
 # Of weights and states of a training that went on in another process. MXNet repeats itself to the bit.
-TOLERANCE = {"mxnet": 0.0, "torch": 1e-5}[tiny.BACKEND]
-PR_SET_PDEATHSIG = 1  # a child ends with this process
+TOLERANCE = {"mxnet": 0.0, "torch": 1e-5}
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where fsync costs nothing
 IMPORTED = (
     *("lib.cli.experiment", "lib.cli.demo", "lib.dataset.import_coco", "lib.eval.vid_map", "lib.eval.pictures"),
     *("lib.minivid.pretrain_backbone", "lib.minivid.pretrain_flow", "rfcn.detector", "fgfa_rfcn.window", "scipy.io"),
-    *("lib.methods", f"lib.backends.{tiny.BACKEND}.backend", f"lib.backends.{tiny.BACKEND}.loader"),
+    *("lib.methods", *(f"lib.backends.{name}.{part}" for name in BACKENDS for part in ("backend", "loader"))),
 )
-LIMIT = 300  # seconds for a command
 log = logging.getLogger(__name__)
-CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When to kill: before the change number `change`, or after `seconds`."""
-
-    change: int | None = None
-    seconds: float | None = None
-
-    def __str__(self) -> str:
-        return f"before change {self.change} of the folder" if self.seconds is None else f"after {self.seconds:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -63,83 +51,6 @@ class Reference:
     folder: Path
     seconds: float
     changes: int
-
-
-def run(case: Case, work: Path, output: Path, *, resume: bool = False, moment: Moment | None = None) -> tuple[int, int]:
-    """Runs a command in a forked process: (exit status, -9 if it was killed; changes of `work`). Prints to `output`."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.setsid()
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            os.close(reading)
-            with open(output, "ab", buffering=0) as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            changes = _count_changes(work, moment.change if moment else None)
-            status = _status(case, [*case.argv, *(case.resumed if resume else ())])
-            os.write(writing, str(changes[0]).encode())
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    os.close(writing)
-    limit = moment.seconds if moment and moment.seconds is not None else LIMIT
-    status = _wait(pid, limit)
-    if status is None:
-        os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        if limit == LIMIT:
-            raise TimeoutError(f"{case.argv}: ran for more than {LIMIT} s")
-    try:
-        os.killpg(pid, signal.SIGKILL)  # its workers
-    except ProcessLookupError:
-        pass
-    with open(reading, "rb") as pipe:
-        changes = int(pipe.read() or b"0")
-    return os.waitstatus_to_exitcode(status), changes
-
-
-def _wait(pid: int, seconds: float) -> int | None:
-    """The status of a process when it has ended; None if it has not after so many seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.002)
-    return None
-
-
-def _status(case: Case, argv: list[str]) -> int:
-    try:
-        case.call(argv)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    return 0
-
-
-def _count_changes(work: Path, last: int | None) -> list[int]:
-    """Counts the changes below `work` that this process is about to make, in place. Kills it before number `last`."""
-    count, below = [0], str(work)
-
-    def hook(event: str, args: tuple) -> None:
-        if event == "open":
-            changing = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        else:
-            changing = event in CHANGES
-        if changing and isinstance(args[0], (str, os.PathLike)) and os.fspath(args[0]).startswith(below):
-            if count[0] == last:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count[0] += 1
-
-    sys.addaudithook(hook)
-    return count
 
 
 class Kills:
@@ -163,30 +74,35 @@ class Kills:
         """Raises RuntimeError if the command fails."""
         self._fresh()
         started = time.monotonic()
-        status, changes = run(self.cases[name], self.work, self.output)
-        if status:
-            raise RuntimeError(f"{name}: fails with status {status}:\n{self.output.read_text()}")
+        ended = run(self.cases[name], self.work, self.output)
+        if ended.status:
+            raise RuntimeError(f"{name}: fails with status {ended.status}:\n{self.output.read_text()}")
         seconds = time.monotonic() - started
         folder = self.folder / f"reference {name}"
         self.work.rename(folder)
-        return Reference(folder, seconds, changes)
+        return Reference(folder, seconds, ended.changes)
 
     def trial(self, name: str, reference: Reference, moment: Moment) -> list[str]:
         """What was lost, a line each; empty if the command survived."""
         self._fresh()
         case = self.cases[name]
-        run(case, self.work, self.output, moment=moment)
-        faults = broken(self.work)
+        late = run(case, self.work, self.output, moment=moment).late
+        faults = [f"process {number} has not ended within {NOTICING} s" for number in late]
+        faults += broken(self.work)
         if case.complete is None or not case.complete.exists():
-            status, _ = run(case, self.work, self.output, resume=True)
+            status = run(case, self.work, self.output, resume=True).status
             if status:
                 faults.append(f"status {status} when run again")
-        return [*faults, *differences(self.work, reference.folder, tolerance=TOLERANCE)]
+        return [*faults, *differences(self.work, reference.folder, tolerance=TOLERANCE[case.backend])]
 
-    def moments(self, reference: Reference, count: int, rng: np.random.Generator) -> list[Moment]:
+    def moments(self, name: str, reference: Reference, count: int, rng: np.random.Generator) -> list[Moment]:
         """Half of them in time, half between changes of the folder."""
+        processes = len(self.cases[name].processes())
         return [
-            Moment(seconds=float(rng.uniform(0, reference.seconds)))
+            Moment(
+                seconds=float(rng.uniform(0, reference.seconds)),
+                process=int(rng.integers(processes)) if processes > 1 else 0,
+            )
             if number % 2
             else Moment(change=int(rng.integers(reference.changes)))
             for number in range(count)
@@ -227,7 +143,7 @@ def campaign(kills: Kills, names: Sequence[str], trials: int, seed: int) -> tupl
         if not share:
             continue
         reference = kills.reference(name)
-        for moment in kills.moments(reference, share, np.random.default_rng([seed, number])):
+        for moment in kills.moments(name, reference, share, np.random.default_rng([seed, number])):
             faults = kills.trial(name, reference, moment)
             log.info(
                 "%s, %s %s: %s",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import importlib
 import os
 import threading
 import time
@@ -117,9 +116,8 @@ def _serve(started: Launch) -> None:
 
 
 def _run_role() -> None:
-    mx.nd  # noqa: B018 - imports MXNet, prepared
-    importlib.import_module("mxnet.kvstore_server")  # returns only by SystemExit, unless the role is "worker"
-    raise SystemExit(0)
+    """Raises SystemExit when the job is over. The first import of MXNet in such a role does not return either."""
+    mx.kvstore.kvstore_server._init_kvstore_server_module()
 
 
 def _follow(hub: Hub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib
 import os
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
+from lib import watch
 from lib.backends.base import Alone, Processes
 from lib.backends.torch.loader import Tensor, torch
 from lib.errors import InputError
@@ -19,7 +21,9 @@ from lib.watch import Hub, Member, stopped
 dist = torch.distributed
 
 _BUCKET = 16 << 20  # numbers that are summed in one exchange: 64 MiB
+_HUB = "hub"  # the key of its port in torchrun's store
 _NAMING = 5.0  # seconds in which the hub may name the process that has ended
+_PATIENCE = datetime.timedelta(days=30)  # of an exchange: the members watch each other, and a validation may take hours
 
 
 class Torchrun:
@@ -38,10 +42,19 @@ class Torchrun:
         # process if one of them still has a tensor when Python ends.
         importlib.import_module("torch.distributed.nn.functional")
         with self._exchange():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        port = Hub([f"process {each}" for each in range(self.count)]).port if self.rank == 0 else 0
-        port = int(self.total(np.array([port]))[0])
+            store, _, _ = next(dist.rendezvous("env://", timeout=datetime.timedelta(seconds=watch.START)))
+            if self.rank == 0:
+                store.set(_HUB, str(Hub([f"process {each}" for each in range(self.count)]).port))
+            port = int(store.get(_HUB))
         self._member = Member(os.environ["MASTER_ADDR"], port, f"process {self.rank}", hub="process 0")
+        with self._exchange():
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+                store=store,
+                rank=self.rank,
+                world_size=self.count,
+                timeout=_PATIENCE,
+            )
 
     def __enter__(self) -> Torchrun:
         return self
