@@ -5,7 +5,7 @@ BACKEND = mxnet
 
 help:
 	@echo "make demo       detect objects in the bundled clip; results in output/demo/"
-	@echo "make test       run the tests (a few minutes)"
+	@echo "make test       run the tests in a process for each core, at most 4; WORKERS=1 in one (a few minutes)"
 	@echo "make fuzz       run every command on damaged inputs (N=5000 SEED=0, half an hour)"
 	@echo "make lint       check style, formatting and import rules"
 	@echo "make docs       build the documentation site: build/site/index.html"
@@ -23,11 +23,13 @@ init:
 demo: init
 	$(PYTHON) fgfa_rfcn/demo.py
 
+# Processes that share the tests out, each with one thread. One of them grows to 4 GB.
+WORKERS = $$($(PYTHON) -c 'from lib.machine import cores; print(min(cores(), 4))')
 test: init
-	OMP_NUM_THREADS="$${OMP_NUM_THREADS:-$$($(PYTHON) -c 'from lib.machine import cores; print(cores())')}" $(PYTHON) -m pytest -q
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q --numprocesses $(WORKERS) --dist worksteal
 
-N = 5000
 SEED = 0
+fuzz: N = 5000
 fuzz: init
 	$(PYTHON) -m tests.fuzz -n $(N) --seed $(SEED)
 
@@ -51,11 +53,11 @@ reproduce: init
 	$(PYTHON) experiments/minivid/reproduce.py --backend $(BACKEND)
 
 # The processes that it kills are its own. N: kills, SEED: of their moments.
-N = 100
-SEED = 0
+kill-test: N = 100
 kill-test: init
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.reliability.kills --trials $(N) --seed $(SEED)
 
+disk-test: N = 100
 disk-test: init
 	OMP_NUM_THREADS=1 unshare --user --map-root-user --mount $(PYTHON) -m tests.reliability.disks --trials $(N) --seed $(SEED)
 
