@@ -150,6 +150,10 @@ class Kills:
     def __init__(self, folder: Path) -> None:
         for name in IMPORTED:  # once, instead of in every forked process
             importlib.import_module(name)
+        if tiny.BACKEND == "mxnet":
+            from lib.backends.mxnet.loader import mx
+
+            _ = mx.nd  # imported at the first use
         self.inputs, self.work, self.output = folder / "inputs", folder / "work", folder / "output.txt"
         self.folder = folder
         prepare_in_child(self.inputs)
