@@ -41,12 +41,13 @@ class Augmentation:
 
     def draw(self, rng: np.random.Generator) -> tuple[float, np.ndarray | None]:
         """The factor of the size, and the colour matrix, or None if colours stay as they are."""
-        scale, *colours = (
+        scale, brightness, contrast, saturation = (
             1 + (rng.uniform(-limit, limit) if limit else 0.0)
             for limit in (self.scale, self.brightness, self.contrast, self.saturation)
         )
         hue = rng.uniform(-self.hue, self.hue) if self.hue else 0.0
-        return scale, colour_matrix(*colours, hue) if hue or colours != [1, 1, 1] else None
+        colours = (brightness, contrast, saturation, hue)
+        return scale, None if colours == (1, 1, 1, 0) else colour_matrix(*colours)
 
 
 NO_AUGMENTATION = Augmentation()

@@ -163,7 +163,8 @@ class TrainStep:
         args, auxs = as_arrays(_named(self._names, args)), as_arrays(auxs)
         self._bounds = [_Bound(symbol, context, args, auxs, grad_req) for context in contexts]
         self._initial = (args, auxs)
-        self._context, self._averages = contexts[0], {}
+        self._context = contexts[0]
+        self._averages: dict[str, Any] = {}
         self._executors: list = []
 
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], lr: float) -> list[dict[str, np.ndarray]]:
