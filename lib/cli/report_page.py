@@ -8,7 +8,7 @@ from pathlib import Path
 from lib.cli.explain import Layers
 from lib.dataset.classes import ClassList
 from lib.eval.report import write
-from lib.eval.report_data import data_url, frame_url
+from lib.eval.report_data import data_url, frame_url, frames_note
 from lib.video.records import Result
 
 LIMIT = 60_000_000  # bytes of embedded images
@@ -73,7 +73,7 @@ class ReportPage:
         if self._written or not self._clip["frames"]:
             return
         self._written = True
-        notes = [f"Detections with a score of at least {self._data['score']:g}."]
+        notes = [f"Detections with a score of at least {self._data['score']:g}.", frames_note(SIDE)]
         if self._left_out:
             what = "no picture or layers" if self._data["layers"] else "no picture"
             notes.append(f"The last {self._left_out} frames have {what}, since they may take {LIMIT // 10**6} MB.")
