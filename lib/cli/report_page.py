@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lib.cli.explain import Layers
 from lib.dataset.classes import ClassList
@@ -51,7 +52,8 @@ class ReportPage:
             [[c - 1, score, *box, -1, *(track or [-1])] for c, score, box, track in result.rows()]
         )
         layers = self._layers.take(len(clip["images"])) if self._layers else []
-        picture, maps = "", []
+        picture = ""
+        maps: list[list[Any]] = []
         if not self._left_out:
             picture = frame_url(result.image, SIDE)
             maps = [[self._kind(each.name), each.frame, data_url(each.image), each.values] for each in layers]
