@@ -53,7 +53,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
         check_explain(args)
         layers = Layers(explained, args.explain) if args.report else None
     run(
-        lambda: method.detector.load(settings, args.weights, batch=batch, watch=layers and layers.watch),
+        lambda: method.detector.load(settings, args.weights, batch=batch, watch=layers.watch if layers else None),
         args,
         classes,
         method=method.name,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lib.cli.explain import Layers
 from lib.dataset.classes import ClassList
 from lib.eval.report import write
-from lib.eval.report_data import data_url, frame_url
+from lib.eval.report_data import data_url, frame_url, frames_note
 from lib.video.records import Result
 
 LIMIT = 60_000_000  # bytes of embedded images
@@ -51,7 +52,8 @@ class ReportPage:
             [[c - 1, score, *box, -1, *(track or [-1])] for c, score, box, track in result.rows()]
         )
         layers = self._layers.take(len(clip["images"])) if self._layers else []
-        picture, maps = "", []
+        picture = ""
+        maps: list[list[Any]] = []
         if not self._left_out:
             picture = frame_url(result.image, SIDE)
             maps = [[self._kind(each.name), each.frame, data_url(each.image), each.values] for each in layers]
@@ -73,7 +75,7 @@ class ReportPage:
         if self._written or not self._clip["frames"]:
             return
         self._written = True
-        notes = [f"Detections with a score of at least {self._data['score']:g}."]
+        notes = [f"Detections with a score of at least {self._data['score']:g}.", frames_note(SIDE)]
         if self._left_out:
             what = "no picture or layers" if self._data["layers"] else "no picture"
             notes.append(f"The last {self._left_out} frames have {what}, since they may take {LIMIT // 10**6} MB.")

@@ -114,7 +114,7 @@ def behaviour_tables(run: Run, errors: Errors, score: float) -> list[Table]:
     counts = confusion(run, errors, score)
     title = f"Confusion at scores from {score:g}: rows are objects, columns detections"
     rows = [[name, *map(str, line)] for name, line in zip([*names, "background"], counts.tolist())]
-    tables = [Table(title, ["", *names, "missed"], rows)]
+    tables = [Table(title, ["", *names, "missed"], rows, matrix=True)]
     listed = tracks(run, score)
     if run.has_tracks:
         tables.append(track_table(run, listed, score))

@@ -2,8 +2,8 @@
 // Colours of Okabe and Ito, which colour-blind readers can tell apart; dashes and words repeat what colours say.
 const STYLES = {
   true: ["#009e73", []], classification: ["#0072b2", [8, 3]], localisation: ["#e69f00", [8, 3]],
-  both: ["#f0e442", [8, 3]], duplicate: ["#cc79a7", [2, 3]], background: ["#56b4e9", [2, 3]], missed: ["#d55e00", [5, 5]],
-  found: ["#009e73", []], detection: ["#56b4e9", []],
+  both: ["#f0e442", [8, 3]], duplicate: ["#cc79a7", [2, 3]], background: ["#56b4e9", [2, 3]],
+  missed: ["#d55e00", [5, 5]], found: ["#009e73", []], detection: ["#56b4e9", []],
 };
 const state = { clip: 0, frame: 0, distance: -1, timer: null, drawn: 0 };
 
@@ -122,11 +122,11 @@ function draw() {
   const clip = data.clips[state.clip], frame = state.frame, turn = ++state.drawn;
   const over = layerOver(clip, frame), urls = [clip.images[frame], over && over[2]], views = [];
   const add = (title, boxes, what) => {
-    const caption = `${title}: ${boxes.length} ${what}${over ? `; ${describe(over, frame)}` : ""}`;
-    views.push({ caption, boxes, urls });
+    const count = `${title}: ${boxes.length} ${what}${boxes.length === 1 ? "" : "s"}`;
+    views.push({ caption: over ? `${count}; ${describe(over, frame)}` : count, boxes, urls });
   };
-  if (data.truth) add("Ground truth", objectBoxes(clip, frame), "objects");
-  for (const m of shownMethods()) add(data.methods[m], detectionBoxes(clip, frame, m), "detections");
+  if (data.truth) add("Ground truth", objectBoxes(clip, frame), "object");
+  for (const m of shownMethods()) add(data.methods[m], detectionBoxes(clip, frame, m), "detection");
   views.push(...layerViews(clip, frame));
   const figures = [...byId("views").children];
   while (figures.length < views.length) {
@@ -136,15 +136,16 @@ function draw() {
     figures.push(figure);
   }
   figures.splice(views.length).forEach((figure) => figure.remove());
+  const pictures = new Map([...new Set(views.flatMap((view) => view.urls))].map((url) => [url, load(url)]));
   views.forEach(({ caption, boxes, layer, urls }, number) => {
     const figure = figures[number], [canvas, text] = figure.children;
     text.textContent = caption;
     canvas.setAttribute("aria-label", boxes ? boxes.map((box) => box[6]).join(", ") || "no boxes" : caption);
     delete figure.dataset[boxes ? "layer" : "boxes"];
     figure.dataset[boxes ? "boxes" : "layer"] = boxes ? boxes.length : layer;
-    Promise.all(urls.map(load)).then((pictures) => {
+    Promise.all(urls.map((url) => pictures.get(url))).then((shown) => {
       // Pictures may arrive after the next frame was chosen.
-      if (turn === state.drawn) paint(canvas, clip, pictures, boxes || []);
+      if (turn === state.drawn) paint(canvas, clip, shown, boxes || []);
     });
   });
   listOthers(clip, frame);
@@ -160,7 +161,7 @@ function draw() {
   }
 }
 
-// Rows of a strip: {label, cells: [frame, whether found, text]} of each object, or of each tracked detection without truth.
+// Rows of a strip: {label, cells: [frame, whether found, text]} of each object, or without truth of each track.
 function stripRows(clip, method) {
   const rows = new Map(), wanted = byId("class").value;
   const add = (key, label, cell) => {
@@ -193,7 +194,8 @@ function strips() {
 
 function strip(clip, rows, caption, area) {
   const figure = element("figure", undefined, area);
-  const svg = shape("svg", { viewBox: `0 0 ${clip.frames.length} ${rows.length}`, preserveAspectRatio: "none" }, figure);
+  const size = `0 0 ${clip.frames.length} ${rows.length}`;
+  const svg = shape("svg", { viewBox: size, preserveAspectRatio: "none" }, figure);
   svg.style.height = `${rows.length * 0.8}rem`;
   rows.forEach((row, y) => {
     for (const [frame, found, text] of row.cells) {
@@ -272,16 +274,18 @@ function start() {
   byId("frame").oninput = (event) => go(Number(event.target.value));
   byId("play").onclick = () => play(state.timer === null);
   byId("controls").onsubmit = (event) => event.preventDefault();
-  window.onhashchange = follow;
+  window.onhashchange = () => {
+    if (follow()) byId("browser").scrollIntoView();
+  };
   window.onresize = draw;
   document.onkeydown = (event) => {
     if (event.target.closest("select, input, summary") || event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === " " && event.target.closest("button, a")) return;
     const last = data.clips[state.clip].frames.length - 1;
     const keys = {
-      ArrowLeft: () => go(state.frame - 1), ArrowRight: () => go(state.frame + 1), Home: () => go(0), End: () => go(last),
-      " ": () => play(state.timer === null), n: () => step(1), p: () => step(-1),
-      ",": () => chooseOther(-1), ".": () => chooseOther(1),
+      ArrowLeft: () => go(state.frame - 1), ArrowRight: () => go(state.frame + 1),
+      Home: () => go(0), End: () => go(last), " ": () => play(state.timer === null),
+      n: () => step(1), p: () => step(-1), ",": () => chooseOther(-1), ".": () => chooseOther(1),
     };
     const act = keys[event.key.length > 1 ? event.key : event.key.toLowerCase()];
     if (act) { event.preventDefault(); act(); }

@@ -46,11 +46,14 @@ def content(
     intervals = {name: bootstrap(run.result, draws) for name, run in runs.items()}
     columns = [first.result.motion_ranges[r].name for r in motion_columns(first.result)]
     summary = side_by_side({name: (run.result, intervals[name]) for name, run in runs.items()}, columns)
+    kinds = {name: kind_tables(run, errors[name]) for name, run in runs.items()}
+    rows = [[kind, *(kinds[name][0].rows[k][2] for name in names)] for k, kind in enumerate(KINDS)]
+    costs = Table("Kinds of errors: points of mAP that fixing each would add", ["", *names], rows)
     sections = [
         {
             "name": name,
             "tables": [_table(table) for table in (
-                motion_area_table(run.result), *kind_tables(run, errors[name]), class_table(run.result),
+                motion_area_table(run.result), *kinds[name], class_table(run.result),
                 *behaviour_tables(run, errors[name], score),
             )],
         }
@@ -64,7 +67,7 @@ def content(
     notes += _add_frames(shown, first, frames, images or _images_of(first), limit, side, out)
     return {
         "title": title, "score": score, "lowest": lowest, "truth": True, "methods": names, "kinds": ["true", *KINDS],
-        "classes": first.result.classes.names, "summary": _table(summary), "sections": sections,
+        "classes": first.result.classes.names, "summary": [_table(summary), _table(costs)], "sections": sections,
         "curves": _curves(runs), "clips": shown, "layers": [], "notes": notes,
     }  # fmt: skip
 
@@ -75,6 +78,11 @@ def frame_url(image: np.ndarray, side: int) -> str:
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return data_url(image, QUALITY)
+
+
+def frames_note(side: int) -> str:
+    """What a reader of a report should know about its frames."""
+    return f"Frames are WebP images of quality {QUALITY}, with at most {side} pixels a side."
 
 
 def data_url(image: np.ndarray, quality: int = 101) -> str:
@@ -100,11 +108,13 @@ def _check_same(runs: dict[str, Run]) -> None:
 
 
 def _table(table: Table) -> dict:
-    return {"title": table.title, "columns": table.columns, "rows": table.rows}
+    return {"title": table.title, "columns": table.columns, "rows": table.rows, "matrix": table.matrix}
 
 
 def _curves(runs: dict[str, Run]) -> list[dict]:
-    """Interpolated precision over recall, for all motion, by class and method: [recall, precision] pairs."""
+    """Average precision, and interpolated precision over recall as [recall, precision] pairs, for all motion, by class
+    and method.
+    """
     first = next(iter(runs.values())).result
     found = []
     r = motion_columns(first)[0]
@@ -117,7 +127,8 @@ def _curves(runs: dict[str, Run]) -> list[dict]:
             best = np.maximum.accumulate(precision[::-1])[::-1]
             some = np.searchsorted(recall, np.linspace(0, recall[-1], POINTS)) if len(recall) else np.empty(0, int)
             lines.append(np.stack([recall[some], best[some]], axis=1).round(4).tolist())
-        found.append({"class": name, "lines": lines})
+        ap = [round(float(run.result.ap[r, 0, c]), 4) for run in runs.values()]
+        found.append({"class": name, "lines": lines, "ap": ap})
     return found
 
 
@@ -190,7 +201,7 @@ def _add_frames(shown: list[dict], run: Run, how: str, images: Path, limit: int,
                 break
         else:
             clip["images"], room = urls, left
-    notes = [f"Frames are WebP images of quality {QUALITY}, with at most {side} pixels a side."]
+    notes = [frames_note(side)]
     if missing:
         notes.append(
             f"The frames of {missing} of {len(shown)} clips are left out, since embedded frames may take at most "

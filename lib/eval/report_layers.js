@@ -32,9 +32,9 @@ function describe(layer, frame) {
 function layerViews(clip, frame) {
   if (byId("layer").value !== "beside") return [];
   const other = otherFrame(clip, frame), shown = shownLayers(clip, frame);
-  const first = other === undefined ? "no layers of this frame" : `frame ${clip.frames[other]}, ${distance(frame, other)}`;
+  const named = other !== undefined && `frame ${clip.frames[other]}, ${distance(frame, other)}`;
   return [
-    { caption: first, layer: "frame", urls: [clip.images[other]] },
+    { caption: named || "no layers of this frame", layer: "frame", urls: [clip.images[other]] },
     ...data.layers.map((name, kind) => {
       const layer = shown.find((each) => each[0] === kind);
       return { caption: layer ? describe(layer, frame) : name, layer: name, urls: [undefined, layer && layer[2]] };

@@ -15,11 +15,12 @@ from lib.files import replacing
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column names, and rows that start with a label."""
+    """A title, column names, and rows that start with a label. matrix: whether the cells of a row share a whole."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
+    matrix: bool = False
 
     def text(self) -> str:
         """Plain text with aligned columns."""

@@ -140,7 +140,7 @@ def test_frames_without_layers(tmp_path):
         strip = "return [...document.querySelectorAll('#strips figure:last-child title')].map(e => e.textContent)"
         assert tab.run(strip) == [f"layers, frame {EVIL}3.jpg"]
         tab.press("\ue011")
-        assert captions(tab) == ["fgfa_rfcn: 1 detections", "no layers of this frame", "flow", "weight"]
+        assert captions(tab) == ["fgfa_rfcn: 1 detection", "no layers of this frame", "flow", "weight"]
         assert tab.messages() == []
 
 
@@ -151,7 +151,7 @@ def test_layers_count_as_frames_do(tmp_path, monkeypatch):
     data = data_of(write_page(tmp_path / "b.html", explained=[]))
     (clip,) = data["clips"]
     assert (clip["images"], clip["layers"]) == (whole["images"][:2] + [""], whole["layers"][:2] + [[]])
-    assert "The last 1 frames have no picture or layers" in data["notes"][1]
+    assert "The last 1 frames have no picture or layers" in data["notes"][2]
     monkeypatch.setattr(report_page, "LIMIT", sum(map(len, whole["images"])))
     assert "The last" not in " ".join(data_of(write_page(tmp_path / "c.html"))["notes"])
 

@@ -69,7 +69,7 @@ def run(line):
 def test_every_command_of_the_page(checkout):
     page = (ROOT / "docs/loop.md").read_text(encoding="utf-8")
     lines = [line for block in COMMANDS.findall(page) for line in block.splitlines()]
-    assert len(lines) == 14 and all(line.startswith("python ") for line in lines)
+    assert len(lines) == 15 and all(line.startswith("python ") for line in lines)
     printed = {}
     for line in lines:
         if "lib.cli.tracking" in line and importlib.util.find_spec("trackeval") is None:
@@ -80,6 +80,7 @@ def test_every_command_of_the_page(checkout):
     boxes = 0
     for name in NAMES:
         assert (checkout / f"output/loop/second-{name}.xml").is_file()
+        assert '"layers":["flow","weight"]' in (checkout / f"output/loop/flow-{name}.html").read_text()
         boxes += (checkout / f"output/loop/first-{name}.xml").read_text().count("<box ")
     assert boxes > 0
     assert "2 videos for training, 1 for testing, with 30 frames" in printed["python -m lib.dataset.import_cvat"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 
 import cv2
 import numpy as np
@@ -70,6 +71,13 @@ def boxes(tab):
     return tab.run("return [...document.querySelectorAll('figure[data-boxes]')].map(f => Number(f.dataset.boxes))")
 
 
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def set_value(tab, name, value):
     tab.run(
         f"const e = document.getElementById('{name}'); e.value = {json.dumps(value)};"
@@ -119,6 +127,12 @@ def test_the_page_in_a_browser(folder, options):
         assert clip_of(tab) == CLIPS[1]
         set_value(tab, "sort", "name")
         assert clip_of(tab) == CLIPS[0]
+
+        # The worst video is a link to the clip.
+        tab.run("document.querySelector('#tables details').open = true; document.querySelector('#tables td a').click()")
+        wait_until(lambda: clip_of(tab) == CLIPS[1])
+        shaded = "return [...document.querySelectorAll('#tables td[style]')].map(e => e.textContent)"
+        assert tab.run(shaded)[:6] == ["8", "0", "0", "4", "4", "0"]  # n1 and n2 in the confusion matrix
 
         # Names are text: no element was made of them, and no script ran.
         assert tab.run("return document.title") == f"T {EVIL}"
