@@ -32,7 +32,7 @@ from lib.variants import variant
 from lib.video.clips import Clip, open_clip
 
 log = logging.getLogger(__name__)
-CURVE = Path("docs/curve.json")
+CURVE = Path(__file__).parents[2] / "docs" / "curve.json"
 PRECISIONS = ("float32", "bfloat16", "int8")  # from the most accurate to the least
 
 

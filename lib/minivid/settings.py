@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.dataset.jpeg import check_size
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.files import replacing
 from lib.reading import foreign, read_json
 
@@ -34,15 +34,16 @@ class Settings:
         """Number of clips by split."""
         return {"train": self.train, "val": self.val}
 
-    def check(self) -> None:
-        """Raises InputError if no dataset can be made with these settings."""
-        least = {"seed": 0, "train": 0, "val": 0, "frames": 1, "height": 64, "width": 64}
+    def check(self, where: str = "--") -> None:
+        """Raises InputError if no dataset can be made with these settings; `where` comes before their names."""
+        least = {"seed": 0, "train": 0, "val": 0, "frames": 1, "height": 64, "width": 64, "version": 1}
         for name, low in least.items():
-            if not low <= getattr(self, name) <= _MOST:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be from {low} to {_MOST}")
-        check_size(self.width, self.height, "--width, --height")
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= _MOST:
+                raise InputError(f"{where}{name} is {quoted(value)}; it must be a whole number from {low} to {_MOST}")
+        check_size(self.width, self.height, f"{where}width x height")
         if self.train + self.val == 0:
-            raise InputError("--train and --val are both 0; ask for at least one clip")
+            raise InputError(f"{where}train and val are both 0; ask for at least one clip")
 
     def difference(self, other: Settings) -> str:
         """The settings that differ, as `name: mine, not other's`; empty if none do."""
@@ -58,9 +59,11 @@ class Settings:
 
     @classmethod
     def load(cls, root: Path) -> Settings:
-        """Reads the settings of the dataset at `root`. Raises InputError if there is none."""
+        """Reads the settings of the dataset at `root`. Raises InputError if there is none, or they are invalid."""
         path = Path(root) / FILE
         if not path.is_file():
             raise InputError(f"{root}: not a MiniVID dataset (no {FILE}); make one with python -m lib.dataset.minivid")
         with foreign(path, "not the settings of a MiniVID dataset", "remove the folder"):
-            return cls(**read_json(path, "remove the folder"))
+            settings = cls(**read_json(path, "remove the folder"))
+        settings.check(f"{path}: ")
+        return settings
