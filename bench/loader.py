@@ -34,12 +34,12 @@ from lib.minivid.settings import Settings
 from lib.minivid.write import generate
 from lib.training.train import make_loader
 
-STEP, CORES = 0.150, 2  # seconds of a training step, and cores that shall keep up with it
+STEP, CORES = 0.150, 2  # seconds of a training step, and cores that load examples for it
 Decoder = Callable[[bytes], np.ndarray]  # the content of a JPEG file -> BGR (H, W, 3) uint8
 
 
 def decoders() -> dict[str, Decoder]:
-    """OpenCV, which the project uses, and those of the others that are installed."""
+    """OpenCV's, which the project uses, and the others that are installed."""
     found: dict[str, Decoder] = {
         "cv2": lambda content: cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     }
@@ -55,7 +55,7 @@ def decoders() -> dict[str, Decoder]:
 
 
 def loader(root: Path, method: str, workers: int) -> TrainLoader:
-    """That of a training of the published network on the dataset at `root`."""
+    """The loader for training the published network on the dataset at `root`."""
     overrides = [
         f"dataset.dataset_path={root}",
         f"output_path={root / 'output'}",
@@ -77,8 +77,8 @@ def in_turns(parts: Mapping[str, Callable[[], int]], runs: int) -> dict[str, tup
     return {name: tuple(map(statistics.median, zip(*times))) for name, times in taken.items()}
 
 
-def compare_decoders(files: list[Path], runs: int) -> dict[str, tuple[float, float]]:
-    """Prints and returns the seconds of each decoder for an image."""
+def compare_decoders(files: list[Path], runs: int) -> None:
+    """Prints the time that each decoder takes for an image."""
     contents = [path.read_bytes() for path in files]
 
     def pass_over(decode: Decoder) -> int:
@@ -90,11 +90,10 @@ def compare_decoders(files: list[Path], runs: int) -> dict[str, tuple[float, flo
     for name, (_, processor) in times.items():
         pairs = ((available[name](content).astype(int), available["cv2"](content)) for content in contents)
         row(name, f"{1e3 * processor:.1f} ms", str(max(int(np.abs(own - reference).max()) for own, reference in pairs)))
-    return times
 
 
-def parts_of_an_image(files: list[Path], rfcn: TrainLoader, runs: int) -> dict[str, tuple[float, float]]:
-    """Prints and returns the seconds of what is done to an image."""
+def parts_of_an_image(files: list[Path], rfcn: TrainLoader, runs: int) -> None:
+    """Prints the time that each part of loading an image takes."""
     images = [read(path) for path in files]
 
     def reading() -> int:
@@ -114,11 +113,10 @@ def parts_of_an_image(files: list[Path], rfcn: TrainLoader, runs: int) -> dict[s
     row("read, check and decode", f"{1e3 * read_time:.1f} ms")
     row("mirror, resize, subtract the mean", f"{1e3 * prepare_time:.1f} ms")
     row("labels of the anchors, boxes (once an example)", f"{1e3 * max(example - read_time - prepare_time, 0):.1f} ms")
-    return times
 
 
 def rates(root: Path, steps: int, runs: int) -> dict[tuple[str, int], tuple[float, float]]:
-    """Prints and returns the seconds of an example, by method and number of workers."""
+    """Prints the rates by method and number of workers; returns (wall, processor) seconds per example."""
 
     def epoch(method: str, workers: int) -> int:
         with contextlib.closing(loader(root, method, workers).epoch(0)) as batches:

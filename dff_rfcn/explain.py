@@ -21,7 +21,7 @@ def span(cfg: EasyDict, position: int) -> tuple[int, int]:
 def layers(details: Inside) -> list[Layer]:
     """The flow to the key frame, and the mean of the scale map over channels.
 
-    Colours are those of `sheet`, but flows below one cell have no full saturation.
+    Colours are those of `sheet`, but flow shorter than one cell is not fully saturated.
     """
     scale = details.scale.mean(axis=0)
     low, high = float(scale.min()), float(scale.max())

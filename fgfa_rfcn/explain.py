@@ -25,8 +25,8 @@ def span(cfg: EasyDict, position: int) -> tuple[int, int]:
 def layers(details: Inside) -> list[Layer]:
     """The flow from a frame to each frame of its window, and the weight of that frame.
 
-    Colours are those of `sheet`, but each flow has full saturation at its longest vector, from one cell on. Where the
-    window repeats a frame, its weights are added up.
+    Colours are those of `sheet`, but each flow is fully saturated at its longest vector, or at one cell if that is
+    shorter. Where the window repeats a frame, its weights are added up.
     """
     frames = np.unique(details.window)
     flows = [details.flow[details.window == number][0] for number in frames]

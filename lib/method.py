@@ -34,8 +34,8 @@ def pretrained_files(cfg: EasyDict, *, flow: bool = False) -> list[str]:
 class Layer(NamedTuple):
     """A map that a report shows beside or over a frame.
 
-    name: what it is a map of, such as "flow". frame: index of the other frame that it belongs to. image (h, w, 3): BGR
-    uint8, a pixel for each feature cell. values: what the colours stand for.
+    name: what it is a map of, such as "flow". frame: index of the frame of the window, or of the key frame, that
+    it belongs to. image (h, w, 3): BGR uint8, a pixel for each feature cell. values: what the colours stand for.
     """
 
     name: str

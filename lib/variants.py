@@ -20,7 +20,7 @@ _KEYS = {"i": "KEY_FRAME_INTERVAL", "k": "KEY_FRAME_INTERVAL", "h": "FLOW_HOP", 
 def variant(name: str) -> tuple[Method, list[str]]:
     """The method with this name and its settings, such as TEST.FLOW_HOP=3. Raises InputError if there is none.
 
-    Names of FGFA without _h say TEST.FLOW_HOP=0, as published, whatever the YAML file says.
+    FGFA without _h has TEST.FLOW_HOP=0, as published, whatever the YAML file says.
     """
     short, *parts = name.split("_")
     found = [re.fullmatch(r"([ikhd])(\d+)|short", part) for part in parts]

@@ -38,11 +38,11 @@ CLAIMS = (
 )
 BFLOAT16_CLAIMS = (
     ("R-FCN in bfloat16 - in float32", "rfcn", "rfcn_bfloat16"),
-    ("FGFA in bfloat16 - in float32", "fgfa_k9_h3", "fgfa_bfloat16"),
+    ("FGFA (h = 3) in bfloat16 - in float32", "fgfa_k9_h3", "fgfa_bfloat16"),
 )
 MXNET_CLAIMS = (
     ("R-FCN in int8 - in float32", "rfcn", "rfcn_int8"),
-    ("FGFA in int8 - in float32", "fgfa_k9_h3", "fgfa_int8"),
+    ("FGFA (h = 3) in int8 - in float32", "fgfa_k9_h3", "fgfa_int8"),
     ("DFF in int8 - in float32", "dff_i10", "dff_int8"),
     *BFLOAT16_CLAIMS,
     ("DFF in bfloat16 - in float32", "dff_i10", "dff_bfloat16"),
@@ -50,7 +50,7 @@ MXNET_CLAIMS = (
 TORCH_CLAIMS = (
     *BFLOAT16_CLAIMS,
     ("R-FCN trained in bfloat16 - in float32", "rfcn", "rfcn_trained_bfloat16"),
-    ("FGFA trained in bfloat16 - in float32", "fgfa_k9_h3", "fgfa_trained_bfloat16"),
+    ("FGFA (h = 3) trained in bfloat16 - in float32", "fgfa_k9_h3", "fgfa_trained_bfloat16"),
 )
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
 WINDOWS = (0, 1, 2, 5, 9)

@@ -122,8 +122,8 @@ def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: 
                 return
             fastest = max(fastest, (rate, line))
     raise InputError(
-        f"--target-fps {args.target_fps:g}: nothing is that fast here; smaller frames help (--max-size); "
-        f"the fastest, with {fastest[0]:.2f} frames per second: {fastest[1]}"
+        f"--target-fps {args.target_fps:g}: nothing is that fast here; a smaller input of the network helps "
+        f"(--set SCALES=[SHORT,LONG]); the fastest, with {fastest[0]:.2f} frames per second: {fastest[1]}"
     )
 
 

@@ -128,9 +128,9 @@ def run(
 
     The detector is created after the inputs and outputs have been checked and before anything is written. context:
     maps the number of finished frames to how many of them a resumed run must pass through the detector again. warmup:
-    frames before timing starts (at least a batch, for detectors that work in batches). layers: those that the detector
-    is watched with, for --report. Raises InputError for invalid
-    options, inputs or outputs, and if another process writes one of the outputs.
+    frames before timing starts (at least a batch, for detectors that work in batches). layers: collects the layers of
+    --report from the detector. Raises InputError for invalid options, inputs or outputs, and if another process writes
+    one of the outputs.
     """
     only = _class_numbers(args.classes, classes)
     _check(args)

@@ -64,7 +64,7 @@ def check_explain(args: argparse.Namespace) -> None:
 
 
 class Layers:
-    """The layers of frames for a report. frames: their positions in each clip; empty: all."""
+    """Collects the layers of frames for a report. frames: positions in each clip; empty: all."""
 
     def __init__(self, explain: Explain, frames: Collection[int]) -> None:
         self._explain, self._frames = explain, frozenset(frames)
@@ -76,7 +76,7 @@ class Layers:
             self._waiting[details.frame] = self._explain.layers(details)
 
     def take(self, position: int) -> list[Layer]:
-        """The layers of the frame at a position of the present clip, none if they were not wanted."""
+        """The layers of the frame at this position in the current clip, each once; none if they are not wanted."""
         return self._waiting.pop(position, [])
 
 

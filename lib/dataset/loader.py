@@ -42,7 +42,7 @@ class TrainLoader:
     Entries without objects are dropped, and their number is logged.
     assign: `assign(boxes, feature_size, image_size, rng=…) -> RpnTargets`, for example
     `functools.partial(lib.bbox.assign.assign, base=…, stride=…)`. stride: pixels per feature cell.
-    scales: (short, long), the length of the short side after resizing, and the limit for the long side, in pixels. Of
+    scales: pairs of the length of the short side after resizing and the limit of the long side, in pixels. If there are
     several, one is drawn for each training example.
     frames: `frames(entry, rng) -> {input name: path or array}`; `data` is the annotated image. All images get the same
     flip and scale; arrays stay as they are.

@@ -86,7 +86,7 @@ def frames_note(side: int) -> str:
 
 
 def data_url(image: np.ndarray, quality: int = 101) -> str:
-    """A BGR image as WebP of this quality, without loss above 100, as a data: address."""
+    """A BGR image as a data: address, as WebP of this quality; above 100, lossless."""
     return _url(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes(), "webp")
 
 

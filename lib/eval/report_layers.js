@@ -52,6 +52,7 @@ function listOthers(clip, frame) {
 
 function chooseOther(by) {
   const select = byId("other"), last = select.options.length - 1;
+  if (last < 0) return;
   select.selectedIndex = Math.max(0, Math.min(select.selectedIndex + by, last));
   select.onchange();
 }

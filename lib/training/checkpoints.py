@@ -105,6 +105,8 @@ class Checkpoints:
         params.save(new, self.completed(checkpoint.args), checkpoint.auxs)
         if checkpoint.averages:
             params.save(averaged(path), self.completed({**checkpoint.args, **checkpoint.averages}), checkpoint.auxs)
+        else:
+            averaged(path).unlink(missing_ok=True)  # of an earlier run with TRAIN.EMA
         arrays = {
             "position": np.array([checkpoint.epoch, checkpoint.step], dtype=np.int64),
             "devices": np.array(checkpoint.devices, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Schedules: functions from the number of steps taken to the learning rate of the next step, and to other rates."""
+"""Learning-rate schedules, functions from the number of steps taken to the rate of the next, and decay of averages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def one_cycle(lr: float, steps: int, *, rise: float = 0.3, start: float = 0.04) 
 
 
 def average_decay(limit: float, step: int) -> float:
-    """Decay of an average of the weights: rises to `limit` with the number of steps taken, so that the first weights
-    are soon forgotten. That of `num_updates` in TensorFlow's ExponentialMovingAverage.
+    """Decay of an average of the weights at `step`, counted from 0. It rises to `limit`, so that the first weights are
+    soon forgotten, as with `num_updates` of TensorFlow's ExponentialMovingAverage.
     """
     return min(limit, (1 + step) / (10 + step))

@@ -42,7 +42,8 @@ def test_the_most_accurate_that_is_fast_enough(curve, monkeypatch, caplog):
     autotune.main(["--input", CLIP, "--target-fps", "10"])
     assert asked == ["VideoDetector"] * 2
     assert caplog.messages[-1].endswith(
-        f"python fgfa_rfcn/demo.py --input {CLIP} --set TEST.KEY_FRAME_INTERVAL=1 TEST.PRECISION=float32"
+        f"python fgfa_rfcn/demo.py --input {CLIP} "
+        "--set TEST.KEY_FRAME_INTERVAL=1 TEST.FLOW_HOP=0 TEST.PRECISION=float32"
     )
 
 

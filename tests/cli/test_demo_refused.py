@@ -23,7 +23,7 @@ from tests.cli.demo_runs import moving_box, run
     (["--output", "a.avi"], "ending in .mp4"),
     (["--output", "a", "b"], "only one folder is allowed"),
 ])  # fmt: skip
-def test_bad_options_are_told_before_a_network_is_made(folder, tmp_path, monkeypatch, options, message):
+def test_bad_options_are_reported_before_a_network_is_created(folder, tmp_path, monkeypatch, options, message):
     def never():
         raise AssertionError("the detector was made")
 
@@ -53,7 +53,7 @@ def test_missing_weights_write_nothing(folder, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-# Outputs that are no files of their own
+# Outputs that are pipes or links
 
 
 def test_rows_go_to_pipes_frame_by_frame(folder, tmp_path):
@@ -90,7 +90,7 @@ def test_a_film_through_a_link(folder, tmp_path):
     assert (tmp_path / "link.mp4").is_symlink() and os.listdir(tmp_path / "films") == ["a.mp4"]
 
 
-def test_outputs_that_cannot_be_are_refused_before_the_work(folder, tmp_path):
+def test_impossible_outputs_are_refused_before_the_run(folder, tmp_path):
     def never():
         raise AssertionError("the detector was made")
 

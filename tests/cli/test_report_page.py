@@ -141,6 +141,9 @@ def test_frames_without_layers(tmp_path):
         assert tab.run(strip) == [f"layers, frame {EVIL}3.jpg"]
         tab.press("\ue011")
         assert captions(tab) == ["fgfa_rfcn: 1 detection", "no layers of this frame", "flow", "weight"]
+        for key in (",", *["\ue014"] * 3):  # changes nothing here; then back to the frame with layers
+            tab.press(key)
+        assert captions(tab)[2] == "flow, -1: up to 2"
         assert tab.messages() == []
 
 

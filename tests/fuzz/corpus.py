@@ -8,7 +8,6 @@ import io
 import json
 import os
 import shutil
-import threading
 import zipfile
 from pathlib import Path
 
@@ -191,25 +190,13 @@ def _stopped_training(root: Path) -> None:
     """For each method, a training that was stopped in its second epoch: two checkpoints, losses and settings."""
     for name in METHODS:
         cfg = f"in/net/{name}/cfgs/{name}.yaml"
-        stopped = _AfterSteps(int(1.5 * 2 * FRAMES))
+        stopped = tiny.After(3 * FRAMES)  # an epoch has 2 * FRAMES steps
         method, settings = METHODS[name], load_config(cfg, ["TRAIN.end_epoch=2"], METHODS[name].schema)
         folder = root / "trained" / name / "Tiny" / name / "VID_train_15frames"
         with contextlib.suppress(Interrupted):
             train(settings, method, folder, stopped=stopped)
         for part in ("tiny-0001", "tiny-latest"):
             assert (folder / f"{part}.state.npz").is_file() and (folder / f"{part}.params").is_file()
-
-
-class _AfterSteps(threading.Event):
-    """Is set when it was asked `count` times."""
-
-    def __init__(self, count: int):
-        super().__init__()
-        self._left = count
-
-    def is_set(self) -> bool:
-        self._left -= 1
-        return self._left < 0
 
 
 def _weights_of_others(folder: Path) -> None:

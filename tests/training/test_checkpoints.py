@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
 from lib.nets.params import for_test, for_training, load, save
-from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
+from lib.training.checkpoints import Checkpoint, Checkpoints, averaged, with_test_weights
 from lib.training.curves import Curves
 from tests.conftest import needs
 
@@ -48,6 +49,14 @@ def test_params_round_trip_in_the_format_of_mxnet(tmp_path):
     np.testing.assert_array_equal(args["a"], [[1, 2]])
     np.testing.assert_array_equal(auxs["b"], [3])
     assert [each.name for each in tmp_path.iterdir()] == ["x-0000.params"]
+
+
+def test_no_average_of_other_weights_stays_beside_a_checkpoint(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "net")
+    path = checkpoints.save(replace(checkpoint(0, 7), averages={"w": np.float32([5])}))
+    np.testing.assert_array_equal(load(averaged(path))[0]["w"], [5])
+    assert checkpoints.save(checkpoint(0, 9)) == path and path.is_file()
+    assert not averaged(path).exists()
 
 
 def test_test_weights_give_deltas_without_normalisation():
