@@ -106,7 +106,8 @@ def reported(error: BaseException) -> str | None:
     elif isinstance(error, RecursionError):
         text = "an input is nested too deeply; simplify it"
     elif isinstance(error, UnicodeError):
-        shown = quoted(getattr(error, "object", ""))
+        place = getattr(error, "start", 0)
+        shown = quoted(getattr(error, "object", "")[max(place - 40, 0) : place + 40])
         text = f"{shown}: cannot be written or read as text ({getattr(error, 'reason', error)}); rename it"
     elif "embedded null" in str(error):
         text = "a path contains a NUL byte; correct it"

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from lib.ops.build import build_sanitized, compiler
-from tests.tiny import ROOT
 
+ROOT = Path(__file__).parents[2]
 TESTS = ("tests/nms", "tests/bbox", "tests/eval")
 COPIED = ("lib", "tests", "bench", "rfcn", "fgfa_rfcn", "dff_rfcn", "experiments", "pyproject.toml")
 BUILD = """
