@@ -39,10 +39,9 @@ Decoder = Callable[[bytes], np.ndarray]  # the content of a JPEG file -> BGR (H,
 
 
 def decoders() -> dict[str, Decoder]:
-    """OpenCV's, which the project uses, and the others that are installed."""
-    found: dict[str, Decoder] = {
-        "cv2": lambda content: cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    }
+    """OpenCV, as `lib.dataset.image.read` calls it, and those of the others that are installed."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    found: dict[str, Decoder] = {"cv2": lambda content: cv2.imdecode(np.frombuffer(content, np.uint8), flags)}
     if find_spec("simplejpeg"):
         import simplejpeg
 
@@ -81,8 +80,8 @@ def compare_decoders(files: list[Path], runs: int) -> None:
     """Prints the time that each decoder takes for an image."""
     contents = [path.read_bytes() for path in files]
 
-    def pass_over(decode: Decoder) -> int:
-        return len([decode(content).shape for content in contents])
+    def pass_over(decode: Decoder) -> int:  # keeps the images, so that each decoder has to get memory for them
+        return len([decode(content) for content in contents])
 
     available = decoders()
     times = in_turns({name: lambda decode=decode: pass_over(decode) for name, decode in available.items()}, runs)
@@ -97,22 +96,24 @@ def parts_of_an_image(files: list[Path], rfcn: TrainLoader, runs: int) -> None:
     images = [read(path) for path in files]
 
     def reading() -> int:
-        return len([read(path).shape for path in files])
+        return sum(read(path) is not None for path in files)
 
     def preparing() -> int:
-        return len([prepare(image, 600, 1000, (100, 100, 100), flip=True)[0].shape for image in images])
+        return sum(len(prepare(image, 600, 1000, (100, 100, 100), flip=True)[0]) for image in images)
 
     def whole() -> int:
-        return len(
-            [rfcn.batch(0, position, *pair) for position, pair in enumerate(rfcn.order(0)[: len(files), 0].tolist())]
-        )
+        order = rfcn.order(0)[: len(files), 0].tolist()
+        return sum(len(rfcn.batch(0, position, *item)["data"]) for position, item in enumerate(order))
 
-    times = in_turns({"read": reading, "prepare": preparing, "example": whole}, runs)
-    read_time, prepare_time, example = (times[name][1] for name in ("read", "prepare", "example"))
+    parts = {
+        "read, check and decode": reading,
+        "mirror, resize, subtract the mean": preparing,
+        "all of it, and the labels of the anchors": whole,
+    }
+    times = in_turns(parts, runs)
     head("part", "processor time an image")
-    row("read, check and decode", f"{1e3 * read_time:.1f} ms")
-    row("mirror, resize, subtract the mean", f"{1e3 * prepare_time:.1f} ms")
-    row("labels of the anchors, boxes (once an example)", f"{1e3 * max(example - read_time - prepare_time, 0):.1f} ms")
+    for name, (_, processor) in times.items():
+        row(name, f"{1e3 * processor:.1f} ms")
 
 
 def rates(root: Path, steps: int, runs: int) -> dict[tuple[str, int], tuple[float, float]]:
@@ -120,7 +121,7 @@ def rates(root: Path, steps: int, runs: int) -> dict[tuple[str, int], tuple[floa
 
     def epoch(method: str, workers: int) -> int:
         with contextlib.closing(loader(root, method, workers).epoch(0)) as batches:
-            return len([len(step) for step in itertools.islice(batches, steps)])
+            return sum(len(step) for step in itertools.islice(batches, steps))
 
     cases = list(itertools.product(("rfcn", "fgfa_rfcn"), (1, 2)))
     times = in_turns({str(case): lambda case=case: epoch(*case) for case in cases}, runs)
