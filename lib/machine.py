@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 
 
 def cores() -> int:
@@ -63,10 +64,16 @@ def _parameter_server() -> Launch:
     role = os.environ["DMLC_ROLE"]
     if role not in ("scheduler", "server", "worker"):
         raise InputError(f"DMLC_ROLE: {role!r} is not one of scheduler, server and worker")
-    if not os.environ.get("DMLC_PS_ROOT_URI"):
-        raise InputError("DMLC_PS_ROOT_URI: not set; set it to the address of the scheduler's machine")
+    host = os.environ.get("DMLC_PS_ROOT_URI", "")
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        raise InputError(
+            f"DMLC_PS_ROOT_URI: {quoted(host)}; set it to the IPv4 address of the scheduler's machine, since MXNet "
+            "looks up no names"
+        ) from None
     address = Address(
-        os.environ["DMLC_PS_ROOT_URI"],
+        host,
         _number("DMLC_PS_ROOT_PORT", "a port of the scheduler's machine; the next one must be free too", 65534),
         _number("DMLC_NUM_SERVER", "the number of server processes"),
     )

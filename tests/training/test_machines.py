@@ -168,6 +168,9 @@ def role(monkeypatch):
     return monkeypatch
 
 
+ADDRESS = "set it to the IPv4 address of the scheduler's machine, since MXNet looks up no names"
+
+
 @pytest.mark.parametrize(
     "variable, value, message",
     [
@@ -175,7 +178,8 @@ def role(monkeypatch):
         ("DMLC_WORKER_ID", "2", "DMLC_WORKER_ID: '2'; set it to the number of this worker, from 0 to 1"),
         ("DMLC_WORKER_ID", None, "DMLC_WORKER_ID: ''; set it to the number of this worker, from 0 to 1"),
         ("DMLC_NUM_WORKER", "two", "DMLC_NUM_WORKER: 'two'; set it to the number of worker processes"),
-        ("DMLC_PS_ROOT_URI", None, "DMLC_PS_ROOT_URI: not set; set it to the address of the scheduler's machine"),
+        ("DMLC_PS_ROOT_URI", None, f"DMLC_PS_ROOT_URI: ''; {ADDRESS}"),
+        ("DMLC_PS_ROOT_URI", "node1", f"DMLC_PS_ROOT_URI: 'node1'; {ADDRESS}"),
     ],
 )
 def test_wrong_variables(role, capsys, variable, value, message):
