@@ -99,7 +99,7 @@ def whole(tmp_path_factory):
 def test_a_pipe_in_place_of_the_log_is_refused(tmp_path):
     """Opening it would wait for a reader."""
     os.mkfifo(tmp_path / "train.log")
-    with pytest.raises(InputError, match="train.log: is not a file; remove it"):
+    with pytest.raises(InputError, match=r"train\.log: is not a file; remove it"):
         run(tmp_path)
 
 
