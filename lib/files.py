@@ -29,14 +29,17 @@ _tidied: set[Path] = set()  # folders that this process has freed of temporary f
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`, with its suffix; replaces `path` with it on success, else deletes it.
 
     A symbolic link stays, and the file that it points to is replaced. To a pipe, /dev/null or an open descriptor such
     as /dev/stdout, the content is copied at the end. durable: whether it must survive a power failure, which costs
-    milliseconds. Raises InputError if `path` is a folder, a device or a socket.
+    milliseconds. pipes: whether `path` may be a named pipe, which waits for its reader; only for files that the user
+    names. Raises InputError if `path` is a folder, a device or a socket.
     """
     path = followed(check_output(path))
+    if not pipes and is_pipe(path):
+        raise InputError(f"{path}: is a pipe instead of a file; remove it")
     stream = is_stream(path)
     folder = Path(tempfile.gettempdir()) if stream else path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,12 +129,17 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
 
 def is_stream(path: str | os.PathLike) -> bool:
     """Whether `path` is a pipe, /dev/null or an open descriptor such as /dev/stdout, which are written in sequence."""
-    if _descriptor(Path(path)) is not None:
+    if _descriptor(Path(path)) is not None or is_pipe(path):
         return True
     try:
-        return stat.S_ISFIFO(os.stat(path).st_mode) or os.path.samefile(path, os.devnull)
+        return os.path.samefile(path, os.devnull)
     except OSError:
         return False
+
+
+def is_pipe(path: str | os.PathLike) -> bool:
+    """Whether `path` is a named pipe."""
+    return Path(path).is_fifo() and _descriptor(Path(path)) is None
 
 
 def open_stream(path: Path) -> BinaryIO:

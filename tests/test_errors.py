@@ -71,6 +71,7 @@ def test_text_that_cannot_be_read(tmp_path):
         (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB)"),
         (RecursionError("maximum recursion depth"), "nested too deeply"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "surrogates not allowed"),
+        (UnicodeEncodeError("utf-8", "." * 9999 + "\udcff", 9999, 10000, "surrogates not"), r"...\udcff': cannot be w"),
         (ValueError("embedded null byte"), "contains a NUL byte"),
         (RuntimeError("Could not determine home directory."), "user who does not exist"),
         (InputError("two\nlines\x1b[31m" + "x" * 10000), "two lines\\x1b[31mxxx"),

@@ -86,9 +86,12 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     got = []
     reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
     reader.start()
-    write(tmp_path / "pipe")
+    with replacing(tmp_path / "pipe", pipes=True) as path:
+        path.write_text("new")
     reader.join(10)
     assert got == ["new"] and (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
+    with pytest.raises(InputError, match="pipe: is a pipe instead of a file; remove it"):
+        write(tmp_path / "pipe")  # a file that no user named must not wait for a reader
     write(os.devnull)
     assert not os.path.isfile(os.devnull)
 

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     for distance, values in errors.items():
         log.info("%2s frames apart: %.3f, zero flow %.3f, ratio %.2f", distance, *values.values())
     if args.json:
-        with replacing(args.json) as path:
+        with replacing(args.json, pipes=True) as path:
             path.write_text(json.dumps(errors, indent=1) + "\n")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lib.errors import InputError
+
 
 class _LateFileHandler(logging.FileHandler):
     """Holds records back until the folder of its file exists, so that a rejected run leaves nothing behind."""
@@ -29,7 +31,12 @@ class _LateFileHandler(logging.FileHandler):
 
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Appends log records of level INFO and above to a file while the context is active. The folder is not created."""
+    """Appends log records of level INFO and above to a file while the context is active. The folder is not created.
+
+    Raises InputError if there is something else than a file, such as a pipe.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a file; remove it")
     handler = _LateFileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.INFO)

@@ -120,6 +120,8 @@ def find_clips(root: str | Path, split: str) -> list[tuple[str, int]]:
         raise InputError(f"{data / split}: no such folder; put the clips there or give another --root")
     clips = []
     for folder, files in walk(data / split):
+        if folder.name.endswith(".JPEG"):
+            raise InputError(f"{folder}: is a folder with the name of an image; rename or remove it")
         images = {name for name in files if name.endswith(".JPEG")}
         if images:
             video = folder.relative_to(data).as_posix()

@@ -85,13 +85,13 @@ def save(path: str | Path, image_ids: Sequence[str], frames: Sequence[np.ndarray
     """
     path = Path(path)
     if path.suffix == ".json":
-        with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with replacing(path, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump({image_id: values.tolist() for image_id, values in zip(image_ids, frames)}, file)
     elif path.suffix == ".mat":
         cells = np.empty((len(frames), 1), object)
         for row, values in enumerate(frames):
             cells[row, 0] = np.reshape(values, (-1, 1) if len(values) else (1, 0)).astype(np.float64)
-        with replacing(path) as temporary:
+        with replacing(path, pipes=True) as temporary:
             scipy.io.savemat(temporary, {MAT_NAME: cells}, do_compression=True)
     else:
         raise InputError(f"{path}: unknown suffix for motion values; use .json or .mat")

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     first, second = load_result(args.first), load_result(args.second)
     difference = paired_bootstrap(first, second, args.draws, args.seed, args.area)
     if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with replacing(args.json, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(asdict(difference), file, indent=1)
     tables = [difference_table(difference, first)]
     if args.errors:

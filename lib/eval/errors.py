@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     errors = find_errors(run)
     tables = Report([*kind_tables(run, errors), *behaviour_tables(run, errors, args.score)])
     if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with replacing(args.json, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(figures(run, errors, args.score), file, indent=1)
     sys.stdout.write(tables.markdown() if args.markdown else tables.text())
 

@@ -90,7 +90,7 @@ def write(data: dict, path: Path) -> None:
     }
     page = (FOLDER / "report.html").read_text(encoding="utf-8")
     page = re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match.group(1)], page)
-    with replacing(path) as temporary:
+    with replacing(path, pipes=True) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")  # file names need not be UTF-8
 
 

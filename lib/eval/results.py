@@ -60,7 +60,7 @@ def save_result(
         "manifest": manifest,
         "outcomes": about_outcomes,
     }
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with replacing(path, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
         file.write("\n")
 

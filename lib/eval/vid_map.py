@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )  # fmt: skip
         save_result(args.json, result, about, intervals=intervals, coco=coco)
     if args.markdown:
-        with replacing(args.markdown) as temporary:
+        with replacing(args.markdown, pipes=True) as temporary:
             temporary.write_text(tables.markdown(), encoding="utf-8")
     if args.pictures:
         # matplotlib takes a second to import and is needed only here.

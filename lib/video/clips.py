@@ -211,13 +211,13 @@ def _clips_of(found: Path | str) -> list[Clip]:
         return [Clip("", Camera(int(found)) if found.isdecimal() else VideoStream.probe(found))]
     if not found.is_dir():
         return [Clip("", VideoStream.probe(str(found)))]
-    # A link without a target, and a pipe, must not vanish: reading them is an error.
-    files = [path for path in found.iterdir() if not path.is_dir() and not path.name.startswith(".")]
+    files = [path for path in found.iterdir() if not path.name.startswith(".")]
     files.sort(key=lambda path: natural_key(path.name))
+    # A link without a target, a pipe or a folder must not vanish: reading them is an error.
     stills = [path for path in files if path.suffix.lower() in PICTURES]
     if stills:
         return [Clip(found.resolve().name or "pictures", PictureFiles(stills))]
-    videos = [path for path in files if path.suffix.lower() in VIDEOS]
+    videos = [path for path in files if path.suffix.lower() in VIDEOS and not path.is_dir()]
     if videos:
         return [Clip("", VideoStream.probe(str(path))) for path in videos]
     deeper = any(path.suffix.lower() in PICTURES + VIDEOS for path in found.glob("*/*"))

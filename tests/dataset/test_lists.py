@@ -117,6 +117,13 @@ def test_linked_folders_are_followed(tmp_path):
     assert lists.find_clips(tmp_path / "X", "val") == [("val/a", 2)]
 
 
+def test_a_folder_with_the_name_of_an_image_is_an_error(tmp_path):
+    make_clips(tmp_path, {"train/a": 2})
+    (tmp_path / "Data" / "VID" / "train" / "a" / "000002.JPEG").mkdir()
+    with pytest.raises(InputError, match=r"000002\.JPEG: is a folder with the name of an image"):
+        lists.find_clips(tmp_path, "train")
+
+
 def test_a_gap_in_the_frames_is_an_error(tmp_path):
     make_clips(tmp_path, {"val/a": 4})
     (tmp_path / "Data/VID/val/a/000002.JPEG").unlink()

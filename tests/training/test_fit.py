@@ -96,6 +96,13 @@ def whole(tmp_path_factory):
     return folder
 
 
+def test_a_pipe_in_place_of_the_log_is_refused(tmp_path):
+    """Opening it would wait for a reader."""
+    os.mkfifo(tmp_path / "train.log")
+    with pytest.raises(InputError, match=r"train\.log: is not a file; remove it"):
+        run(tmp_path)
+
+
 def test_it_learns_and_leaves_its_files(whole):
     names = {each.name for each in whole.iterdir()}
     checkpoints = {f"net-000{epoch}{suffix}" for epoch in (1, 2, 3) for suffix in (".params", ".state.npz")}

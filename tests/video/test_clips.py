@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -71,6 +72,14 @@ def test_pattern_and_list_of_pictures_are_one_clip_a_folder(tmp_path):
     both = open_clips([str(tmp_path / "*" / "*.png")])
     assert [(clip.name, clip.length) for clip in both] == [("a", 3), ("1", 1)]
     assert [clip.name for clip in open_clips([str(tmp_path / "*")])] == ["a", "b"]
+
+
+def test_what_is_named_like_a_picture_does_not_vanish(tmp_path):
+    for make, reason in ((lambda path: path.symlink_to("nowhere"), "No such file"), (os.mkdir, "Is a directory")):
+        folder = write_pictures(tmp_path / reason, ["1.png"])
+        make(folder / "2.png")
+        with pytest.raises(InputError, match=rf"2\.png: cannot read the image: {reason}"):
+            names(open_clip(str(folder)))
 
 
 def test_pattern_of_deep_folders(tmp_path):

@@ -65,7 +65,7 @@ def write(root: Path, splits: Sequence[str], out: Path) -> None:
     if out.exists():
         raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     content = coco(root, splits)
-    with replacing(out) as temporary:
+    with replacing(out, pipes=True) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
     counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
     log.info("%s: %s", out, counts)

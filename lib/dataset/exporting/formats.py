@@ -19,7 +19,7 @@ DECIMALS = 3
 def write_text(path: Path, text: str) -> None:
     """Replaces the file at `path`. Raises InputError if it cannot be written."""
     try:
-        with replacing(path) as temporary:
+        with replacing(path, pipes=True) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
