@@ -63,9 +63,10 @@ def log_file(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_requested(*, say: bool = True) -> Iterator[threading.Event]:
-    """Yields an event that the first Ctrl-C or SIGTERM sets instead of ending the program. A second one ends it.
+    """Yields an event that the first Ctrl-C or SIGTERM sets instead of ending the program. A second Ctrl-C ends it.
 
-    say: whether to print that the program is stopping.
+    A second SIGTERM does not: a process of torchrun gets one from Slurm and one from torchrun. say: whether to print
+    that the program is stopping.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -74,11 +75,10 @@ def stop_requested(*, say: bool = True) -> Iterator[threading.Event]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def request(number: int, frame: object) -> None:
-        stopped.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        if say:
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        if say and not stopped.is_set():
             tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
+        stopped.set()
 
     for number in before:
         signal.signal(number, request)

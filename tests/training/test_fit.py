@@ -26,8 +26,8 @@ STEPS, EPOCHS = 7, 3
 class Numbers:
     """A loader of random regression problems on two devices; sends this process a signal before a step if asked to."""
 
-    def __init__(self, stop_at=None, signal_number=signal.SIGINT):
-        self.stop_at, self.signal_number, self.closed = stop_at, signal_number, 0
+    def __init__(self, stop_at=None, signals=(signal.SIGINT,)):
+        self.stop_at, self.signals, self.closed = stop_at, signals, 0
 
     def __len__(self):
         return STEPS
@@ -37,7 +37,8 @@ class Numbers:
             for number in range(start, STEPS):
                 rng = np.random.default_rng((epoch, number))
                 if (epoch, number) == self.stop_at:
-                    os.kill(os.getpid(), self.signal_number)
+                    for each in self.signals:
+                        os.kill(os.getpid(), each)
                 yield [
                     {"data": (x := rng.normal(size=(4, 3))).astype(np.float32), "target": x.sum(1).astype(np.float32)}
                     for _ in range(2)
@@ -136,9 +137,10 @@ def test_stopped_and_resumed_equals_uninterrupted(whole, tmp_path, stop_at, capf
     assert not (tmp_path / "net-latest.params").exists()
 
 
-def test_sigterm_saves_too(tmp_path):
+def test_sigterm_saves_too_also_if_it_comes_twice(tmp_path, capfd):
     with pytest.raises(Interrupted):
-        run(tmp_path, Numbers((0, 2), signal.SIGTERM))
+        run(tmp_path, Numbers((0, 2), (signal.SIGTERM, signal.SIGTERM)))
+    assert capfd.readouterr().out.count("stopping after this step") == 1
     assert Checkpoints(tmp_path / "net").newest().step == 3
 
 
