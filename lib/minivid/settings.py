@@ -75,7 +75,7 @@ def check_pool(section: str, count: int, batch: int, size: int) -> None:
     if count < batch:
         raise InputError(f"{section}.pool gives {count} examples, fewer than {section}.batch {batch}; increase it")
     if count * size > MOST_POOL:
-        most = MOST_POOL >> 30
+        needed, most = count * size >> 30, MOST_POOL >> 30
         raise InputError(
-            f"{section}.pool of {count} examples takes {count * size >> 30} GiB, more than {most}; reduce it"
+            f"{section}.pool of {count} examples takes {needed} GiB of memory, more than {most}; reduce it"
         )
