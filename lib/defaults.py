@@ -216,11 +216,11 @@ TREE: Tree = {
         "AREA_RANGES": Key([], "Area ranges in pixels, as NAME=LOW:HIGH; empty: all, small, middle and large."),
     },
     "BACKBONE": {
-        "pool": Key(16384, "Number of crops of rendered objects, held in memory."),
-        "lr": Key(0.1, "Peak learning rate of the one-cycle schedule."),
-        "steps": Key(4096, "Training steps of the classifier; detection starts from its backbone."),
-        "batch": Key(32, "Crops per step."),
-        "crop": Key(96, "Side of a crop in pixels."),
+        "pool": Key(16384, "Number of crops of rendered objects, held in memory.", positive=True),
+        "lr": Key(0.1, "Peak learning rate of the one-cycle schedule.", positive=True),
+        "steps": Key(4096, "Training steps of the classifier; detection starts from its backbone.", positive=True),
+        "batch": Key(32, "Crops per step.", positive=True),
+        "crop": Key(96, "Side of a crop in pixels.", positive=True),
         "wd": Key(5e-4, "Weight decay."),
     },
 }
@@ -242,10 +242,10 @@ FLOW_TREE: Tree = {
         "FLOW_LR_FACTOR": Key(1.0, "Multiplies the learning rate of the flow network."),
     },
     "FLOW": {
-        "pool": Key(8192, "Number of synthetic pairs with true flow, held in memory."),
-        "lr": Key(6e-4, "Initial learning rate of Adam; it falls to zero along a cosine."),
-        "steps": Key(24000, "Steps of flow pre-training."),
-        "batch": Key(8, "Pairs per step."),
+        "pool": Key(8192, "Number of synthetic pairs with true flow, held in memory.", positive=True),
+        "lr": Key(6e-4, "Initial learning rate of Adam; it falls to zero along a cosine.", positive=True),
+        "steps": Key(24000, "Steps of flow pre-training.", positive=True),
+        "batch": Key(8, "Pairs per step.", positive=True),
         "moving_weight": Key(5.0, "Loss weight of cells on moving objects."),
     },
 }

@@ -6,6 +6,7 @@ import difflib
 import errno
 import functools
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ from typing import Any
 
 LONGEST = 200  # characters of a value that a message quotes
 _LONGEST_MESSAGE = 4000  # characters; a path alone may have 4096 bytes
+# What PyTorch and MXNet say, and C++ in general.
+_NO_MEMORY = re.compile(r"can't allocate memory|Failed to allocate \w+ Memory|could not create a memory|bad_alloc")
 
 
 class InputError(Exception):
@@ -109,6 +112,9 @@ def reported(error: BaseException) -> str | None:
         place = getattr(error, "start", 0)
         shown = quoted(getattr(error, "object", "")[max(place - 40, 0) : place + 40])
         text = f"{shown}: cannot be written or read as text ({getattr(error, 'reason', error)}); rename it"
+    elif _NO_MEMORY.search(str(error)):
+        reason = str(error).strip().splitlines()[-1]  # MXNet's message begins with a traceback
+        text = f"not enough memory ({reason[:LONGEST]}); use smaller or fewer inputs"
     elif "embedded null" in str(error):
         text = "a path contains a NUL byte; correct it"
     elif "Symlink loop" in str(error):

@@ -57,6 +57,10 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
             temporary.replace(path)
             if durable:
                 _sync(path.parent)
+        except OSError as error:
+            if error.filename is None:  # a full disk, for example
+                error.filename = os.fspath(path)
+            raise
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -69,6 +69,8 @@ def test_text_that_cannot_be_read(tmp_path):
         ),
         (OSError(28, "No space left on device"), "input or output: No space left on device"),
         (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory (Defa"),
+        (RuntimeError("Traceback:\n file\nMXNetError: Failed to allocate CPU Memory"), "not enough memory (MXNetE"),
         (RecursionError("maximum recursion depth"), "nested too deeply"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "surrogates not allowed"),
         (UnicodeEncodeError("utf-8", "." * 9999 + "\udcff", 9999, 10000, "surrogates not"), r"...\udcff': cannot be w"),

@@ -96,6 +96,15 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     assert not os.path.isfile(os.devnull)
 
 
+def test_errors_of_the_system_name_the_file(tmp_path):
+    with pytest.raises(OSError) as raised, replacing(tmp_path / "a.txt"), open("/dev/full", "w") as file:
+        file.write("x")
+        file.flush()
+    assert raised.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(OSError, match=r"/proc/a\.txt"), replacing("/proc/a.txt"):
+        pass
+
+
 @pytest.mark.parametrize("to", ["pipe", "file"])
 def test_dev_stdout_is_written_in_order(tmp_path, to):
     program = (

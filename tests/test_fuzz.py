@@ -46,7 +46,7 @@ def test_three_hundred_cases(tmp_path):
 ENDS = {
     "1 / 0": "traceback",
     "os.kill(os.getpid(), 11)": "crash",
-    "time.sleep(60)": "hang",
+    "time.sleep(999)": "hang",
     "b'x' * (5 * 2**28)": "memory",
     "print('error: a'); print('error: b'); sys.exit(2)": "several lines",
     "open('here.txt', 'w')": "outside",
@@ -66,6 +66,14 @@ def test_verdicts(tmp_path, monkeypatch, code, kind):
     target = Target("x", str(script), "", (), ())
     verdict, _ = run(target, tmp_path, tmp_path / "work" / "case", "0")
     assert verdict.kind == kind, verdict
+
+
+def test_outputs_that_crash_their_reader(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("def main(argv):\n    pass\n")
+    target = Target("x", str(script), "", (), (), check=lambda case: os.kill(os.getpid(), 11))
+    verdict, _ = run(target, tmp_path, tmp_path / "work" / "case", "0")
+    assert (verdict.kind, verdict.detail) == ("crash", "SIGSEGV in reading the outputs")
 
 
 def test_outputs_are_checked(tmp_path):

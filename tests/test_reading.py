@@ -12,7 +12,7 @@ import pytest
 from lib import reading
 from lib.argument import positive, real, whole
 from lib.errors import InputError, read_text
-from lib.reading import escapes, inside, is_plain, load_arrays, parse_json, parse_xml, parse_yaml, walk
+from lib.reading import escapes, inside, is_plain, load_arrays, parse_json, parse_xml, parse_yaml, save_arrays, walk
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefg", "bcdefgh")
@@ -73,6 +73,20 @@ def archive(path, name="a.npy", content=None, **header):
 def test_arrays_of_other_sizes_than_they_say(tmp_path, shape):
     with pytest.raises(InputError, match="not a NumPy archive, or damaged"):
         load_arrays(archive(tmp_path / "a.npz", descr="<f8", shape=shape), "make it again")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_read_as_they_were_written(tmp_path, compressed):
+    arrays = {"a/b": np.arange(6.0).reshape(2, 3), "c": np.array("text"), "none": np.zeros((0, 2), np.int32)}
+    save_arrays(tmp_path / "x.npz", arrays, compressed=compressed)
+    found = load_arrays(tmp_path / "x.npz", "")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        save_arrays(tmp_path / "x.npz", {"a": np.array([{}])})
+    assert os.listdir(tmp_path) == ["x.npz"]
 
 
 def test_arrays_that_are_objects_or_damaged(tmp_path, monkeypatch):

@@ -20,8 +20,7 @@ from tqdm import tqdm
 from lib.dataset.annotation import PARSER_VERSION, box_fault, object_line, read_annotation, read_bytes
 from lib.dataset.classes import ClassList, did_you_mean
 from lib.errors import InputError, quoted
-from lib.files import replacing
-from lib.reading import load_arrays
+from lib.reading import load_arrays, save_arrays
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +92,7 @@ def build_index(
     ]
     index = joined(_parsed(tasks, len(image_ids), workers, progress))
     if path is not None:
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **{name: getattr(index, name) for name in ARRAYS})
+        save_arrays(path, {name: getattr(index, name) for name in ARRAYS})
     return index
 
 

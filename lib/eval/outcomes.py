@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import lib.eval._vid_map as _vid_map
-from lib.files import replacing
-from lib.reading import foreign, load_arrays
+from lib.reading import foreign, load_arrays, save_arrays
 
 _ADVICE = "evaluate again with --json"
 
@@ -102,8 +101,7 @@ class Outcomes:
         """Write the detections that count to an .npz file, with areas in the smallest integer type that fits."""
         arrays = vars(self.counting())
         areas = arrays["areas"].astype(np.min_scalar_type(int(arrays["areas"].max(initial=0))))
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{**arrays, "areas": areas})
+        save_arrays(path, {**arrays, "areas": areas}, compressed=True)
 
     @staticmethod
     def load(path: str | os.PathLike) -> Outcomes:

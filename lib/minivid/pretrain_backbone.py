@@ -18,6 +18,7 @@ from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
 from lib.machine import cores
 from lib.minivid.crops import crops
+from lib.minivid.settings import check_pool
 from lib.nets import params
 from lib.nets.resnet import Backbone, classifier
 from lib.nets.sizes import backbone
@@ -40,6 +41,7 @@ class CropLoader:
         self._batch, self._seed = settings.batch, cfg.TRAIN.SEED
         self._means = np.float32(cfg.network.PIXEL_MEANS)
         chunks = -(-settings.pool // CHUNK)
+        check_pool("BACKBONE", chunks * CHUNK, settings.batch, 3 * settings.crop**2)
         seeds = [self._seed * chunks + number for number in range(chunks)]
         with multiprocessing.get_context("spawn").Pool(cores()) as workers:
             made = workers.imap(functools.partial(_crops, size=settings.crop), seeds)

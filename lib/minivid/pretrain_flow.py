@@ -20,7 +20,7 @@ from lib.errors import InputError
 from lib.machine import cores
 from lib.minivid.flow import frame_pair, random_pair
 from lib.minivid.scene import scene_of
-from lib.minivid.settings import Settings
+from lib.minivid.settings import Settings, check_pool
 from lib.nets import params
 from lib.nets.flownet import FlowNet, flow, pretraining_losses
 from lib.nets.sizes import flownet
@@ -61,6 +61,7 @@ class PairLoader:
 
     def __init__(self, net: FlowNet, settings: Settings, cfg: EasyDict):
         pool = cfg.FLOW.pool
+        check_pool("FLOW", pool, cfg.FLOW.batch, 6 * settings.height * settings.width)
         self._strides, self._cfg = _strides(net), cfg
         self._means = np.float32(cfg.network.PIXEL_MEANS[::-1]).reshape(3, 1, 1)
         make = functools.partial(_pair, height=settings.height, width=settings.width)

@@ -13,6 +13,7 @@ from lib.files import replacing
 from lib.reading import foreign, read_json
 
 _MOST = 10**6
+MOST_POOL = 2**32  # bytes of the images that pre-training keeps in memory
 FILE = "minivid.json"
 VERSION = 3  # increased whenever the same settings would give different files
 
@@ -67,3 +68,14 @@ class Settings:
             settings = cls(**read_json(path, "remove the folder"))
         settings.check(f"{path}: ")
         return settings
+
+
+def check_pool(section: str, count: int, batch: int, size: int) -> None:
+    """Raises InputError if a pool of `count` examples of `size` bytes does not suffice for a batch, or is too large."""
+    if count < batch:
+        raise InputError(f"{section}.pool gives {count} examples, fewer than {section}.batch {batch}; increase it")
+    if count * size > MOST_POOL:
+        needed, most = count * size >> 30, MOST_POOL >> 30
+        raise InputError(
+            f"{section}.pool of {count} examples takes {needed} GiB of memory, more than {most}; reduce it"
+        )

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import InputError, quoted
-from lib.files import replacing, sha256
+from lib.files import sha256
 from lib.nets import params
-from lib.reading import foreign, load_arrays
+from lib.reading import foreign, load_arrays, save_arrays
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,7 @@ class Checkpoints:
             **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
             **{_AVERAGES + key: np.asarray(value) for key, value in checkpoint.averages.items()},
         }
-        with replacing(self._named(name, _STATE)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+        save_arrays(self._named(name, _STATE), arrays)
         new.replace(path)
         if epoch_end:
             for suffix in (_STATE, _WEIGHTS):

@@ -26,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("-n", type=int, default=5000, help="number of cases (default: %(default)s)")
+    add("--first", type=int, default=0, metavar="CASE", help="start at this case (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of all damage (default: %(default)s)")
     add("--only", type=int, metavar="CASE", help="only this case, with its output; its folder is kept")
     add("--target", help="only commands whose name contains this")

@@ -26,7 +26,7 @@ import numpy as np
 from lib.dataset.annotation import read_annotation
 from lib.dataset.jpeg import jpeg_size
 from lib.nets import params
-from tests.fuzz.mutate import NUMBERS, WORDS, mutate
+from tests.fuzz.mutate import AMOUNTS, NUMBERS, WORDS, mutate
 from tests.fuzz.targets import Target
 from tests.tiny import ROOT
 
@@ -56,7 +56,7 @@ def prepare(target: Target, corpus: Path, case: Path, rng: random.Random) -> tup
     files = sorted(path for pattern in target.damage for path in case.glob(pattern))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         if not files or rng.random() < 0.2:
-            done.append(_change_option(argv, rng))
+            done.append(_change_option(argv, rng, target.amounts))
         else:
             path = rng.choice(files)
             done.append(
@@ -65,8 +65,8 @@ def prepare(target: Target, corpus: Path, case: Path, rng: random.Random) -> tup
     return argv, [text for text in done if text]
 
 
-def _change_option(argv: list[str], rng: random.Random) -> str:
-    """Replaces the value of an option."""
+def _change_option(argv: list[str], rng: random.Random, amounts: tuple[str, ...]) -> str:
+    """Replaces the value of an option, for `amounts` with one that is refused or harmless."""
     places = [place for place in range(1, len(argv)) if argv[place - 1].startswith("--") and argv[place][:2] != "--"]
     if not places:
         return ""
@@ -80,7 +80,7 @@ def _change_option(argv: list[str], rng: random.Random) -> str:
     elif "/" in value:
         new = rng.choice(HOSTILE_PATHS)
     else:
-        new = rng.choice(NUMBERS + WORDS)
+        new = rng.choice([each for each in NUMBERS + WORDS if option not in amounts or each not in AMOUNTS])
     argv[place] = new.replace("\0", "0")  # the system passes no NUL
     return f"{option} {argv[place][:60]!r}"
 
@@ -194,11 +194,27 @@ def _verdict(
         return Verdict("clear error" if good else "several lines", last)
     if code not in (0, 1):
         return Verdict("traceback", f"exit status {code}: {last}")
-    try:
-        wrong = faults(case / "out") or (target.check(case) if code == 0 else "")
-    except Exception as error:
-        wrong = f"{type(error).__name__}: {error}"
-    return Verdict("wrong success", wrong[:300]) if wrong else Verdict("success", last)
+    return _judged(target, case, code) or Verdict("success", last)
+
+
+def _judged(target: Target, case: Path, code: int) -> Verdict | None:
+    """What is wrong with the outputs. They are read in a child process, since they may crash their reader."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        try:
+            wrong = faults(case / "out") or (target.check(case) if code == 0 else "")
+        except Exception as error:
+            wrong = f"{type(error).__name__}: {error}"
+        os.write(writing, wrong[:300].encode(errors="backslashreplace"))
+        os._exit(0)
+    os.close(writing)
+    wrong = _output(reading, time.monotonic() + _patience(), child).decode()
+    status, _ = _wait(child, math.inf)
+    if os.WIFSIGNALED(status):
+        return Verdict("crash", f"{signal.Signals(os.WTERMSIG(status)).name} in reading the outputs")
+    return Verdict("wrong success", wrong) if wrong else None
 
 
 def _frame(text: str) -> str:

@@ -51,7 +51,7 @@ def run_cases(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Counter
     """How the cases ended, by command, and a text for each failure."""
     table: dict[str, Counter] = {}
     failures = []
-    numbers = range(args.n) if args.only is None else [args.only]
+    numbers = range(args.first, args.n) if args.only is None else [args.only]
     for number in tqdm(numbers, desc="fuzz", unit=" cases", disable=None):
         target = drawn(number, args.seed, args.slow, args.target)
         verdict, done = run(target, folder / "corpus", folder / "work" / "case", f"{args.seed}:{number}")

@@ -23,7 +23,8 @@ class Target:
     file: its source, below the repository. argv: a valid command line; inputs are in in/, outputs belong in out/.
     needs: folders of the corpus. damage: patterns of the files below in/ to damage. more: further options, some of
     which are added. check: (case folder) -> what is wrong with a success, "" if nothing. slow: runs a network, so it is
-    drawn less often. writes: patterns of files below in/ that it may write.
+    drawn less often. writes: patterns of files below in/ that it may write. amounts: options that may ask for hours of
+    work, which is no failure.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Target:
     check: Callable[[Path], str] = lambda case: ""
     slow: bool = False
     writes: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()
 
     def main(self) -> Callable[[list[str]], None]:
         """The command, taking its arguments."""
@@ -180,7 +182,8 @@ TARGETS = [
            ("--link-iou 0.4", "--suppress-iou 0.2", "--min-sum 0.1", "--nms-iou 0.5", "--workers 1"), _not_more),
     Target("minivid", "lib/minivid/__main__.py", "--statistics in/data", ("data",), (*SET, "in/data/minivid.json")),
     Target("minivid out", "lib/minivid/__main__.py", "--out out --train 1 --val 1 --frames 2 --height 64 --width 64 "
-           "--workers 1", (), (), ("--seed 3",), slow=True),
+           "--workers 1", (), (), ("--seed 3",), slow=True,
+           amounts=("--train", "--val", "--frames", "--height", "--width")),
     Target("inspect", "lib/cli/weights.py", "inspect in/net/rfcn/cfgs/net-0000.params --cfg in/net/rfcn/cfgs/rfcn.yaml",
            ("net/rfcn",), ("in/net/rfcn/cfgs/net-0000.params", "in/net/rfcn/cfgs/rfcn.yaml"), ("--brief",)),
     Target("convert", "lib/cli/weights.py", "convert in/convert/flow.caffemodel out/x.params --cfg "

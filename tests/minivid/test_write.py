@@ -17,7 +17,7 @@ from lib.dataset.motion import motion_iou
 from lib.errors import InputError
 from lib.minivid import __main__ as cli
 from lib.minivid import scene, write
-from lib.minivid.settings import Settings
+from lib.minivid.settings import Settings, check_pool
 
 TINY = Settings(train=2, val=1, frames=18, height=96, width=128)
 
@@ -116,8 +116,10 @@ def test_leftovers_of_other_settings_are_not_mixed_in(dataset, tmp_path):
         (lambda out: Settings(seed=3).write(out), r"seed: 3, not 0"),
         (lambda out: (out / "mine.txt").write_text("x"), r"not a MiniVID dataset"),
         (lambda out: (out / "minivid.json").write_text("[]"), r"not the settings"),
+        (lambda out: Settings(width=-1).write(out), r"json: width is -1; it must be a whole number from 64 to"),
+        (lambda out: Settings(frames="9").write(out), r"json: frames is '9'; it must be a whole number from 1 to"),
     ],
-    ids=["other settings", "other folder", "broken settings"],
+    ids=["other settings", "other folder", "broken settings", "wrong number", "wrong type"],
 )
 def test_folder_that_is_not_its_own_is_refused(tmp_path, prepare, message):
     prepare(tmp_path)
@@ -125,6 +127,16 @@ def test_folder_that_is_not_its_own_is_refused(tmp_path, prepare, message):
     with pytest.raises(InputError, match=message):
         write.generate(tmp_path, TINY, progress=False)
     assert contents(tmp_path) == before
+
+
+def test_pools_of_pretraining_are_limited():
+    check_pool("FLOW", 8192, 8, 6 * 192 * 256)
+    with pytest.raises(InputError, match=r"FLOW\.pool gives 4 examples, fewer than FLOW\.batch 8; increase it"):
+        check_pool("FLOW", 4, 8, 1)
+    with pytest.raises(
+        InputError, match=r"FLOW\.pool of 100000 examples takes 27 GiB of memory, more than 4; reduce it"
+    ):
+        check_pool("FLOW", 100_000, 8, 6 * 192 * 256)
 
 
 def test_file_in_the_way_is_refused(tmp_path):
