@@ -22,7 +22,7 @@ from lib.errors import InputError
 
 SILENCE = 30.0  # seconds without a heartbeat after which a member counts as ended
 _BEAT = 5.0  # seconds between heartbeats
-_GRACE = 15.0  # seconds in which the main thread may end the process by itself
+GRACE = 15.0  # seconds in which the main thread may end the process by itself
 START = 300.0  # seconds in which all members must have joined
 _HEAD = struct.Struct("!cQ")
 _LIMIT = 1 << 26  # bytes of a frame
@@ -277,7 +277,7 @@ class Member:
             self.failure = f"{self._hub} has ended"
         self._failed.set()
         self._answers.put(None)
-        if not self._noticed.wait(_GRACE):
+        if not self._noticed.wait(GRACE):
             end(self._line())
 
     def _beat(self) -> None:
