@@ -34,13 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     prefix = Path(cfg.network.pretrained if args.stage == "backbone" else cfg.network.pretrained_flow)
     path = prefix.with_name(f"{prefix.name}-0000.params")
-    if path.exists() and not args.again:
-        log.info("%s exists already; use --again to train it again", path)
-        return
     train = train_backbone if args.stage == "backbone" else train_flow
     folder = prefix.parent / "training"
-    with locked(folder), log_file(folder / "train.log"), stop_requested() as stopped:
-        path = train(cfg, prefix, stopped)
+    with locked(folder):  # also removes what a killed process left
+        if path.exists() and not args.again:
+            log.info("%s exists already; use --again to train it again", path)
+            return
+        with log_file(folder / "train.log"), stop_requested() as stopped:
+            path = train(cfg, prefix, stopped)
     log.info("wrote %s", path)
 
 
