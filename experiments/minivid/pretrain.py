@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     path = prefix.with_name(f"{prefix.name}-0000.params")
     train = train_backbone if args.stage == "backbone" else train_flow
     folder = prefix.parent / "training"
-    with locked(folder):
+    with locked(folder):  # also removes what a killed process left
         if path.exists() and not args.again:
             log.info("%s exists already; use --again to train it again", path)
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import threading
 from collections.abc import Generator, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from lib.backends.base import Sgd
 from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
+from lib.dataset.index import parallel
 from lib.machine import cores
 from lib.minivid.crops import crops
 from lib.minivid.settings import check_pool
@@ -43,9 +43,8 @@ class CropLoader:
         chunks = -(-settings.pool // CHUNK)
         check_pool("BACKBONE", chunks * CHUNK, settings.batch, 3 * settings.crop**2)
         seeds = [self._seed * chunks + number for number in range(chunks)]
-        with multiprocessing.get_context("spawn").Pool(cores()) as workers:
-            made = workers.imap(functools.partial(_crops, size=settings.crop), seeds)
-            parts = list(tqdm(made, total=chunks, desc=f"crops x {CHUNK}", disable=None))
+        made = parallel(functools.partial(_crops, size=settings.crop), seeds, cores())
+        parts = list(tqdm(made, total=chunks, desc=f"crops x {CHUNK}", disable=None))
         self._images = np.concatenate([images for images, _ in parts])
         self._labels = np.concatenate([labels for _, labels in parts])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
 import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from lib.backends.base import Adam
 from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
+from lib.dataset.index import parallel
 from lib.errors import InputError
 from lib.machine import cores
 from lib.minivid.flow import frame_pair, random_pair
@@ -66,9 +66,7 @@ class PairLoader:
         self._means = np.float32(cfg.network.PIXEL_MEANS[::-1]).reshape(3, 1, 1)
         make = functools.partial(_pair, height=settings.height, width=settings.width)
         seeds = [cfg.TRAIN.SEED * pool + number for number in range(pool)]
-        with multiprocessing.get_context("spawn").Pool(cores()) as workers:
-            made = workers.imap(make, seeds, chunksize=64)
-            self._pool = list(tqdm(made, total=pool, desc="flow pairs", disable=None))
+        self._pool = list(tqdm(parallel(make, seeds, cores()), total=pool, desc="flow pairs", disable=None))
 
     def __len__(self) -> int:
         return len(self._pool) // self._cfg.FLOW.batch

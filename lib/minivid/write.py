@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import functools
 import logging
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from lib.dataset.index import parallel
 from lib.dataset.lists import frames_lines, train_lines, videos_lines
 from lib.errors import InputError
 from lib.machine import cores
@@ -111,13 +111,12 @@ def _run(make: functools.partial, jobs: list[tuple[str, int]], workers: int) -> 
     if workers <= 1:
         yield from map(make, jobs)
         return
-    # Spawned, not forked: the caller may have MXNet threads.
-    with multiprocessing.get_context("spawn").Pool(workers, _single_threaded) as pool:
-        yield from pool.imap_unordered(make, jobs)
+    yield from parallel(functools.partial(_single_threaded, make), jobs, workers)
 
 
-def _single_threaded() -> None:
+def _single_threaded(make: functools.partial, job: tuple[str, int]) -> None:
     cv2.setNumThreads(1)
+    make(job)
 
 
 def _annotations(root: Path, split: str, index: int) -> Path:

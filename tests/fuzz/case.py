@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 
+from lib.dataset import image
 from lib.dataset.annotation import read_annotation
 from lib.dataset.jpeg import jpeg_size
 from lib.nets import params
@@ -273,8 +273,8 @@ def faults(folder: Path) -> str:
                         return f"{path}: {name} is not finite"
         elif path.suffix == ".JPEG":
             jpeg_size(path)  # importers copy JPEG files without decoding them
-        elif path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp") and cv2.imread(str(path)) is None:
-            return f"{path}: no image"
+        elif path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp"):
+            image.read(path)
         elif path.name.startswith(".") and path.name != ".":
             return f"{path}: a temporary file"
     return ""
