@@ -13,7 +13,7 @@ from lib.files import replacing
 from lib.reading import foreign, read_json
 
 _MOST = 10**6
-MOST_POOL = 2**32  # bytes of the images that pre-training keeps in memory
+MOST_POOL = 8 << 30  # bytes of the images that pre-training keeps in memory; 16384 pairs of MiniVID take 4.5 GiB
 FILE = "minivid.json"
 VERSION = 3  # increased whenever the same settings would give different files
 

@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.config import load_config
 from lib.dataset import imagenet_vid
 from lib.dataset.classes import ClassList
 from lib.dataset.lists import read_image_ids
 from lib.dataset.motion import motion_iou
 from lib.errors import InputError
+from lib.methods import METHODS
 from lib.minivid import __main__ as cli
 from lib.minivid import scene, write
 from lib.minivid.settings import Settings, check_pool
@@ -134,9 +136,16 @@ def test_pools_of_pretraining_are_limited():
     with pytest.raises(InputError, match=r"FLOW\.pool gives 4 examples, fewer than FLOW\.batch 8; increase it"):
         check_pool("FLOW", 4, 8, 1)
     with pytest.raises(
-        InputError, match=r"FLOW\.pool of 100000 examples takes 27 GiB of memory, more than 4; reduce it"
+        InputError, match=r"FLOW\.pool of 100000 examples takes 27 GiB of memory, more than 8; reduce it"
     ):
         check_pool("FLOW", 100_000, 8, 6 * 192 * 256)
+
+
+@pytest.mark.parametrize("method", ["fgfa_rfcn", "dff_rfcn"])
+def test_pools_of_the_bundled_settings_are_within_the_limit(method):
+    method = METHODS[method]
+    flow, size = load_config(method.bundled.cfg, [], method.schema).FLOW, Settings()
+    check_pool("FLOW", flow.pool, flow.batch, 6 * size.height * size.width)
 
 
 def test_file_in_the_way_is_refused(tmp_path):

@@ -137,9 +137,9 @@ def test_training_starts_from_what_fits():
 
 
 def test_too_large_a_network_is_refused_before_allocation():
-    wanted = {"conv_weight": (2**14, 2**14, 1, 1)}
+    wanted = {"conv_weight": (2**15, 2**14, 1, 1)}
     for refused in (lambda: start(wanted, {}, 0, DETECTION_LAYERS), lambda: from_scratch(wanted, 0)):
-        with pytest.raises(InputError, match=f"a network of {2**28} weights, more than {2**27}"):
+        with pytest.raises(InputError, match=f"a network of {2**29} weights, more than {2**28}"):
             refused()
 
 
