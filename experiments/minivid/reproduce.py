@@ -1,27 +1,35 @@
 """Reproduces every MiniVID figure of the README: data, backbone, flow network, all methods, tables and plots.
 
-Runs the commands that a user would run, one after another, and prints each. Steps whose results exist are skipped, so
-an interrupted run can be continued. Tests are repeated if their settings or weights have changed, but trainings are
-not: remove output/ and data/MiniVID after an update, or to start from scratch.
+Runs the commands that a user would run, and prints each. Steps that do not need each other run at the same time, as
+many as --jobs says, each with its share of the cores; what they print goes to files in output/minivid/logs. Steps whose
+results exist are skipped, so an interrupted run can be continued. Tests are repeated if their settings or weights have
+changed, but trainings are not: remove output/ and data/MiniVID after an update, or to start from scratch.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.argument import positive
 from lib.backends.base import ranges_path
 from lib.backends.choice import backend_of
 from lib.cli.options import start_logging
 from lib.config import load_config
 from lib.errors import InputError, command
 from lib.inference.evaluate import already_done
+from lib.machine import cores
 from lib.methods import METHODS
 from lib.variants import CHAINED, KEYED, SHORTER, variant
 
@@ -48,12 +56,14 @@ class Test(NamedTuple):
 class Step(NamedTuple):
     """A command, and the file that it writes if it succeeds.
 
-    made_from: a file that must not be newer. test: for results of a test, what they depend on.
+    after: names of the steps whose files it needs. made_from: a file that must not be newer. test: for results of a
+    test, what they depend on.
     """
 
     name: str
     arguments: list[str]
     output: Path
+    after: tuple[str, ...] = ()
     made_from: Path | None = None
     test: Test | None = None
 
@@ -78,6 +88,7 @@ class Plan:
         self.output = Path("output") if backend == "mxnet" else Path("output", backend)
         self.results = self.output / "minivid/results"
         self.settings: list[str] = []
+        self._trained: dict[Path, str] = {}  # the step that trains them, by weights
         if backend != "mxnet":
             self.settings = [
                 f"backend={backend}",
@@ -93,9 +104,9 @@ class Plan:
         results, fgfa = self.results, self.weights["fgfa_rfcn"]
         plan = [
             Step("data", ["-m", "lib.dataset.minivid", "--out", "data/MiniVID"], Path("data/MiniVID/minivid.json")),
+            self._pretrain("flow", FGFA),  # takes longest
             self._pretrain("backbone", RFCN),
-            self._pretrain("flow", FGFA),
-            self._flow_error("before", self.output / "minivid/flow/flow-0000.params"),
+            self._flow_error("before", self.output / "minivid/flow/flow-0000.params", "flow"),
             self._train("rfcn", results / "rfcn"),
             self._train("fgfa_rfcn", results / DEFAULT),
             self._train("fgfa_rfcn", results / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
@@ -115,11 +126,11 @@ class Plan:
             plan += self._bfloat16_steps()
         for name in ("rfcn", "fgfa_k9"):
             plan.append(self._seq_nms(name))
-        plan.append(self._flow_error("after", fgfa))
-        plan.append(self._flow_error("sharp", fgfa, "--sharp"))
+        plan.append(self._flow_error("after", fgfa, "train fgfa_rfcn"))
+        plan.append(self._flow_error("sharp", fgfa, "train fgfa_rfcn", "--sharp"))
         report = ["experiments/minivid/report.py", str(results), "--backend", self.backend]
         report += [] if self._bfloat16 else ["--no-bfloat16"]
-        return [*plan, Step("tables", report, Path())]
+        return [*plan, Step("tables", report, Path(), tuple(step.name for step in plan))]
 
     def _weights(self, method: str, name: str) -> Path:
         return self.output / method / f"MiniVID/{name}/VID_train_15frames/{_short(method)}_minivid-0001.params"
@@ -131,12 +142,12 @@ class Plan:
 
     def _pretrain(self, stage: str, cfg: str) -> Step:
         arguments = ["experiments/minivid/pretrain.py", stage, "--cfg", cfg, "--resume", *self._changed()]
-        return Step(stage, arguments, self.output / f"minivid/{stage}/{stage}-0000.params")
+        return Step(stage, arguments, self.output / f"minivid/{stage}/{stage}-0000.params", ("data",))
 
-    def _flow_error(self, when: str, weights: Path, *options: str) -> Step:
+    def _flow_error(self, when: str, weights: Path, after: str, *options: str) -> Step:
         out = self.results / f"flow_{when}.json"
         arguments = ["experiments/minivid/flow_error.py", "--cfg", FGFA, "--weights", str(weights), "--json", str(out)]
-        return Step(f"flow error, {when}", [*arguments, *options, *self._changed()], out, made_from=weights)
+        return Step(f"flow error, {when}", [*arguments, *options, *self._changed()], out, (after,), made_from=weights)
 
     def _train(
         self, method: str, results: Path, name: str = "", *settings: str, only_train: Sequence[str] = ()
@@ -148,18 +159,19 @@ class Plan:
         if name:
             arguments += ["--name", name]
         changed = [*settings, *(each.replace("TRAIN", "TEST") for each in settings), *only_train]
-        test = Test(
-            method, [*self.settings, *changed, "TRAIN.RESUME=true"], self._weights(method, name or Path(cfg).stem)
-        )
-        return Step(
-            f"train {name or method}", [*arguments, *self._changed(*changed)], results / "results.json", test=test
-        )
+        weights = self._weights(method, name or Path(cfg).stem)
+        test = Test(method, [*self.settings, *changed, "TRAIN.RESUME=true"], weights)
+        after = ("backbone",) if method == "rfcn" else ("backbone", "flow")
+        self._trained[weights] = f"train {name or method}"
+        arguments += self._changed(*changed)
+        return Step(self._trained[weights], arguments, results / "results.json", after, test=test)
 
-    def _test(self, method: str, name: str, weights: Path, *settings: str) -> Step:
+    def _test(self, method: str, name: str, weights: Path, *settings: str, after: tuple[str, ...] = ()) -> Step:
         arguments = [f"experiments/{method}/{method}_test.py", "--cfg", CFGS[method], "--weights", str(weights)]
         arguments += ["--output", str(self.results / name), *self._changed(*settings)]
         test = Test(method, [*self.settings, *settings], weights)
-        return Step(f"test {name}", arguments, self.results / name / "results.json", test=test)
+        after = after or (self._trained[weights],)
+        return Step(f"test {name}", arguments, self.results / name / "results.json", after, test=test)
 
     def _variant(self, name: str) -> Step:
         """A test with the settings that the name says."""
@@ -171,8 +183,8 @@ class Plan:
         weights, name = self.weights[method], _short(method)
         arguments = [f"{method}/calibrate.py", "--cfg", CFGS[method], "--weights", str(weights)]
         return [
-            Step(f"calibrate {method}", arguments, ranges_path(weights), made_from=weights),
-            self._test(method, f"{name}_int8", weights, "TEST.PRECISION=int8"),
+            Step(f"calibrate {method}", arguments, ranges_path(weights), (self._trained[weights],), made_from=weights),
+            self._test(method, f"{name}_int8", weights, "TEST.PRECISION=int8", after=(f"calibrate {method}",)),
             self._test(method, f"{name}_bfloat16", weights, "TEST.PRECISION=bfloat16_emulated"),
         ]
 
@@ -200,12 +212,63 @@ class Plan:
         arguments += ["--annotations", "data/MiniVID/Annotations/VID", "--json", str(out)]
         arguments += ["--image-set", "data/MiniVID/ImageSets/VID_val_videos.txt"]
         arguments += ["--classes", "model/minivid/classes.txt"]
-        return Step(f"Seq-NMS on {name}", arguments, out, made_from=detections)
+        after = f"train {name}" if name in METHODS else f"test {name}"
+        return Step(f"Seq-NMS on {name}", arguments, out, (after,), made_from=detections)
 
 
 def _short(method: str) -> str:
     """The short name of a method in names of weights and results."""
     return Path(METHODS[method].bundled.weights).name.removesuffix("-0000.params")
+
+
+def run(steps: Sequence[Step], jobs: int, logs: Path) -> None:
+    """Runs the steps that are not done, `jobs` at a time, each after those it needs. Raises InputError if one fails."""
+    started, plan = time.monotonic(), {step.name: step for step in steps}
+    order = TopologicalSorter({step.name: step.after for step in steps})
+    order.prepare()
+    running: dict[Future, str] = {}
+    ended = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while order.is_active():
+                ready = order.get_ready()
+                running.update({pool.submit(_run_step, plan[name], jobs, logs): name for name in ready})
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    order.done(running.pop(future))
+                    ended += 1
+                    log.info("%d of %d steps ended, after %.1f min", ended, len(steps), _minutes(started))
+        except BaseException as error:
+            going_on = [name for future, name in running.items() if not (future.cancel() or future.done())]
+            if going_on:
+                log.info("%s; waiting for: %s", error or "stopped", ", ".join(going_on))
+            raise
+
+
+def _run_step(step: Step, jobs: int, logs: Path) -> None:
+    if step.done():
+        log.info("%s: already done (%s)", step.name, step.output)
+        return
+    started, line, advice = time.monotonic(), f"python {' '.join(step.arguments)}", ""
+    environment = {"OMP_NUM_THREADS": str(max(cores() // jobs, 1)), **os.environ}
+    with contextlib.ExitStack() as opened:
+        printed = None
+        if jobs > 1:
+            logs.mkdir(parents=True, exist_ok=True)
+            path = logs / f"{re.sub('[^A-Za-z0-9_-]+', '_', step.name)}.log"
+            printed = opened.enter_context(path.open("wb"))
+            line, advice = f"{line} > {path}", f"see {path}, and "
+        log.info("%s: %s", step.name, line)
+        status = subprocess.run(
+            [sys.executable, *step.arguments], check=False, env=environment, stdout=printed, stderr=printed
+        ).returncode
+    if status:
+        raise InputError(f"step {step.name} ended with status {status}; {advice}run the same command again to continue")
+    log.info("%s: done in %.1f min", step.name, _minutes(started))
+
+
+def _minutes(since: float) -> float:
+    return (time.monotonic() - since) / 60
 
 
 @command
@@ -220,32 +283,25 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="with --backend torch: leave bfloat16 out, which needs AVX-512 or a GPU",
     )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=min(cores(), 4),
+        help="steps that run at the same time; with 1, they print to the terminal (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     start_logging()
-    started = time.monotonic()
     plan = Plan(args.backend, not args.no_bfloat16)
     found = backend_of(load_config(RFCN, plan.settings, METHODS["rfcn"].schema)).name
     if found != args.backend:
         raise InputError(
             f"--backend: {args.backend} is not installed in this Python, but {found} is; use --backend {found}"
         )
-    for step in plan.steps():
-        command_line = f"python {' '.join(step.arguments)}"
-        if args.list:
-            log.info(command_line)
-        elif step.done():
-            log.info("%s: already done (%s)", step.name, step.output)
-        else:
-            step_started = time.monotonic()
-            log.info("%s: %s", step.name, command_line)
-            status = subprocess.run([sys.executable, *step.arguments], check=False).returncode
-            if status:
-                raise InputError(f"step {step.name} ended with status {status}; run the same command again to continue")
-            log.info("%s: %.1f min, %.1f in total", step.name, *(_minutes(since) for since in (step_started, started)))
-
-
-def _minutes(since: float) -> float:
-    return (time.monotonic() - since) / 60
+    if args.list:
+        for step in plan.steps():
+            log.info("python %s", " ".join(step.arguments))
+    else:
+        run(plan.steps(), args.jobs, plan.output / "minivid/logs")
 
 
 if __name__ == "__main__":

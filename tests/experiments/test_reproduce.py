@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import json
 import os
 import runpy
@@ -9,6 +10,7 @@ import runpy
 import pytest
 
 from lib.config import load_config
+from lib.errors import InputError
 from lib.files import sha256
 from lib.methods import METHODS
 from lib.nets import params
@@ -74,3 +76,51 @@ def test_what_is_older_than_what_it_is_made_from_is_not_done(reproduce, tmp_path
     assert step.done()
     os.utime(output, (999, 999))
     assert not step.done()
+
+
+def test_each_step_comes_after_those_whose_files_it_needs(reproduce):
+    for backend in ("mxnet", "torch"):
+        plan = reproduce["Plan"](backend)
+        steps = {step.name: step for step in plan.steps()}
+        made = {str(step.output): name for name, step in steps.items()}
+        made |= {str(weights): name for weights, name in plan._trained.items()}
+        order = list(graphlib.TopologicalSorter({name: step.after for name, step in steps.items()}).static_order())
+        assert sorted(order) == sorted(steps) and order[0] == "data" and order[-1] == "tables"
+        for step in steps.values():
+            before = {name for name in order if name in _all_before(steps, step.name)}
+            needed = {made[path] for path in step.arguments if path in made and made[path] != step.name}
+            assert needed <= before, step.name
+
+
+def _all_before(steps, name):
+    return {name for each in steps[name].after for name in (each, *_all_before(steps, each))}
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_steps_run_in_order_and_once(reproduce, tmp_path, jobs):
+    def step(name, *after, code="pass"):
+        code = f"{code}; open({str(tmp_path / 'order')!r}, 'a').write({name!r}); open({str(tmp_path / name)!r}, 'w')"
+        return reproduce["Step"](name, ["-c", code], tmp_path / name, after)
+
+    steps = [step("a"), step("b", code="import time; time.sleep(0.2)"), step("c", "a"), step("d", "b", "c")]
+    reproduce["run"](steps, jobs, tmp_path / "logs")
+    order = (tmp_path / "order").read_text()
+    assert sorted(order) == list("abcd") and order.index("a") < order.index("c") and order.endswith("d")
+    reproduce["run"](steps, jobs, tmp_path / "logs")
+    assert (tmp_path / "order").read_text() == order
+    assert (tmp_path / "logs").exists() == (jobs > 1)
+
+
+def test_a_failed_step_ends_the_run_and_keeps_what_it_printed(reproduce, tmp_path):
+    def step(name, code, *after):
+        return reproduce["Step"](name, ["-c", code], tmp_path / name, after)
+
+    steps = [
+        step("bad, one", "print('because'); exit(3)"),
+        step("long", f"import time; time.sleep(0.5); open({str(tmp_path / 'long')!r}, 'w')"),
+        *(step(f"queued {number}", f"open({str(tmp_path / 'queued')!r}, 'w')", "long") for number in range(3)),
+    ]
+    with pytest.raises(InputError, match=r"step bad, one ended with status 3; see .*bad_one.log, and run the same"):
+        reproduce["run"](steps, 2, tmp_path / "logs")
+    assert (tmp_path / "logs/bad_one.log").read_text() == "because\n"
+    assert (tmp_path / "long").exists() and not (tmp_path / "queued").exists()
