@@ -1,4 +1,4 @@
-"""Accuracy over time: seconds per frame of R-FCN, Deep Feature Flow and FGFA, beside their mAP on MiniVID.
+"""Accuracy vs. time per frame: seconds per frame of R-FCN, Deep Feature Flow and FGFA, beside their mAP on MiniVID.
 
     python -m bench.curve output/minivid/results
     python -m bench.curve output/minivid/results --times docs/curve.json    # new tables and picture, old times
@@ -95,7 +95,7 @@ def frontier(points: dict[str, tuple[float, float]]) -> list[str]:
 def table(times: dict[str, dict], maps: dict[str, dict[str, Interval]], best: dict[str, list[str]]) -> Table:
     columns = ["", *(f"mAP, {motion}" for motion in RANGES)]
     for size in times:
-        columns += [f"{size} size: s a frame", "times as fast as R-FCN"]
+        columns += [f"{size} size: s/frame", "speed-up over R-FCN"]
     rows = []
     for name, accuracy in maps.items():
         cells = [spread(accuracy["all"]), *(percent(accuracy[motion].value) for motion in RANGES[1:])]
@@ -103,7 +103,10 @@ def table(times: dict[str, dict], maps: dict[str, dict[str, Interval]], best: di
             bold = "**" if name in best[size] else ""
             cells += [f"{bold}{found[name]['seconds']:#.3g}{bold}", f"{found[name]['speed']:.2f}"]
         rows.append([name, *cells])
-    title = "mAP on MiniVID, % [95 % interval over videos], and seconds per frame (bold: nothing faster is as accurate)"
+    title = (
+        "mAP of the small network on MiniVID, % [95 % interval over videos], and seconds per frame (bold: "
+        "nothing faster is as accurate)"
+    )
     return Table(title, columns, rows)
 
 
@@ -189,7 +192,7 @@ def main(argv: list[str] | None = None) -> None:
     short = {name: found for name, found in maps.items() if name in (REFERENCE, *best[next(iter(best))])}
     for page, shown in ((args.docs / "performance.md", maps), (args.readme, short)):
         image = os.path.relpath(picture, page.parent)
-        put_between(page, MARKERS, f"{table(times, shown, best).markdown()}\n![Accuracy over time a frame]({image})\n")
+        put_between(page, MARKERS, f"{table(times, shown, best).markdown()}\n![Accuracy vs. time per frame]({image})\n")
     say(table(times, maps, best).text())
 
 

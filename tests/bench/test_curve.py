@@ -1,4 +1,4 @@
-"""Accuracy over time: the frontier, and the whole command on results that are made up."""
+"""Accuracy vs. time per frame: the frontier, and the whole command on results that are made up."""
 
 from __future__ import annotations
 
