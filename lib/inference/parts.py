@@ -54,7 +54,7 @@ class Shard:
             number, count = map(int, numbers)
             if 1 <= number <= count:
                 return Shard(number, count)
-        raise InputError(f"--shard {text}: write the number of this part, from 1, and that of all parts, such as 2/8")
+        raise InputError(f"--shard {text}: expected N/COUNT with 1 <= N <= COUNT, such as 2/8")
 
     def videos(self, videos: Sequence[VideoEntry]) -> list[int]:
         """Indices of its videos, in list order. All parts have about the same number of frames."""
@@ -165,7 +165,7 @@ def merged(parts: Path, about: dict, videos: Sequence[VideoEntry]) -> DetectionT
         differing = _differences(_read(path), about)
         if differing:
             raise InputError(
-                f"{path.parent}: from a test with other {', '.join(differing[:4])}; give --merge the options of that "
+                f"{path.parent}: differs from this run in {', '.join(differing[:4])}; use the options of the original "
                 "test, or delete the part"
             )
         found.append(Part(path.parent, about))
