@@ -117,7 +117,7 @@ def settings(
     """The content of the YAML file, made from that of another dataset."""
     cfg = {**template, "gpus": args.gpus if args.gpus is not None else network.gpus}
     net, train, test = (dict(template[section]) for section in ("network", "TRAIN", "TEST"))
-    if "FLOW_HOP" in method.schema.tree["TEST"]:
+    if method.uses("TEST", "FLOW_HOP"):
         # Faster than 0, and on MiniVID as accurate.
         test["FLOW_HOP"] = load_config(method.bundled.cfg, [], method.schema).TEST.FLOW_HOP
     net["pretrained"], epoch = prefix_of(args.weights or network.weights or method.bundled.weights)

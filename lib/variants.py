@@ -31,6 +31,6 @@ def variant(name: str) -> tuple[Method, list[str]]:
         )
     settings = [f"TEST.{_KEYS[each[1]]}={each[2]}" if each[1] else "TEST.CLIP_ENDS=shorten" for each in found if each]
     method = _METHODS[short]
-    if "FLOW_HOP" in method.schema.tree["TEST"] and not any(each.startswith("TEST.FLOW_HOP=") for each in settings):
+    if method.uses("TEST", "FLOW_HOP") and not any(each.startswith("TEST.FLOW_HOP=") for each in settings):
         settings.append("TEST.FLOW_HOP=0")
     return method, settings
