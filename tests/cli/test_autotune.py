@@ -23,6 +23,16 @@ def curve(tmp_path, monkeypatch):
     monkeypatch.setattr(autotune, "CURVE", path)
 
 
+class AnyPrecision:
+    """Stands in for a backend that has every precision."""
+
+    def __init__(self, cfg):
+        pass
+
+    def precision(self, kind, weights):
+        pass
+
+
 def rates(monkeypatch, *values):
     """Frame rates by order of the choices, in place of those measured; returns what was measured."""
     asked, given = [], iter(values)
@@ -54,6 +64,18 @@ def test_own_networks_only_and_live(curve, monkeypatch, caplog):
     autotune.main(["--input", CLIP, "--target-fps", "10", "--live", "--network", "fgfa_rfcn", cfg, weights])
     assert asked == ["VideoDetector"]
     assert "--live --set TEST.KEY_FRAME_INTERVAL=2" in caplog.messages[-1]
+    assert caplog.messages[-2].endswith("mAP 82.0    11.00 frames/s  (mAP with later frames)")
+
+
+def test_the_accuracy_of_other_precisions_is_that_of_float32(curve, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    rates(monkeypatch, 1.0, 12.0)
+    monkeypatch.setattr(autotune, "PRECISIONS", ("float32", "bfloat16"))
+    monkeypatch.setattr(autotune, "backend_of", AnyPrecision)
+    monkeypatch.setattr(autotune.METHODS["fgfa_rfcn"].detector, "load", lambda *_, **__: None)
+    autotune.main(["--input", CLIP, "--target-fps", "10"])
+    first, second = caplog.messages[-3:-1]
+    assert first.endswith("mAP 82.0     1.00 frames/s") and second.endswith("12.00 frames/s  (mAP in float32)")
 
 
 def test_nothing_is_fast_enough(curve, monkeypatch, capsys):
@@ -61,13 +83,14 @@ def test_nothing_is_fast_enough(curve, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         autotune.main(["--input", CLIP, "--target-fps", "10"])
     assert end.value.code == 2
-    assert "nothing is that fast here" in capsys.readouterr().err
+    assert "no setting reaches that rate on this machine" in capsys.readouterr().err
 
 
 def test_invalid_options(capsys):
     for options, message in (
         (["--target-fps", "nan"], "--target-fps nan: must be a number above 0"),
         (["--target-fps", "5", "--network", "dfd", "a", "b"], "--network dfd: unknown method"),
+        (["--target-fps", "5", *2 * ["--network", "rfcn", "a", "b"]], "--network rfcn: given twice"),
     ):
         with pytest.raises(SystemExit) as end:
             autotune.main(["--input", CLIP, *options])
