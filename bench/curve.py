@@ -27,7 +27,7 @@ from lib.eval.results import load_result
 from lib.eval.tables import Table, percent, put_between, spread
 from lib.files import replacing
 from lib.machine import cores
-from lib.variants import KEYED
+from lib.variants import KEYED, LIVE
 
 
 class Series(NamedTuple):
@@ -185,8 +185,12 @@ def main(argv: list[str] | None = None) -> None:
         size: frontier({name: (found[name]["seconds"], accuracy[name]) for name in names})
         for size, found in times.items()
     }
+    live = {name: accuracy[name] for name in names if name.startswith((REFERENCE, "dff_"))}
+    for name in (name for name in LIVE if name in names):
+        live[name] = 100 * float(load_result(args.results / LIVE[name] / "results.json").mean[0, 0])
+    content = {"mAP, %": accuracy, "mAP live, %": live, "frontier": best, "times": times}
     with replacing(args.docs / "curve.json") as path:
-        path.write_text(json.dumps({"mAP, %": accuracy, "frontier": best, "times": times}, indent=1) + "\n")
+        path.write_text(json.dumps(content, indent=1) + "\n")
     picture = args.docs / "images/curve.png"
     draw(picture, times, accuracy, best)
     short = {name: found for name, found in maps.items() if name in (REFERENCE, *best[next(iter(best))])}

@@ -7,8 +7,9 @@ Benchmarks the Pareto-optimal settings of the accuracy curve (`python -m bench.c
 each for a few seconds, in every available precision, and prints the command for the first that reaches the target.
 Times include reading the frames, but neither drawing nor writing.
 
-The mAP is that of the small network on MiniVID in float32, with later frames; in other precisions, with --live or other
-data, the order may differ. Without --network, the bundled networks are timed, which know only MiniVID's classes.
+The mAP is that of the small network on MiniVID in float32; in other precisions or on other data, the order may differ.
+With --live, it is that without later frames, and settings for which that was not measured are left out. Without
+--network, the bundled networks are timed, which know only MiniVID's classes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(
             f"--input {args.input}: a camera or stream cannot be repeated; record a short video and use that"
         )
-    choose(clip, choices(CURVE), files, args)
+    choose(clip, choices(CURVE, args.live), files, args)
 
 
 def networks(given: Sequence[Sequence[str]]) -> dict[str, Files]:
@@ -86,11 +88,14 @@ def networks(given: Sequence[Sequence[str]]) -> dict[str, Files]:
     return files
 
 
-def choices(path: Path) -> list[Choice]:
-    """The points on the curve's frontiers, from the most accurate to the least."""
+def choices(path: Path, live: bool = False) -> list[Choice]:
+    """The points on the curve's frontiers, from the most accurate to the least; `live`: without later frames."""
     curve = json.loads(path.read_text(encoding="utf-8"))
-    names = {name for frontier in curve["frontier"].values() for name in frontier}
-    found = [Choice(name, *variant(name), curve["mAP, %"][name]) for name in sorted(names)]
+    names, accuracy = {name for frontier in curve["frontier"].values() for name in frontier}, curve["mAP, %"]
+    if live:
+        accuracy = curve["mAP live, %"]
+        names &= set(accuracy)
+    found = [Choice(name, *variant(name), accuracy[name]) for name in sorted(names)]
     return sorted(found, key=lambda choice: -choice.accuracy)
 
 
@@ -121,10 +126,9 @@ def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: 
             rate = frames_per_second(
                 detector, clip, args.seconds, cycle, warmup=2 * cycle + loaded.TEST.KEY_FRAME_INTERVAL
             )
-            others = [*(["in float32"] if precision != "float32" else []), *(["with later frames"] if live else [])]
             log.info(
                 "%-28s mAP %4.1f  %7.2f frames/s%s", f"{choice.name}, {precision}", choice.accuracy, rate,
-                f"  (mAP {', '.join(others)})" if others else "",
+                "" if precision == "float32" else "  (mAP in float32)",
             )  # fmt: skip
             line = _demo(choice.method, cfg, weights, settings, args)
             if rate >= args.target_fps:
@@ -162,12 +166,11 @@ def _repeated(clip: Clip) -> Iterator[np.ndarray]:
 
 
 def _demo(method: Method, cfg: str, weights: str, settings: Sequence[str], args: argparse.Namespace) -> str:
-    parts = [f"python {method.name}/demo.py --input {args.input}"]
-    if (cfg, weights) != method.bundled:
-        parts.append(f"--cfg {cfg} --weights {weights}")
-    parts += [f"--max-size {args.max_size}"] if args.max_size else []
+    parts = ["python", f"{method.name}/demo.py", "--input", args.input]
+    parts += ["--cfg", cfg, "--weights", weights] if (cfg, weights) != method.bundled else []
+    parts += ["--max-size", str(args.max_size)] if args.max_size else []
     parts += ["--live"] if args.live else []
-    return " ".join([*parts, "--set", *settings])
+    return shlex.join([*parts, "--set", *settings])
 
 
 if __name__ == "__main__":
