@@ -28,8 +28,8 @@ TREE: Tree = {
         "KEY_FRAME_DURATION": Key(
             1,
             "Run the backbone only on every N-th frame, the key frames; features of the frames between are warped from "
-            "the aggregated ones of the key frames around them. Above KEY_FRAME_INTERVAL, the window of a key frame has "
-            "no other one, so nothing is aggregated. 1: on every frame, as published.",
+            "the aggregated ones of the key frames around them. Above KEY_FRAME_INTERVAL, windows have a single key "
+            "frame, so nothing is aggregated. 1: on every frame, as published.",
             positive=True,
         ),
         "FLOW_HOP": Key(
