@@ -138,6 +138,19 @@ def test_history(tmp_path):
     assert not again.over and 3 not in again
 
 
+def test_damaged_lines_of_the_validations_are_dropped_and_the_rest_kept(tmp_path, caplog):
+    path = tmp_path / "validations.jsonl"
+    history = History(path)
+    history.add(1, {"all": Interval(0.5, 0, 1)})
+    whole = path.read_bytes()
+    bad = (b"\xff\x00\n", b"[]\n", b"7\n", b'{"step": 2}\n', b'{"step": 2, "map": {}}\n', b'{"step": "a", "map": 1}\n')
+    path.write_bytes(b"".join((*bad, whole, b'{"step": 3, "m')))
+    again = History(path)
+    again.cut(9)
+    assert path.read_bytes() == whole and 1 in again and 2 not in again and not again.better(0.5)
+    assert "skipping 7 damaged lines" in caplog.text
+
+
 def test_the_subset_is_fixed_and_balanced(minivid):
     classes = ClassList.of_dataset(minivid)
     truth = load_truth(minivid / "Annotations" / "VID", list_path(minivid, "VID_val_videos"), classes, motion=False)
