@@ -12,11 +12,10 @@ import numpy as np
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.nets import params
-from lib.reading import foreign, load_arrays, save_arrays
+from lib.reading import foreign, join, load_arrays, save_arrays, split
 
 log = logging.getLogger(__name__)
 
-_OPTIMIZER, _TOTALS, _AVERAGES = "optimizer/", "totals/", "averages/"
 _STATE, _WEIGHTS, _NEW = ".state.npz", ".params", ".new.params"
 
 
@@ -112,9 +111,7 @@ class Checkpoints:
             "devices": np.array(checkpoint.devices, dtype=np.int64),
             # Ties the state to these weights, since the two files cannot be replaced in one step.
             "params_sha256": np.array(sha256(new)),
-            **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
-            **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
-            **{_AVERAGES + key: np.asarray(value) for key, value in checkpoint.averages.items()},
+            **join(optimizer=checkpoint.optimizer, totals=checkpoint.totals, averages=checkpoint.averages),
         }
         save_arrays(self._named(name, _STATE), arrays)
         new.replace(path)
@@ -214,10 +211,7 @@ def _read(state: Path) -> Checkpoint:
         name = state.name[: -len(_STATE)] + _WEIGHTS
         raise InputError(f"{state}: its weights {name} are missing, damaged or were replaced")
     args, auxs = params.load(weights)
-    optimizer, totals, averages = (
-        {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
-        for start in (_OPTIMIZER, _TOTALS, _AVERAGES)
-    )
+    optimizer, totals, averages = split(arrays, "optimizer", "totals", "averages")
     for name, value in optimizer.items():
         of = name.partition(":")[2]
         fits = value.shape == args[of].shape if of in args else name == "steps" and value.shape == (1,)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from lib.backends.base import ALONE, Arrays, Processes, Trainer
 from lib.errors import InputError
+from lib.reading import join, split
 from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
 from lib.training.metrics import Metrics, detection_metrics
@@ -92,7 +93,7 @@ def fit(
         trainer.load_state(resumed.optimizer)
         if run.average:
             trainer.load_averages(resumed.averages)
-        run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
+        run.window, run.epoch_totals = split(resumed.totals, "window", "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
     processes.total(np.zeros(1))  # until all have read the checkpoint
     if run.first:
@@ -259,7 +260,7 @@ class _Run:
         path = self.checkpoints.path(epoch)
         if self.first:
             args, auxs = self.trainer.params()
-            totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
+            totals = join(window=self.window, epoch=self.epoch_totals)
             state, averages = self.trainer.state(), self.trainer.averages()
             path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, state, totals, self.devices, averages))
         self.processes.total(np.zeros(1))
@@ -286,12 +287,3 @@ def _format(means: Mapping[str, float]) -> str:
 
 def _rounded(means: Mapping[str, float], speed: float) -> dict[str, str]:
     return {**{name: f"{value:.3f}" for name, value in means.items()}, "images/s": f"{speed:.1f}"}
-
-
-def _write_totals(totals: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    return {f"{kind}/{name}": value for name, value in totals.items()}
-
-
-def _read_totals(totals: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    start = f"{kind}/"
-    return {name[len(start) :]: value for name, value in totals.items() if name.startswith(start)}
