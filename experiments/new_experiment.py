@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lib.cli.options import start_logging
 from lib.config import load_config, make_config, pairs
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
 from lib.defaults import unused
-from lib.errors import InputError, command, quoted
+from lib.errors import InputError, command, quoted, start_logging
 from lib.files import replacing
 from lib.method import Files, Method
 from lib.methods import METHODS
