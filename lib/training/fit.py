@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -76,8 +77,10 @@ def fit(
     becomes infinite or NaN, another process has ended, or `resumed` is from within an epoch on another number of
     devices.
     """
-    run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes, processes)
-    run.watch, run.average = watch or run.watch, average if run.first else 0.0
+    run = _Run(
+        trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), 60 * save_minutes,
+        stopped or threading.Event(), processes, watch or Watch(), 0.0 if processes.rank else average,
+    )  # fmt: skip
     epoch, start = begin_epoch, 0
     if resumed is None:
         if run.first:
@@ -100,37 +103,39 @@ def fit(
         checkpoints.settle()
         run.curves.cut(epoch, start)
         run.watch.begin(checkpoints.prefix.parent, epoch * len(loader) + start)
-    return run.train(epoch, start, end_epoch, stopped or threading.Event())
+    return run.train(epoch, start, end_epoch)
 
 
+@dataclass
 class _Run:
     """The state of one call of `fit`."""
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        loader: Loader,
-        schedule: Schedule,
-        metrics: Metrics,
-        checkpoints: Checkpoints,
-        frequent: int,
-        save_minutes: float,
-        processes: Processes,
-    ) -> None:
-        self.processes, self.first = processes, processes.rank == 0
-        self.devices = processes.count * len(processes.devices)
-        self.trainer, self.loader, self.schedule, self.metrics = trainer, loader, schedule, metrics
-        self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
-        folder = checkpoints.prefix.parent
-        self.curves = Curves(folder / "losses.jsonl", folder / "losses.png")
-        # (sum, count) of each metric since the last log line, and since the start of the epoch
-        self.window: dict[str, np.ndarray] = {}
-        self.epoch_totals: dict[str, np.ndarray] = {}
-        self.watch, self.average = Watch(), 0.0
-        # the first step of this run and its time, and the number of steps of the whole training
-        self.began, self.steps_before, self.total_steps = 0.0, 0, 0
+    trainer: Trainer
+    loader: Loader
+    schedule: Schedule
+    metrics: Metrics
+    checkpoints: Checkpoints
+    frequent: int
+    save_seconds: float
+    stopped: threading.Event
+    processes: Processes
+    watch: Watch
+    average: float
+    # (sum, count) of each metric since the last log line, and since the start of the epoch
+    window: dict[str, np.ndarray] = field(default_factory=dict)
+    epoch_totals: dict[str, np.ndarray] = field(default_factory=dict)
+    # the time and the first step of this run, and the number of steps of the whole training
+    began: float = 0.0
+    steps_before: int = 0
+    total_steps: int = 0
 
-    def train(self, epoch: int, start: int, end_epoch: int, stopped: threading.Event) -> Path:
+    def __post_init__(self) -> None:
+        self.first = self.processes.rank == 0
+        self.devices = self.processes.count * len(self.processes.devices)
+        folder = self.checkpoints.prefix.parent
+        self.curves = Curves(folder / "losses.jsonl", folder / "losses.png")
+
+    def train(self, epoch: int, start: int, end_epoch: int) -> Path:
         steps = len(self.loader)
         path = self.checkpoints.path(epoch)
         drawn = time.monotonic()
@@ -148,7 +153,7 @@ class _Run:
                 if over:
                     break
                 bar.set_description(f"epoch {number + 1}/{end_epoch}")
-                ended = self._train_epoch(number, start if number == epoch else 0, bar, stopped)
+                ended = self._train_epoch(number, start if number == epoch else 0, bar)
                 if ended:
                     path, over = ended, True
                     break
@@ -159,7 +164,7 @@ class _Run:
                 if self.first and (number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS):
                     self.curves.draw(steps)
                     drawn = time.monotonic()
-                (stop,) = self.processes.total(np.array([stopped.is_set()], np.float64))
+                (stop,) = self.processes.total(np.array([self.stopped.is_set()], np.float64))
                 if stop and number + 1 < end_epoch:
                     self._interrupt(number + 1, 0)
                 over = self._validate((number + 1) * steps)
@@ -180,7 +185,7 @@ class _Run:
             log.info("stopping early: no better mAP in %d validations", self.watch.patience)
         return bool(over)
 
-    def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> Path | None:
+    def _train_epoch(self, epoch: int, start: int, bar: tqdm) -> Path | None:
         """Runs an epoch from step `start`. If `stopped` is set before its last step, saves and raises Interrupted.
 
         Returns the path of the weights if a validation within it ended training, else None.
@@ -200,24 +205,14 @@ class _Run:
                 now = time.monotonic()
                 shown = sum(len(next(iter(part.values()))) for part in batch)
                 save = self.first and now - saved > self.save_seconds
-                shown, stop, save = self._measure(epoch, number, outputs, batch, (shown, stopped.is_set(), save))
+                shown, stop, save = self._measure(epoch, number, outputs, batch, (shown, self.stopped.is_set(), save))
                 images += shown
                 done = number + 1
                 if not bar.disable:
                     bar.set_postfix(_rounded(_means(self.window), images / (now - started)), refresh=False)
                 bar.update()
                 if done % self.frequent == 0 or done == steps:
-                    means = _means(self.window)
-                    if self.first:
-                        self.curves.add(epoch, done, lr, means)
-                        figures = {**means, "lr": lr, "images_per_second": images / (now - started)}
-                        self.watch.log(epoch * steps + done, figures, self.trainer)
-                    log.info(
-                        "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s to go, %s",
-                        *(epoch + 1, done, steps, lr, images / (now - started), 100 * waiting / (now - started)),
-                        *(self._left(epoch * steps + done), _format(means)),
-                    )
-                    self.window = {}
+                    self._log(epoch, done, lr, images / (now - started), waiting / (now - started))
                     images, waiting, started = 0.0, 0.0, now
                 if done < steps and stop:
                     self._interrupt(epoch, done)
@@ -230,6 +225,19 @@ class _Run:
                         return self._save(epoch, done)
                     started += time.monotonic() - before  # the speed is that of training
         return None
+
+    def _log(self, epoch: int, done: int, lr: float, speed: float, waiting: float) -> None:
+        """Logs the means since the last time. speed: images per second; waiting: share of the time."""
+        steps, means = len(self.loader), _means(self.window)
+        if self.first:
+            self.curves.add(epoch, done, lr, means)
+            figures = {**means, "lr": lr, "images_per_second": speed}
+            self.watch.log(epoch * steps + done, figures, self.trainer)
+        log.info(
+            "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s to go, %s",
+            *(epoch + 1, done, steps, lr, speed, 100 * waiting, self._left(epoch * steps + done), _format(means)),
+        )
+        self.window = {}
 
     def _left(self, step: int) -> str:
         """The time for the rest of the training at the speed of this run, saving and validations included."""
