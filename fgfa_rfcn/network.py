@@ -81,7 +81,8 @@ def aggregation(F: Functions, cfg: EasyDict, windows: int = 1, explain: bool = F
 
     Inputs: those of `aggregated`, and im_info (windows, 3). explain: add its outputs weights<i>.
     """
-    features, weights = _aggregated(F, cfg, windows, explain)
+    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
+    features, weights = _aggregated(F, ring, motion, order, cfg, windows, explain)
     return {**detections(F, F.concat(*features, dim=0), cfg), **weights}
 
 
@@ -92,7 +93,8 @@ def aggregated(F: Functions, cfg: EasyDict, explain: bool = False) -> dict:
     -1 for a position left out; flow (W or more, 2, h, w), from the window's current frame to each of them.
     explain: add the output weights0 (W, 1, h, w).
     """
-    (features,), weights = _aggregated(F, cfg, 1, explain)
+    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
+    (features,), weights = _aggregated(F, ring, motion, order, cfg, 1, explain)
     return {"aggregated": F.identity(features, name="aggregated"), **weights}
 
 
@@ -120,28 +122,23 @@ def test(F: Functions, cfg: EasyDict) -> dict:
     with the flow from the current frame.
     """
     data, images, ring, order = (F.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
-    current = F.repeat(data, repeats=window_frames(cfg), axis=0)
+    current = F.repeat(data, repeats=Schedule.of(cfg.TEST).window, axis=0)
     motion = flow(F, current, F.take(images, F.reshape(order, (-1,))), sizes.flownet(cfg))
-    (features,), _ = _aggregated_windows(F, ring, motion, order, cfg, windows=1)
+    (features,), _ = _aggregated(F, ring, motion, order, cfg, windows=1)
     return detections(F, F.concat(features, dim=0), cfg)
 
 
-def _aggregated(F: Functions, cfg: EasyDict, windows: int, explain: bool) -> tuple[list, dict]:
-    """(aggregated features of each window, weights by name of the output if `explain`).
-
-    Inputs: feat_cache (S, ...), a ring buffer of outputs of `features`; order (windows, W), the slots of each window's
-    frames, -1 for a position left out; flow (windows * W or more, 2, h, w), from the window's current frame to each of
-    them. Weights: weights<i> (W, 1, h, w) of window i.
-    """
-    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
-    return _aggregated_windows(F, ring, motion, order, cfg, windows, explain)
-
-
-def _aggregated_windows(
+def _aggregated(
     F: Functions, ring, motion, order, cfg: EasyDict, windows: int, explain: bool = False
 ) -> tuple[list, dict]:
-    frames = window_frames(cfg)
-    slots = F.reshape(order, (-1,))
+    """(aggregated features of each window, weights by name of the output if `explain`).
+
+    ring (S, ...): a ring buffer of outputs of `features`; motion (windows * W or more, 2, h, w): flow from each
+    window's current frame to each of its frames; order (windows, W): their slots, -1 for a position left out.
+    Weights: weights<i> (W, 1, h, w) of window i.
+    """
+    schedule = Schedule.of(cfg.TEST)
+    frames, slots = schedule.window, F.reshape(order, (-1,))
     aggregated, weights = [], {}
     for index in range(windows):
         span = (0, index * frames, (index + 1) * frames)
@@ -151,7 +148,7 @@ def _aggregated_windows(
             F.slice_axis(motion, *span),
             F.slice_axis(slots, *span),
             feature_channels=cfg.network.FEAT_DIM,
-            current=Schedule.of(cfg.TEST).before,
+            current=schedule.before,
             name=f"aggregated{index}",
             with_weights=explain,
             partial=cfg.TEST.CLIP_ENDS == "shorten",
@@ -160,12 +157,6 @@ def _aggregated_windows(
         if explain:
             weights[f"weights{index}"] = F.identity(found[1], name=f"weights{index}")
     return aggregated, weights
-
-
-def window_frames(cfg: EasyDict) -> int:
-    """Number of (key) frames in a window: those before the current one, itself and, unless `causal`, those after it."""
-    schedule = Schedule.of(cfg.TEST)
-    return schedule.before + 1 + schedule.after
 
 
 def cells(cfg: EasyDict, size: tuple[int, ...]) -> tuple[int, int]:
