@@ -8,17 +8,11 @@ from fgfa_rfcn.schedule import Schedule
 from lib.backends.functions import Functions
 from lib.nets import sizes
 from lib.nets.aggregation import aggregate, cosine, embedding, to_ring, weigh
-from lib.nets.detection import detection_maps, detections, training_losses
+from lib.nets.detection import backbone, detections, heads_part, training_losses
 from lib.nets.flownet import chained, double_by_convolution, flow, flow_of_prepared
 from lib.nets.part import Part
-from lib.nets.resnet import feature_map
 
 EPS = 2e-5  # of BatchNorm; that of the baseline differs
-
-
-def backbone(F: Functions, data, cfg: EasyDict):
-    """data (N, 3, H, W) -> (N, FEAT_DIM, h, w)."""
-    return feature_map(F, data, sizes.backbone(cfg, EPS), cfg.network.FEAT_DIM, cfg.network.FEAT_DILATION)
 
 
 def losses(F: Functions, cfg: EasyDict) -> dict:
@@ -28,7 +22,7 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
     embeddings and that of the current frame, and summed. The current frame's features are not part of the sum.
     """
     current, before, after = (F.Variable(name) for name in ("data", "data_bef", "data_aft"))
-    features = backbone(F, F.concat(current, before, after, dim=0), cfg)
+    features = backbone(F, F.concat(current, before, after, dim=0), cfg, EPS)
     own, neighbours = F.slice_axis(features, 0, 0, 1), F.slice_axis(features, 0, 1, 3)
     if cfg.TRAIN.WARP:
         motion = flow(F, F.concat(current, current, dim=0), F.concat(before, after, dim=0), sizes.flownet(cfg))
@@ -40,7 +34,7 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
 
 def _embedded_features(F: Functions, cfg: EasyDict) -> dict:
     """Input: data (N, 3, H, W) -> features (N, FEAT_DIM, h, w), embedding (N, E, h, w)."""
-    features = backbone(F, F.Variable("data"), cfg)
+    features = backbone(F, F.Variable("data"), cfg, EPS)
     embedded = embedding(F, features, cfg.network.EMBED_DIMS)
     if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so all weights are equal
         embedded = F.zeros_like(embedded)
@@ -167,7 +161,6 @@ def cells(cfg: EasyDict, size: tuple[int, ...]) -> tuple[int, int]:
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
     """All of FGFA except aggregation, proposals and pooling. The flow network is needed unless TEST.WARP is false."""
-    net = cfg.network
 
     def maps(F: Functions) -> dict:
         return {name: F.identity(x, name=name) for name, x in _embedded_features(F, cfg).items()}
@@ -185,10 +178,5 @@ def parts(cfg: EasyDict) -> dict[str, Part]:
             "FGFA: images, RGB minus mean -> flow in feature cells, from current to other, x then y",
             needed=cfg.TEST.WARP,
         ),
-        "heads": Part(
-            lambda F: detection_maps(F, F.Variable("features"), cfg),
-            {"features": net.FEAT_DIM},
-            net.RCNN_FEAT_STRIDE,
-            "FGFA: aggregated features -> maps",
-        ),
+        "heads": heads_part(cfg, "FGFA: aggregated features -> maps"),
     }
