@@ -19,23 +19,21 @@ log = logging.getLogger(__name__)
 _STATE, _WEIGHTS, _NEW = ".state.npz", ".params", ".new.params"
 
 
-def with_test_weights(
-    args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int, layer: str = "rfcn_bbox"
-) -> dict:
-    """Adds `<layer>_weight_test` and `<layer>_bias_test`, which predict box deltas without normalisation, to `args`.
+def with_test_weights(args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int) -> dict:
+    """Adds `rfcn_bbox_weight_test` and `rfcn_bbox_bias_test`, which predict deltas without normalisation, to `args`.
 
     Channel (class * 4 + coordinate) * bins + bin of the layer predicts a normalised delta; times `stds` plus `means`
     of its coordinate, it is the delta. bins: 49 for 7x7 position-sensitive pooling. Raises ValueError if the number of
     channels is not a multiple of 4 * bins.
     """
-    weight, bias = (args[f"{layer}_{kind}"] for kind in ("weight", "bias"))
+    weight, bias = (args[f"rfcn_bbox_{kind}"] for kind in ("weight", "bias"))
     classes, rest = divmod(len(weight), 4 * bins)
     if rest:
-        raise ValueError(f"{layer}: {len(weight)} channels are not a multiple of 4 coordinates x {bins} bins")
+        raise ValueError(f"rfcn_bbox: {len(weight)} channels are not a multiple of 4 coordinates x {bins} bins")
     std, mean = (np.repeat(np.tile(np.asarray(values, np.float32), classes), bins) for values in (stds, means))
     folded = {
-        f"{layer}_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
-        f"{layer}_bias{params.TEST_SUFFIX}": bias * std + mean,
+        f"rfcn_bbox_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
+        f"rfcn_bbox_bias{params.TEST_SUFFIX}": bias * std + mean,
     }
     return {**args, **folded}
 
