@@ -181,7 +181,6 @@ def _line(key: str, value: object) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--name", required=True, help="name of the experiment, in file names and output folders")

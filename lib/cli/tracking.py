@@ -189,7 +189,6 @@ def table(results: Mapping[str, Mapping[str, float]], title: str) -> Table:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.cli.tracking", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

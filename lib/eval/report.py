@@ -56,7 +56,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
     start_logging()
     names = args.names or [str(path) for path in args.results]

@@ -121,7 +121,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
     start_logging()
     image_ids, frame_ids = read_image_set(args.image_set)

@@ -74,7 +74,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
     start_logging()
     result, truth, table = _evaluated(args)

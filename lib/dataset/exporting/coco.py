@@ -73,7 +73,6 @@ def write(root: Path, splits: Sequence[str], out: Path) -> None:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.export_coco",
         description=__doc__,

@@ -113,7 +113,6 @@ def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -33,7 +33,6 @@ def importer(
 
     @command
     def main(argv: Sequence[str] | None = None) -> None:
-        """Entry point."""
         parser = argparse.ArgumentParser(
             prog=f"python -m lib.dataset.{name}",
             description=description,
