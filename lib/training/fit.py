@@ -66,7 +66,7 @@ def fit(
     schedule: maps the number of steps since epoch 0 to a learning rate. metrics: computes what is logged for a step,
     from the outputs and the batch of one device. resumed: the checkpoint to continue from, `checkpoints.newest()`;
     `trainer` must have been created with its args and auxs, and its optimizer state is loaded here. If None, the
-    saved states of an earlier training are deleted. watch: validations, which may end training early, and trackers.
+    saved states of an earlier training are deleted. watch: validations, which may end training early, and reporters.
     average: the decay of a moving average of the weights (TRAIN.EMA), which is saved and validated; 0: none.
     Writes to the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within an
     epoch; `losses.jsonl`, the means over every `frequent` steps; `losses.png`, updated after an epoch at most once a

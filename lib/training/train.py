@@ -30,9 +30,9 @@ from lib.nets.flownet import is_flow_layer
 from lib.settings import classes_of, keep_config
 from lib.training.checkpoints import Checkpoints, with_test_weights
 from lib.training.fit import fit
+from lib.training.reporters import Reporter, TensorBoard, callback
 from lib.training.schedules import step_decay
 from lib.training.together import check_settings, check_start, shared
-from lib.training.trackers import TensorBoard, Tracker, callback
 from lib.training.validation import Validator
 from lib.training.watch import Watch
 
@@ -57,13 +57,13 @@ def train(
     """
     for warning in method.advise(cfg):
         log.warning(warning)
-    tracker = callback(cfg.TRAIN.CALLBACK, allow_callback) if cfg.TRAIN.CALLBACK else None
+    reporter = callback(cfg.TRAIN.CALLBACK, allow_callback) if cfg.TRAIN.CALLBACK else None
     backend = backend or backend_of(cfg)
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(backend.processes(cfg.gpus))
         if not processes.rank:
             stack.enter_context(locked(folder))
-        return _Job(cfg, method, folder, backend, processes, stopped, tracker).run()
+        return _Job(cfg, method, folder, backend, processes, stopped, reporter).run()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class _Job:
     backend: Backend
     processes: Processes
     stopped: threading.Event | None
-    tracker: Tracker | None
+    reporter: Reporter | None
 
     def run(self) -> Path:
         cfg, settings, processes = self.cfg, self.cfg.TRAIN, self.processes
@@ -137,17 +137,17 @@ class _Job:
         return self.method.losses(F, self.cfg)
 
     def _watch(self, steps: int, position: int) -> Watch:
-        """The validations and trackers of the settings. steps: of an epoch; position: those before this run."""
+        """The validations and reporters of the settings. steps: of an epoch; position: those before this run."""
         settings = self.cfg.TRAIN
         every = max(round(settings.VALIDATE * steps), 1) if settings.VALIDATE else 0
         if self.processes.rank:
             return Watch(every)
-        trackers = [self.tracker] if self.tracker else []
+        reporters = [self.reporter] if self.reporter else []
         if settings.TENSORBOARD:
-            trackers.append(TensorBoard(self.folder / "tensorboard", position))
+            reporters.append(TensorBoard(self.folder / "tensorboard", position))
         device = self.processes.devices[0]
         evaluate = Validator(self.cfg, self.method, self.backend, device, self.folder) if every else None
-        return Watch(every, evaluate, trackers, settings.EARLY_STOP)
+        return Watch(every, evaluate, reporters, settings.EARLY_STOP)
 
 
 def make_loader(cfg: EasyDict, processes: Processes, frames: Frames, *, workers: int = 2) -> TrainLoader:

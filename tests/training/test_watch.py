@@ -1,4 +1,4 @@
-"""Validation, trackers and early stop, through the real scripts; training is the same with and without them."""
+"""Validation, reporters and early stop, through the real scripts; training is the same with and without them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lib.errors import InputError
 from lib.eval.bootstrap import Interval
 from lib.eval.truth import load_truth
 from lib.methods import METHODS
-from lib.training.trackers import callback
+from lib.training.reporters import callback
 from lib.training.validation import History, balanced
 from tests import tiny
 from tests.tiny import parameters, refused, run_script
@@ -218,11 +218,11 @@ def test_tensorboard(minivid, tmp_path, package, monkeypatch):
     pytest.importorskip(package)
     if package == "tensorboard":
         pytest.importorskip("torch")
-        from lib.training import trackers
+        from lib.training import reporters
 
-        real = trackers.importlib.util.find_spec
+        real = reporters.importlib.util.find_spec
         monkeypatch.setattr(
-            trackers.importlib.util, "find_spec", lambda name: None if name == "tensorboardX" else real(name)
+            reporters.importlib.util, "find_spec", lambda name: None if name == "tensorboardX" else real(name)
         )
     cfg = tiny.write_experiment(tmp_path, minivid)
     run_script(script("rfcn"), "--cfg", cfg, "--set", "TRAIN.TENSORBOARD=true", "TRAIN.VALIDATE=1")
@@ -235,8 +235,8 @@ def test_tensorboard(minivid, tmp_path, package, monkeypatch):
 
 
 def test_no_writer_for_tensorboard(tmp_path, monkeypatch):
-    from lib.training import trackers
+    from lib.training import reporters
 
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(reporters.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"TRAIN\.TENSORBOARD: no writer is installed; run pip install tensorboardX"):
-        trackers.TensorBoard(tmp_path, 0)
+        reporters.TensorBoard(tmp_path, 0)
