@@ -18,7 +18,7 @@ from bench import training_step
 from bench.contestants import METHOD, Timed, TimedNetwork, frames, settings, synthetic_detector
 from bench.turns import head, row, say, seconds
 from bench.weights import synthetic
-from fgfa_rfcn.network import window_frames
+from fgfa_rfcn.schedule import Schedule
 from lib.backends.base import Network, Precision
 from lib.backends.torch import kernels
 from lib.backends.torch.backend import Torch
@@ -162,7 +162,7 @@ class Bench:
     def aggregation(self, reach: int, runs: int) -> dict[str, float]:
         """Seconds of the operator for one window, and the share of the device's copy bandwidth at which it reads."""
         cfg = settings(reach, self.short)
-        window, channels = window_frames(cfg), cfg.network.FEAT_DIM + cfg.network.EMBED_DIMS[-1]
+        window, channels = Schedule.of(cfg.TEST).window, cfg.network.FEAT_DIM + cfg.network.EMBED_DIMS[-1]
         cells = [-(-side // cfg.network.RCNN_FEAT_STRIDE) for side in (self.short, round(self.short * 1000 / 600))]
         (device,) = Torch().devices(self.gpus)
         ring = torch.randn(window, *cells, channels, device=device)

@@ -47,7 +47,7 @@ class VideoDetector(Detector):
         cfg, batch, watched = self._cfg, self._batch, self._watch is not None
         self._schedule = schedule = Schedule.of(cfg.TEST)
         self._every = schedule.duration == 1  # whether every frame is a key frame
-        window, kept = network.window_frames(cfg), schedule.frames_kept(batch)
+        window, kept = schedule.window, schedule.frames_kept(batch)
         self._pairs = window * batch if self._every else max(window, schedule.sources * batch)
         self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
         self._flows: Flows | None = None

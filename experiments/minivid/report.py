@@ -11,8 +11,7 @@ from pathlib import Path
 
 import matplotlib
 
-from lib.cli.options import start_logging
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation
 from lib.eval.results import load_result

@@ -25,9 +25,8 @@ from typing import NamedTuple
 from lib.argument import positive
 from lib.backends.base import ranges_path
 from lib.backends.choice import backend_of
-from lib.cli.options import start_logging
 from lib.config import load_config
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.inference.evaluate import already_done
 from lib.machine import cores
 from lib.methods import METHODS

@@ -81,7 +81,7 @@ def test_only(argv: list[str] | None, method: Method) -> None:
     weights = args.weights or weights_path(cfg, trained)
     shard = None if args.merge else _shard(args.shard, cfg)
     if shard is None:
-        _test(cfg, args, method, weights)
+        _test(cfg, args, method, weights, args.merge)
         return
     folder = _results(cfg, args, method)
     check_folder(folder)
@@ -125,11 +125,11 @@ def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:
     return args.output or output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.test_image_set)
 
 
-def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path) -> None:
+def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path, merge: Path | None = None) -> None:
     folder = _results(cfg, args, method)
     check_folder(folder)
     with _interruptible():
-        result = evaluate_detector(cfg, method.detector.load, weights, folder, merge=vars(args).get("merge"))
+        result = evaluate_detector(cfg, method.detector.load, weights, folder, merge=merge)
     log.info("%s\nwritten to %s", report(result).text(), folder)
 
 

@@ -12,31 +12,28 @@ import numpy as np
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.nets import params
-from lib.reading import foreign, load_arrays, save_arrays
+from lib.reading import foreign, join, load_arrays, save_arrays, split
 
 log = logging.getLogger(__name__)
 
-_OPTIMIZER, _TOTALS, _AVERAGES = "optimizer/", "totals/", "averages/"
 _STATE, _WEIGHTS, _NEW = ".state.npz", ".params", ".new.params"
 
 
-def with_test_weights(
-    args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int, layer: str = "rfcn_bbox"
-) -> dict:
-    """Adds `<layer>_weight_test` and `<layer>_bias_test`, which predict box deltas without normalisation, to `args`.
+def with_test_weights(args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int) -> dict:
+    """Adds `rfcn_bbox_weight_test` and `rfcn_bbox_bias_test`, which predict deltas without normalisation, to `args`.
 
     Channel (class * 4 + coordinate) * bins + bin of the layer predicts a normalised delta; times `stds` plus `means`
     of its coordinate, it is the delta. bins: 49 for 7x7 position-sensitive pooling. Raises ValueError if the number of
     channels is not a multiple of 4 * bins.
     """
-    weight, bias = (args[f"{layer}_{kind}"] for kind in ("weight", "bias"))
+    weight, bias = (args[f"rfcn_bbox_{kind}"] for kind in ("weight", "bias"))
     classes, rest = divmod(len(weight), 4 * bins)
     if rest:
-        raise ValueError(f"{layer}: {len(weight)} channels are not a multiple of 4 coordinates x {bins} bins")
+        raise ValueError(f"rfcn_bbox: {len(weight)} channels are not a multiple of 4 coordinates x {bins} bins")
     std, mean = (np.repeat(np.tile(np.asarray(values, np.float32), classes), bins) for values in (stds, means))
     folded = {
-        f"{layer}_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
-        f"{layer}_bias{params.TEST_SUFFIX}": bias * std + mean,
+        f"rfcn_bbox_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
+        f"rfcn_bbox_bias{params.TEST_SUFFIX}": bias * std + mean,
     }
     return {**args, **folded}
 
@@ -112,9 +109,7 @@ class Checkpoints:
             "devices": np.array(checkpoint.devices, dtype=np.int64),
             # Ties the state to these weights, since the two files cannot be replaced in one step.
             "params_sha256": np.array(sha256(new)),
-            **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
-            **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
-            **{_AVERAGES + key: np.asarray(value) for key, value in checkpoint.averages.items()},
+            **join(optimizer=checkpoint.optimizer, totals=checkpoint.totals, averages=checkpoint.averages),
         }
         save_arrays(self._named(name, _STATE), arrays)
         new.replace(path)
@@ -214,10 +209,7 @@ def _read(state: Path) -> Checkpoint:
         name = state.name[: -len(_STATE)] + _WEIGHTS
         raise InputError(f"{state}: its weights {name} are missing, damaged or were replaced")
     args, auxs = params.load(weights)
-    optimizer, totals, averages = (
-        {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
-        for start in (_OPTIMIZER, _TOTALS, _AVERAGES)
-    )
+    optimizer, totals, averages = split(arrays, "optimizer", "totals", "averages")
     for name, value in optimizer.items():
         of = name.partition(":")[2]
         fits = value.shape == args[of].shape if of in args else name == "steps" and value.shape == (1,)
