@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,13 +51,22 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
         weights = train(cfg, method, folder, stopped=stopped, allow_callback=args.allow_callback)
     if first:
         _test(cfg, args, method, weights)
-        script = f"experiments/{method.name}/{method.name}_test.py"
-        average = averaged(weights)
-        log.info(
-            "weights %s, log %s, curves %s; test again with: python %s --cfg %s --weights %s%s",
-            *(weights, folder / "train.log", folder / "losses.png", script, args.cfg, weights),
-            f"; test the averaged weights with --weights {average}" if cfg.TRAIN.EMA and average.is_file() else "",
-        )
+        with log_file(folder / "train.log"):
+            _say_where(args, method, folder, weights)
+
+
+def _say_where(args: argparse.Namespace, method: Method, folder: Path, weights: Path) -> None:
+    """Logs where the results of a training are, and how to test them again."""
+    again = ["python", f"experiments/{method.name}/{method.name}_test.py", "--cfg", args.cfg, "--weights", weights]
+    again += ["--name", args.name] if args.name else []
+    again += ["--set", *args.set] if args.set else []
+    others = [path for path in (weights.with_name(f"{weights.stem.rpartition('-')[0]}-best.params"), averaged(weights))
+              if path.is_file()]  # fmt: skip
+    log.info(
+        "weights %s, log %s, curves %s; test again with: %s%s",
+        *(weights, folder / "train.log", folder / "losses.png", shlex.join(map(str, again))),
+        f"; other weights: {', '.join(map(str, others))}" if others else "",
+    )
 
 
 @command

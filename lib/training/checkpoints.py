@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,10 +115,13 @@ class Checkpoints:
         save_arrays(self._named(name, _STATE), arrays)
         new.replace(path)
         if epoch_end:
-            for suffix in (_STATE, _WEIGHTS):
-                self._named("latest", suffix).unlink(missing_ok=True)
-            averaged(self._named("latest", _WEIGHTS)).unlink(missing_ok=True)
+            self._drop_latest()
         return path
+
+    def _drop_latest(self) -> None:
+        latest = self._named("latest", _WEIGHTS)
+        for path in (self._named("latest", _STATE), latest, averaged(latest)):
+            path.unlink(missing_ok=True)
 
     def newest(self) -> Checkpoint | None:
         """The checkpoint with the most progress; None if there is none.
@@ -153,8 +157,10 @@ class Checkpoints:
     def _states(self) -> list[Path]:
         return sorted(self.prefix.parent.glob(f"{self.prefix.name}-*{_STATE}"))
 
-    def settle(self) -> None:
-        """Completes the renaming of weights that a killed process left; call it before training continues."""
+    def settle(self, epoch: int = 0) -> None:
+        """Completes the changes of a killed process; call it before training continues, with the number of epochs that
+        are complete. It may have left weights that are not renamed yet, and `latest` from within one of those epochs.
+        """
         states = {path.name[: -len(_STATE)]: path for path in self._states()}
         for new in self.prefix.parent.glob(f"{self.prefix.name}-*{_NEW}"):
             name = new.name[: -len(_NEW)]
@@ -162,6 +168,10 @@ class Checkpoints:
                 new.replace(new.with_name(name + _WEIGHTS))
             else:
                 new.unlink()
+        latest = self._named("latest", _STATE)
+        with contextlib.suppress(InputError):  # a damaged one stays until the next replaces it
+            if epoch and (not latest.is_file() or _position(latest)[0] < epoch):
+                self._drop_latest()
 
     def forget(self) -> None:
         """Deletes the states (not the weights) of an earlier training, so that a new one cannot continue from them."""

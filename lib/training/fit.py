@@ -100,7 +100,7 @@ def fit(
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
     processes.total(np.zeros(1))  # until all have read the checkpoint
     if run.first:
-        checkpoints.settle()
+        checkpoints.settle(epoch if resumed else 0)
         run.curves.cut(epoch, start)
         run.watch.begin(checkpoints.prefix.parent, epoch * len(loader) + start)
     return run.train(epoch, start, end_epoch)

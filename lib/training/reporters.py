@@ -64,7 +64,7 @@ class TensorBoard:
     def images(self, step: int, images: Sequence[np.ndarray]) -> None:
         """Writes images (H, W, 3), BGR uint8."""
         for number, image in enumerate(images):
-            self._writer.add_image(f"validate/frame {number}", image[..., ::-1], step, dataformats="HWC")
+            self._writer.add_image(f"validate/frame_{number}", image[..., ::-1], step, dataformats="HWC")
 
 
 def _writer(folder: Path, step: int) -> Any:

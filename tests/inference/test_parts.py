@@ -74,6 +74,7 @@ def test_parts_give_the_files_of_one_process(test, tmp_path, capsys):
     line = refused(capsys, script, *argv, *merge)
     assert "videos have no detections, the first is" in line and "run the test with --shard 2/3 again" in line
     run_script(script, *argv, "--output", tmp_path, "--shard", "2/3")
+    run_script(script, *argv, *merge, "--set", "network.pretrained=/elsewhere/net", f"output_path={tmp_path}/elsewhere")
     run_script(script, *argv, *merge)
     same(tmp_path, whole)
     line = refused(capsys, script, *argv, *merge, "--set", "TEST.NMS=0.5")

@@ -229,8 +229,8 @@ def test_tensorboard(minivid, tmp_path, package, monkeypatch):
     (events,) = (tiny.training(tmp_path, "rfcn") / "tensorboard").iterdir()
     content = events.read_bytes()
     tags = ("RPNLogLoss", "lr", "images_per_second", "gradient_norm")
-    for tag in (*(f"train/{each}" for each in tags), "validate/mAP_slow", "validate/frame 0", "validate/frame 1"):
-        assert tag.encode() in content.replace(b"frame_", b"frame "), tag
+    for tag in (*(f"train/{each}" for each in tags), "validate/mAP_slow", "validate/frame_0", "validate/frame_1"):
+        assert tag.encode() in content, tag
     assert content.count(b"\x89PNG") == 4  # two videos, two validations
 
 
