@@ -15,6 +15,7 @@ from easydict import EasyDict
 
 from bench.weights import synthetic
 from fgfa_rfcn import network as fgfa
+from fgfa_rfcn.schedule import Schedule
 from lib.backends.base import Arrays, Backend, Network, Precision
 from lib.backends.choice import make_backend
 from lib.config import load_config
@@ -166,7 +167,7 @@ def published(case: Case) -> Callable[[], object]:
     cfg = case.cfg
     cfg.network.OPERATORS = "builtin"
     backend = make_backend("mxnet", cfg)
-    window = fgfa.window_frames(cfg)
+    window = Schedule.of(cfg.TEST).window
     args, auxs = synthetic(METHOD, cfg, backend)
     (device,) = backend.devices("")
     features = backend.network(lambda F: fgfa.features(F, cfg), device, args, auxs)

@@ -1,6 +1,6 @@
 """FGFA in PyTorch on a device: checks its results against the CPU, then times it. Called by bench.full_frame.
 
-Frames a second are those of the whole detector, host included, in the steady state. The shares of the time come from a
+Rates are those of the whole detector, host included, in the steady state. The shares of the time come from a
 second run, operator by operator, which waits for the device after each network. Memory is the peak: that of PyTorch on
 a GPU; on the CPU that of the process so far.
 """
@@ -18,7 +18,7 @@ from bench import training_step
 from bench.contestants import METHOD, Timed, TimedNetwork, frames, settings, synthetic_detector
 from bench.turns import head, row, say, seconds
 from bench.weights import synthetic
-from fgfa_rfcn.network import window_frames
+from fgfa_rfcn.schedule import Schedule
 from lib.backends.base import Network, Precision
 from lib.backends.torch import kernels
 from lib.backends.torch.backend import Torch
@@ -112,7 +112,7 @@ class Bench:
         return recorded.outputs, last
 
     def speed(self, reach: int, batch: int, mode: str, runs: int) -> dict[str, Any]:
-        """Frames a second, and gigabytes."""
+        """Frames per second, and gigabytes."""
         kind, graphs = MODES[mode]
         self._forget_peak()
         backend = Torch(graphs=graphs)
@@ -162,7 +162,7 @@ class Bench:
     def aggregation(self, reach: int, runs: int) -> dict[str, float]:
         """Seconds of the operator for one window, and the share of the device's copy bandwidth at which it reads."""
         cfg = settings(reach, self.short)
-        window, channels = window_frames(cfg), cfg.network.FEAT_DIM + cfg.network.EMBED_DIMS[-1]
+        window, channels = Schedule.of(cfg.TEST).window, cfg.network.FEAT_DIM + cfg.network.EMBED_DIMS[-1]
         cells = [-(-side // cfg.network.RCNN_FEAT_STRIDE) for side in (self.short, round(self.short * 1000 / 600))]
         (device,) = Torch().devices(self.gpus)
         ring = torch.randn(window, *cells, channels, device=device)
@@ -194,7 +194,7 @@ def measure(device: str, reaches: Sequence[int], short: int, runs: int) -> dict[
         say("bfloat16: left out (this processor lacks AVX-512)")
     figures: dict[str, Any] = {"device": name, "torch": torch.__version__, "size": [short, width]}
     figures["checks"] = {mode: bench.check(*case) for mode, case in modes.items()}
-    head("K", "batch", "", "frames a second", "memory")
+    head("K", "batch", "", "frames per second", "memory")
     figures["speed"] = [
         bench.speed(reach, batch, mode, runs) for reach in reaches for batch in BATCHES for mode in modes
     ]
@@ -210,7 +210,7 @@ def measure(device: str, reaches: Sequence[int], short: int, runs: int) -> dict[
     widest = max(reaches)
     best = max(found["frames_a_second"] for found in figures["speed"] if found["k"] == widest)
     share = figures["aggregation"][widest]["bandwidth"]
-    say(f"goals on an H100 at 600 x 1000: {FRAMES_A_SECOND} frames a second with K = 9; here {best:.1f} (K = {widest})")
+    say(f"goals on an H100 at 600 x 1000: {FRAMES_A_SECOND} frames/s with K = 9; here {best:.1f} (K = {widest})")
     step = min(found["step"] for found in figures["training"].values())
     say(f"  a training step in {1e3 * training_step.GOAL:.0f} ms; here {1e3 * step:.0f} ms")
     say(f"  aggregation at {BANDWIDTH:.0%} of the copy bandwidth; here {share:.0%}")

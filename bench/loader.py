@@ -125,7 +125,7 @@ def rates(root: Path, steps: int, runs: int) -> dict[tuple[str, int], tuple[floa
 
     cases = list(itertools.product(("rfcn", "fgfa_rfcn"), (1, 2)))
     times = in_turns({str(case): lambda case=case: epoch(*case) for case in cases}, runs)
-    head("method", "workers", "images a second", "images per second of processor time", "processor time an example")
+    head("method", "workers", "images per second", "images per second of processor time", "processor time per example")
     for case in cases:
         wall, processor = times[str(case)]
         images = {"rfcn": 1, "fgfa_rfcn": 3}[case[0]]

@@ -60,7 +60,7 @@ def paper(step: float, size: int) -> list[dict[str, float]]:
     """Prints and returns the expected efficiency for a step of so many seconds."""
     say(f"gradients: {size / 1e6:.0f} MB a step; a step without a sum: {1e3 * step:.0f} ms")
     columns = [(gigabits, per) for per in (1, 8) for gigabits in LINKS]
-    head("GPUs", *(f"{gigabits} Gbit/s, {per} GPU{'s' if per > 1 else ''} a machine" for gigabits, per in columns))
+    head("GPUs", *(f"{gigabits} Gbit/s, {per} GPU{'s' if per > 1 else ''} per machine" for gigabits, per in columns))
     rows = []
     for gpus in GPUS:
         found: dict[str, float] = {"gpus": gpus}

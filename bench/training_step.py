@@ -88,7 +88,7 @@ def compare(runs: int) -> dict[str, float]:
             contestant.stop()
     reference, base = next(iter(medians.items()), ("", 0.0))
     for name, median in medians.items():
-        say(f"{name}: {1e3 * median:.0f} ms a step, {base / median:.2f} times as fast as {reference}")
+        say(f"{name}: {1e3 * median:.0f} ms per step, {base / median:.2f} times as fast as {reference}")
     return medians
 
 

@@ -8,17 +8,11 @@ from easydict import EasyDict
 
 from lib.backends.functions import Functions
 from lib.nets import sizes
-from lib.nets.detection import detection_maps, detections, training_losses
+from lib.nets.detection import backbone, detections, heads_part, training_losses
 from lib.nets.flownet import double_by_convolution, flow_and_scale, prepare
 from lib.nets.part import Part
-from lib.nets.resnet import feature_map
 
 EPS = 1e-5  # of BatchNorm, as in R-FCN
-
-
-def backbone(F: Functions, data, cfg: EasyDict):
-    """data (N, 3, H, W) -> (N, FEAT_DIM, h, w)."""
-    return feature_map(F, data, sizes.backbone(cfg, EPS), cfg.network.FEAT_DIM, cfg.network.FEAT_DILATION)
 
 
 def flow_to_key(F: Functions, data, data_key, cfg: EasyDict) -> tuple[Any, Any]:
@@ -39,7 +33,7 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
     The backbone sees only the key frame. If both frames are the same, its features are used as they are.
     """
     data, data_ref = F.Variable("data"), F.Variable("data_ref")
-    features = backbone(F, data_ref, cfg)
+    features = backbone(F, data_ref, cfg, EPS)
     propagated = propagate(F, features, *flow_to_key(F, data, data_ref, cfg))
     same = F.reshape(F.Variable("eq_flag"), (1, 1, 1, 1))
     chosen = F.broadcast_mul(propagated, 1 - same) + F.broadcast_mul(features, same)
@@ -48,7 +42,7 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
 
 def features(F: Functions, cfg: EasyDict) -> dict:
     """Input: data (N, 3, H, W), key frames. Output: features (N, FEAT_DIM, h, w)."""
-    return {"features": F.identity(backbone(F, F.Variable("data"), cfg), name="features")}
+    return {"features": F.identity(backbone(F, F.Variable("data"), cfg, EPS), name="features")}
 
 
 def flow(F: Functions, cfg: EasyDict) -> dict:
@@ -82,7 +76,7 @@ def propagation(F: Functions, cfg: EasyDict) -> dict:
 
 def key_test(F: Functions, cfg: EasyDict) -> dict:
     """The published test network of key frames. Inputs: data (1, 3, H, W), im_info (1, 3)."""
-    found = backbone(F, F.Variable("data"), cfg)
+    found = backbone(F, F.Variable("data"), cfg, EPS)
     return {"feat_conv_3x3_relu": found, **detections(F, found, cfg)}
 
 
@@ -101,7 +95,7 @@ def batch_test(F: Functions, cfg: EasyDict) -> dict:
     Inputs: data_key (1, 3, H, W), data_other (N - 1, 3, H, W), im_info (N, 3); N is TEST.KEY_FRAME_INTERVAL.
     """
     data_key, others = F.Variable("data_key"), cfg.TEST.KEY_FRAME_INTERVAL - 1
-    found = backbone(F, data_key, cfg)
+    found = backbone(F, data_key, cfg, EPS)
     motion = flow_to_key(F, F.Variable("data_other"), F.repeat(data_key, repeats=others, axis=0), cfg)
     propagated = propagate(F, F.repeat(found, repeats=others, axis=0), *motion)
     return detections(F, F.concat(found, propagated, dim=0), cfg)
@@ -109,7 +103,6 @@ def batch_test(F: Functions, cfg: EasyDict) -> dict:
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
     """All of DFF except warping, proposals and pooling. The flow network is needed for frames between key frames."""
-    net = cfg.network
 
     def motion(F: Functions) -> dict:
         found = flow_to_key(F, F.Variable("current"), F.Variable("key"), cfg)
@@ -124,10 +117,5 @@ def parts(cfg: EasyDict) -> dict[str, Part]:
             "DFF: images, RGB minus mean -> flow in feature cells, from current to key frame, x then y; scale map",
             needed=cfg.TEST.KEY_FRAME_INTERVAL > 1,
         ),
-        "heads": Part(
-            lambda F: detection_maps(F, F.Variable("features"), cfg),
-            {"features": net.FEAT_DIM},
-            net.RCNN_FEAT_STRIDE,
-            "DFF: features, propagated or of a key frame -> maps",
-        ),
+        "heads": heads_part(cfg, "DFF: features, propagated or of a key frame -> maps"),
     }

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lib.cli.options import start_logging
 from lib.config import load_config, make_config, pairs
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
-from lib.errors import InputError, command, quoted
+from lib.defaults import unused
+from lib.errors import InputError, command, quoted, start_logging
 from lib.files import replacing
 from lib.method import Files, Method
 from lib.methods import METHODS
@@ -117,13 +117,13 @@ def settings(
     """The content of the YAML file, made from that of another dataset."""
     cfg = {**template, "gpus": args.gpus if args.gpus is not None else network.gpus}
     net, train, test = (dict(template[section]) for section in ("network", "TRAIN", "TEST"))
-    if "FLOW_HOP" in method.schema.tree["TEST"]:
+    if method.uses("TEST", "FLOW_HOP"):
         # Faster than 0, and on MiniVID as accurate.
         test["FLOW_HOP"] = load_config(method.bundled.cfg, [], method.schema).TEST.FLOW_HOP
     net["pretrained"], epoch = prefix_of(args.weights or network.weights or method.bundled.weights)
     if epoch:
         net["pretrained_epoch"] = epoch
-    if "pretrained_flow" in method.schema.tree["network"]:
+    if method.schema.tree["network"].get("pretrained_flow", unused("")) != unused(""):
         net["pretrained_flow"], epoch = prefix_of(args.flow_weights or network.flow or method.bundled.weights)
         if epoch:
             raise InputError(f"--flow-weights: epoch {epoch:04d}; the flow network's file must end in -0000.params")
@@ -181,7 +181,6 @@ def _line(key: str, value: object) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--name", required=True, help="name of the experiment, in file names and output folders")

@@ -39,7 +39,7 @@ class Windows:
 
     def start(self, features: Shape, flow: Shape, **others: Shape) -> None:
         """Starts a clip. Shapes of the features of frames, of the flow, and of other inputs of the network."""
-        order = (self._centres, self._schedule.before + self._schedule.after + 1)
+        order = (self._centres, self._schedule.window)
         shapes = {"feat_cache": (self._slots, *features[1:]), "order": order, "flow": flow, **others}
         self._ring = self._network.buffers(**shapes)["feat_cache"]
         self._no_flow = np.zeros(flow, np.float32)

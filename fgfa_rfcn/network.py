@@ -8,17 +8,11 @@ from fgfa_rfcn.schedule import Schedule
 from lib.backends.functions import Functions
 from lib.nets import sizes
 from lib.nets.aggregation import aggregate, cosine, embedding, to_ring, weigh
-from lib.nets.detection import detection_maps, detections, training_losses
+from lib.nets.detection import backbone, detections, heads_part, training_losses
 from lib.nets.flownet import chained, double_by_convolution, flow, flow_of_prepared
 from lib.nets.part import Part
-from lib.nets.resnet import feature_map
 
 EPS = 2e-5  # of BatchNorm; that of the baseline differs
-
-
-def backbone(F: Functions, data, cfg: EasyDict):
-    """data (N, 3, H, W) -> (N, FEAT_DIM, h, w)."""
-    return feature_map(F, data, sizes.backbone(cfg, EPS), cfg.network.FEAT_DIM, cfg.network.FEAT_DILATION)
 
 
 def losses(F: Functions, cfg: EasyDict) -> dict:
@@ -28,7 +22,7 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
     embeddings and that of the current frame, and summed. The current frame's features are not part of the sum.
     """
     current, before, after = (F.Variable(name) for name in ("data", "data_bef", "data_aft"))
-    features = backbone(F, F.concat(current, before, after, dim=0), cfg)
+    features = backbone(F, F.concat(current, before, after, dim=0), cfg, EPS)
     own, neighbours = F.slice_axis(features, 0, 0, 1), F.slice_axis(features, 0, 1, 3)
     if cfg.TRAIN.WARP:
         motion = flow(F, F.concat(current, current, dim=0), F.concat(before, after, dim=0), sizes.flownet(cfg))
@@ -40,7 +34,7 @@ def losses(F: Functions, cfg: EasyDict) -> dict:
 
 def _embedded_features(F: Functions, cfg: EasyDict) -> dict:
     """Input: data (N, 3, H, W) -> features (N, FEAT_DIM, h, w), embedding (N, E, h, w)."""
-    features = backbone(F, F.Variable("data"), cfg)
+    features = backbone(F, F.Variable("data"), cfg, EPS)
     embedded = embedding(F, features, cfg.network.EMBED_DIMS)
     if cfg.TEST.WEIGHTS == "mean":  # the cosine with a zero vector is 0, so all weights are equal
         embedded = F.zeros_like(embedded)
@@ -81,7 +75,8 @@ def aggregation(F: Functions, cfg: EasyDict, windows: int = 1, explain: bool = F
 
     Inputs: those of `aggregated`, and im_info (windows, 3). explain: add its outputs weights<i>.
     """
-    features, weights = _aggregated(F, cfg, windows, explain)
+    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
+    features, weights = _aggregated(F, ring, motion, order, cfg, windows, explain)
     return {**detections(F, F.concat(*features, dim=0), cfg), **weights}
 
 
@@ -92,7 +87,8 @@ def aggregated(F: Functions, cfg: EasyDict, explain: bool = False) -> dict:
     -1 for a position left out; flow (W or more, 2, h, w), from the window's current frame to each of them.
     explain: add the output weights0 (W, 1, h, w).
     """
-    (features,), weights = _aggregated(F, cfg, 1, explain)
+    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
+    (features,), weights = _aggregated(F, ring, motion, order, cfg, 1, explain)
     return {"aggregated": F.identity(features, name="aggregated"), **weights}
 
 
@@ -120,28 +116,23 @@ def test(F: Functions, cfg: EasyDict) -> dict:
     with the flow from the current frame.
     """
     data, images, ring, order = (F.Variable(name) for name in ("data", "data_cache", "feat_cache", "order"))
-    current = F.repeat(data, repeats=window_frames(cfg), axis=0)
+    current = F.repeat(data, repeats=Schedule.of(cfg.TEST).window, axis=0)
     motion = flow(F, current, F.take(images, F.reshape(order, (-1,))), sizes.flownet(cfg))
-    (features,), _ = _aggregated_windows(F, ring, motion, order, cfg, windows=1)
+    (features,), _ = _aggregated(F, ring, motion, order, cfg, windows=1)
     return detections(F, F.concat(features, dim=0), cfg)
 
 
-def _aggregated(F: Functions, cfg: EasyDict, windows: int, explain: bool) -> tuple[list, dict]:
-    """(aggregated features of each window, weights by name of the output if `explain`).
-
-    Inputs: feat_cache (S, ...), a ring buffer of outputs of `features`; order (windows, W), the slots of each window's
-    frames, -1 for a position left out; flow (windows * W or more, 2, h, w), from the window's current frame to each of
-    them. Weights: weights<i> (W, 1, h, w) of window i.
-    """
-    ring, motion, order = (F.Variable(name) for name in ("feat_cache", "flow", "order"))
-    return _aggregated_windows(F, ring, motion, order, cfg, windows, explain)
-
-
-def _aggregated_windows(
+def _aggregated(
     F: Functions, ring, motion, order, cfg: EasyDict, windows: int, explain: bool = False
 ) -> tuple[list, dict]:
-    frames = window_frames(cfg)
-    slots = F.reshape(order, (-1,))
+    """(aggregated features of each window, weights by name of the output if `explain`).
+
+    ring (S, ...): a ring buffer of outputs of `features`; motion (windows * W or more, 2, h, w): flow from each
+    window's current frame to each of its frames; order (windows, W): their slots, -1 for a position left out.
+    Weights: weights<i> (W, 1, h, w) of window i.
+    """
+    schedule = Schedule.of(cfg.TEST)
+    frames, slots = schedule.window, F.reshape(order, (-1,))
     aggregated, weights = [], {}
     for index in range(windows):
         span = (0, index * frames, (index + 1) * frames)
@@ -151,7 +142,7 @@ def _aggregated_windows(
             F.slice_axis(motion, *span),
             F.slice_axis(slots, *span),
             feature_channels=cfg.network.FEAT_DIM,
-            current=Schedule.of(cfg.TEST).before,
+            current=schedule.before,
             name=f"aggregated{index}",
             with_weights=explain,
             partial=cfg.TEST.CLIP_ENDS == "shorten",
@@ -162,12 +153,6 @@ def _aggregated_windows(
     return aggregated, weights
 
 
-def window_frames(cfg: EasyDict) -> int:
-    """Number of (key) frames in a window: those before the current one, itself and, unless `causal`, those after it."""
-    schedule = Schedule.of(cfg.TEST)
-    return schedule.before + 1 + schedule.after
-
-
 def cells(cfg: EasyDict, size: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of the features of images of shape (N, 3, H, W)."""
     height, width = (-(-side // cfg.network.RCNN_FEAT_STRIDE) for side in size[2:])
@@ -176,7 +161,6 @@ def cells(cfg: EasyDict, size: tuple[int, ...]) -> tuple[int, int]:
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
     """All of FGFA except aggregation, proposals and pooling. The flow network is needed unless TEST.WARP is false."""
-    net = cfg.network
 
     def maps(F: Functions) -> dict:
         return {name: F.identity(x, name=name) for name, x in _embedded_features(F, cfg).items()}
@@ -194,10 +178,5 @@ def parts(cfg: EasyDict) -> dict[str, Part]:
             "FGFA: images, RGB minus mean -> flow in feature cells, from current to other, x then y",
             needed=cfg.TEST.WARP,
         ),
-        "heads": Part(
-            lambda F: detection_maps(F, F.Variable("features"), cfg),
-            {"features": net.FEAT_DIM},
-            net.RCNN_FEAT_STRIDE,
-            "FGFA: aggregated features -> maps",
-        ),
+        "heads": heads_part(cfg, "FGFA: aggregated features -> maps"),
     }

@@ -32,6 +32,11 @@ class Schedule:
         return cls(before, after, test.KEY_FRAME_DURATION, test.causal, test.CLIP_ENDS == "shorten")
 
     @property
+    def window(self) -> int:
+        """Number of key frames in a window."""
+        return self.before + 1 + self.after
+
+    @property
     def sources(self) -> int:
         """Number of key frames that the features of a frame between key frames come from."""
         return 1 if self.causal or self.duration == 1 else 2

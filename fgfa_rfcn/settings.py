@@ -27,8 +27,9 @@ TREE: Tree = {
         ),
         "KEY_FRAME_DURATION": Key(
             1,
-            "The backbone runs on every this many frames only; features of the frames between are warped from the "
-            "aggregated ones of the key frames around them. 1: on every frame, as published.",
+            "Run the backbone only on every N-th frame, the key frames; features of the frames between are warped from "
+            "the aggregated ones of the key frames around them. Above KEY_FRAME_INTERVAL, windows have a single key "
+            "frame, so nothing is aggregated. 1: on every frame, as published.",
             positive=True,
         ),
         "FLOW_HOP": Key(

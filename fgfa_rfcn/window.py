@@ -28,10 +28,14 @@ class VideoDetector(Detector):
     does not grow with the length of the clip. With TEST.KEY_FRAME_DURATION above 1, this holds for key frames, and the
     features of the frames between are propagated from the aggregated ones of the key frames around them.
 
-    Output lags input by K frames (fewer than K plus the duration with key frames; 0 if `causal`) plus up to
-    `batch` - 1, where `batch` is the number of frames processed at a time, plus `batch` where the device works while
-    the host reads the next frames (`Backend.overlaps`). Process one clip at a time: RuntimeError is raised if an
-    earlier clip continues after a later one has started. watch: called with an `Inside` for each frame.
+    Output lags input by the sum of
+
+    - K frames; up to K + d - 1 with key frames d apart; 0 if `causal`;
+    - up to `batch` - 1 frames, where `batch` is the number of frames processed at a time;
+    - `batch` frames on devices that work while the host reads the next ones (`Backend.overlaps`).
+
+    Process one clip at a time: RuntimeError is raised if an earlier clip continues after a later one has started.
+    watch: called with an `Inside` for each frame.
     """
 
     schema = SCHEMA
@@ -43,7 +47,7 @@ class VideoDetector(Detector):
         cfg, batch, watched = self._cfg, self._batch, self._watch is not None
         self._schedule = schedule = Schedule.of(cfg.TEST)
         self._every = schedule.duration == 1  # whether every frame is a key frame
-        window, kept = network.window_frames(cfg), schedule.frames_kept(batch)
+        window, kept = schedule.window, schedule.frames_kept(batch)
         self._pairs = window * batch if self._every else max(window, schedule.sources * batch)
         self._features = precision.network("features", lambda F: network.features(F, cfg), device, args, auxs)
         self._flows: Flows | None = None

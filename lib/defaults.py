@@ -52,7 +52,7 @@ TREE: Tree = {
         several=True,
     ),
     "default": {
-        "frequent": Key(100, "Training losses are logged every this many steps."),
+        "frequent": Key(100, "Log training losses every N steps."),
         "kvstore": Key(
             "device",
             "With MXNet, where gradients are summed. device, local: over this machine's devices; dist_sync: over all "
@@ -178,10 +178,10 @@ TREE: Tree = {
             0.0,
             "Decay of a moving average of the weights, such as 0.999, which is saved beside them; 0: no average.",
         ),
-        "VALIDATE": Key(0.0, "Validate every this many epochs, such as 1 or 0.25; 0: never."),
+        "VALIDATE": Key(0.0, "Validate every N epochs, such as 1 or 0.25; 0: never."),
         "VALIDATE_SET": Key("", "List of videos to validate on; empty: test_image_set."),
         "VALIDATE_VIDEOS": Key(20, "Validate on this many videos of the list, balanced by class; 0: on all."),
-        "EARLY_STOP": Key(0, "End after this many validations in a row without a better mAP; 0: never."),
+        "EARLY_STOP": Key(0, "Stop after N validations in a row without a better mAP; 0: never."),
         "TENSORBOARD": Key(False, "Write losses, learning rate, speed, gradient norm and validations for TensorBoard."),
         "CALLBACK": Key(
             "", "Function, as MODULE:FUNCTION, that gets the same figures. Only called with --allow-callback."
@@ -207,9 +207,9 @@ TREE: Tree = {
         "SEQ_NMS": Key(False, "Rescore the detections of a video with Seq-NMS."),
         "PRECISION": Key(
             "float32",
-            "Precision of the feature and flow networks on the CPU: int8 needs ranges from calibrate.py, bfloat16 "
-            "needs AVX-512; bfloat16_emulated computes nearly the same on any CPU, slowly, to measure the loss of "
-            "accuracy.",
+            "Precision of the feature and flow networks. int8 needs MXNet and ranges from calibrate.py; bfloat16 needs "
+            "AVX-512 or, with PyTorch, a GPU that has it; bfloat16_emulated, with MXNet, computes nearly the same on "
+            "any CPU, slowly, to measure the loss of accuracy.",
             ("float32", "bfloat16", "bfloat16_emulated", "int8"),
         ),
         "MOTION_RANGES": Key([], "Motion IoU ranges, as NAME=LOW:HIGH; empty: all, slow, medium and fast."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import functools
+import logging
 import os
 import re
 import stat
@@ -64,6 +65,11 @@ def read_text(path: str | os.PathLike, advice: str, problem: str = "cannot be re
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a NUL byte
         why = getattr(error, "strerror", None) or ("not UTF-8 text" if isinstance(error, UnicodeError) else str(error))
         raise InputError(f"{path}: {problem} ({why}); {advice}") from error
+
+
+def start_logging() -> None:
+    """Shows log messages from level INFO on the terminal."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
 def command(main: Callable[..., None]) -> Callable[..., None]:

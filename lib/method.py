@@ -12,6 +12,7 @@ from easydict import EasyDict
 from lib.backends.functions import Functions
 from lib.config import Schema
 from lib.dataset.loader import Frames
+from lib.defaults import unused
 from lib.inference.detector import Detector
 from lib.nets.params import Initializer
 from lib.nets.part import Part
@@ -97,6 +98,11 @@ class Method:
     def schema(self) -> Schema:
         """The settings that its YAML files may contain."""
         return self.detector.schema
+
+    def uses(self, section: str, key: str) -> bool:
+        """Whether a setting is known and has an effect."""
+        found = self.schema.tree[section].get(key, unused(0))
+        return found != unused(found.default)
 
     def parts(self, cfg: EasyDict) -> dict[str, Part]:
         """The networks for testing, by name. A weights file holds the parameters of all of them."""

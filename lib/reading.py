@@ -231,6 +231,19 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], *, co
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+def join(**groups: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Groups of arrays in one: each under `<group>/<name>`."""
+    return {f"{group}/{name}": value for group, arrays in groups.items() for name, value in arrays.items()}
+
+
+def split(arrays: Mapping[str, np.ndarray], *groups: str) -> list[dict[str, np.ndarray]]:
+    """The arrays of each of these groups by name, which `join` has put together."""
+    return [
+        {name[len(group) + 1 :]: value for name, value in arrays.items() if name.startswith(f"{group}/")}
+        for group in groups
+    ]
+
+
 def check_unpacked(archive: zipfile.ZipFile, path: str | os.PathLike, advice: str) -> None:
     """Raises InputError if an archive unpacks to more than UNPACKED bytes and to more than RATIO times its size."""
     size = sum(member.file_size for member in archive.infolist())

@@ -5,27 +5,20 @@ from __future__ import annotations
 from easydict import EasyDict
 
 from lib.backends.functions import Functions
-from lib.nets import sizes
-from lib.nets.detection import detection_maps, detections, training_losses
+from lib.nets.detection import backbone, detections, heads_part, training_losses
 from lib.nets.part import Part
-from lib.nets.resnet import feature_map
 
 EPS = 1e-5  # of BatchNorm; that of FGFA differs
 
 
-def backbone(F: Functions, data, cfg: EasyDict):
-    """data (N, 3, H, W) -> (N, FEAT_DIM, h, w)."""
-    return feature_map(F, data, sizes.backbone(cfg, EPS), cfg.network.FEAT_DIM, cfg.network.FEAT_DILATION)
-
-
 def losses(F: Functions, cfg: EasyDict) -> dict:
     """Inputs: data (1, 3, H, W) and those of `training_losses`. Outputs: the losses of RPN and head."""
-    return training_losses(F, backbone(F, F.Variable("data"), cfg), cfg)
+    return training_losses(F, backbone(F, F.Variable("data"), cfg, EPS), cfg)
 
 
 def features(F: Functions, cfg: EasyDict) -> dict:
     """Input: data (N, 3, H, W). Output: features (N, FEAT_DIM, h, w)."""
-    return {"features": F.identity(backbone(F, F.Variable("data"), cfg), name="features")}
+    return {"features": F.identity(backbone(F, F.Variable("data"), cfg, EPS), name="features")}
 
 
 def heads(F: Functions, cfg: EasyDict) -> dict:
@@ -35,18 +28,12 @@ def heads(F: Functions, cfg: EasyDict) -> dict:
 
 def test(F: Functions, cfg: EasyDict) -> dict:
     """Both in one, as in the published test network. Inputs: data (N, 3, H, W), im_info (N, 3)."""
-    return detections(F, backbone(F, F.Variable("data"), cfg), cfg)
+    return detections(F, backbone(F, F.Variable("data"), cfg, EPS), cfg)
 
 
 def parts(cfg: EasyDict) -> dict[str, Part]:
     """All of R-FCN except proposals and pooling."""
-    net = cfg.network
     return {
         "features": Part(lambda F: features(F, cfg), {"data": 3}, 1, "R-FCN: images, RGB minus mean -> features"),
-        "heads": Part(
-            lambda F: detection_maps(F, F.Variable("features"), cfg),
-            {"features": net.FEAT_DIM},
-            net.RCNN_FEAT_STRIDE,
-            "R-FCN: features -> maps",
-        ),
+        "heads": heads_part(cfg, "R-FCN: features -> maps"),
     }

@@ -24,6 +24,9 @@ TREE: Tree = {
     },
     "TEST": {
         "KEY_FRAME_INTERVAL": unused(9),
+        "KEY_FRAME_DURATION": unused(1),
+        "FLOW_HOP": unused(0),
+        "CLIP_ENDS": unused("repeat"),
         "causal": unused(False),
         "WARP": unused(True),
         "WEIGHTS": unused("cosine"),

@@ -44,7 +44,7 @@ METHOD = """
 from dataclasses import replace
 
 from lib.defaults import Key
-from lib.nets.detection import training_losses
+from lib.nets.detection import backbone, training_losses
 from rfcn import network
 from rfcn.detector import FrameDetector
 from rfcn.method import METHOD as RFCN
@@ -53,7 +53,7 @@ SCHEMA = RFCN.detector.schema.extended({"TEST": {"SHARE": Key(0.5, "Share of the
 
 
 def losses(F, cfg):
-    return training_losses(F, network.backbone(F, F.Variable("data"), cfg) * cfg.TEST.SHARE, cfg)
+    return training_losses(F, backbone(F, F.Variable("data"), cfg, network.EPS) * cfg.TEST.SHARE, cfg)
 
 
 class HalfDetector(FrameDetector):

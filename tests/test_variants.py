@@ -6,7 +6,7 @@ import pytest
 
 from lib.config import load_config
 from lib.errors import InputError
-from lib.variants import CHAINED, KEYED, SHORTER, variant
+from lib.variants import CHAINED, KEYED, LIVE, SHORTER, variant
 from tests.tiny import ROOT
 
 
@@ -16,6 +16,7 @@ def test_names():
     expected = ["KEY_FRAME_INTERVAL=9", "FLOW_HOP=3", "KEY_FRAME_DURATION=5", "CLIP_ENDS=shorten"]
     assert settings == [f"TEST.{each}" for each in expected]
     assert variant("fgfa_k5")[1] == ["TEST.KEY_FRAME_INTERVAL=5", "TEST.FLOW_HOP=0"]
+    assert variant("fgfa_k9_h3_live")[1][-1] == "TEST.causal=true"
     assert variant("rfcn")[0].name == "rfcn" and variant("rfcn")[1] == []
     assert variant("dff_i20")[1] == ["TEST.KEY_FRAME_INTERVAL=20"]
 
@@ -27,7 +28,7 @@ def test_unknown_names(name):
 
 
 def test_those_of_the_results_are_valid_and_different():
-    names = [*(name for group in (*CHAINED.values(), *KEYED.values()) for name in group), SHORTER]
+    names = [*(name for group in (*CHAINED.values(), *KEYED.values(), LIVE.values()) for name in group), SHORTER]
     found = []
     for name in names:
         method, settings = variant(name)

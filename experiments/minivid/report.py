@@ -11,14 +11,13 @@ from pathlib import Path
 
 import matplotlib
 
-from lib.cli.options import start_logging
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation
 from lib.eval.results import load_result
 from lib.eval.tables import Table, motion_area_table, put_between, side_by_side, spread
 from lib.files import replacing
-from lib.variants import CHAINED, KEYED, SHORTER
+from lib.variants import CHAINED, KEYED, LIVE, SHORTER
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +57,7 @@ INTERVALS = (1, 2, 5, 10, 20)  # distances of DFF's key frames
 FASTER = {  # variants of FGFA, and the one that each is compared with
     **{name: f"fgfa_k{reach}" for reach, names in CHAINED.items() for name in names},
     **{name: "fgfa_k9" for names in KEYED.values() for name in names},
+    **{live: name for name, live in LIVE.items()},
 }
 MARKERS = ("<!-- minivid table: made by experiments/minivid/report.py -->", "<!-- end of minivid table -->")
 

@@ -25,13 +25,12 @@ from typing import NamedTuple
 from lib.argument import positive
 from lib.backends.base import ranges_path
 from lib.backends.choice import backend_of
-from lib.cli.options import start_logging
 from lib.config import load_config
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.inference.evaluate import already_done
 from lib.machine import cores
 from lib.methods import METHODS
-from lib.variants import CHAINED, KEYED, SHORTER, variant
+from lib.variants import CHAINED, KEYED, LIVE, SHORTER, variant
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,11 @@ WINDOWS = (9, 5, 2, 1, 0)  # K to test with
 PUBLISHED = variant("fgfa_k9")[1]
 INTERVALS = (1, 2, 5, 20)  # distances of key frames to test with, besides 10, with which the test after training runs
 DEFAULT = "fgfa_k9_h3"  # what the YAML file of FGFA says, with which the test after training runs
-FASTER = ["fgfa_k14", *(name for names in (*CHAINED.values(), *KEYED.values()) for name in names), SHORTER]
+FASTER = [
+    "fgfa_k14",
+    *(name for names in (*CHAINED.values(), *KEYED.values(), LIVE.values()) for name in names),
+    SHORTER,
+]
 FASTER.remove(DEFAULT)
 
 

@@ -2,7 +2,7 @@
 
 A network is a function of `F` (`lib.backends.functions`): it calls operators under MXNet's names and returns its
 outputs by name. Code above this package uses only these protocols. To add an engine, add a package next to `mxnet` that
-implements `Backend`, and a line in `lib.backends.choice`.
+implements `Backend`, and follow "Adding a backend" in docs/architecture.md.
 """
 
 from __future__ import annotations

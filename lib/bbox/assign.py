@@ -83,32 +83,24 @@ def assign(
     stride: int,
     rng: np.random.Generator,
     stds: Sequence[float] = (0.1, 0.1, 0.4, 0.4),
-    means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
     batch_size: int = 256,
     foreground_fraction: float = 0.5,
     positive_overlap: float = 0.7,
     negative_overlap: float = 0.3,
     clobber_positives: bool = False,
-    positive_weight: float = -1.0,
     bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
-    allowed_border: float = 0,
 ) -> RpnTargets:
     """Labels, box targets and weights for one image.
 
     boxes (G, 4+): the objects, in pixels of the resized image, G may be 0; feature_size (h, w) in cells;
-    image_size (height, width) of the resized image; base (A, 4) from `base_anchors`. Only anchors inside the image,
-    extended by `allowed_border` pixels, are used; there may be none. Targets are (delta - means) / stds.
-    A `positive_weight` p in (0, 1) scales the box weights of the positives so that they sum to p * batch_size per
-    coordinate, times `bbox_weights`; if negative, each positive has the weights `bbox_weights`.
+    image_size (height, width) of the resized image; base (A, 4) from `base_anchors`. Only anchors inside the image
+    are used; there may be none. Targets are delta / stds. The positives have the weights `bbox_weights`.
     """
     height, width = feature_size
     image_height, image_width = image_size
     anchors = grid(base, height, width, stride)
     inside = np.flatnonzero(
-        (anchors[:, 0] >= -allowed_border)
-        & (anchors[:, 1] >= -allowed_border)
-        & (anchors[:, 2] < image_width + allowed_border)
-        & (anchors[:, 3] < image_height + allowed_border)
+        (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < image_width) & (anchors[:, 3] < image_height)
     )
     found, best = label_anchors(
         anchors[inside],
@@ -127,9 +119,8 @@ def assign(
     rows = inside[positive]
     if len(rows):
         deltas = encode(anchors[rows], boxes[best[positive], :4])
-        target[rows] = (deltas - np.array(means, np.float32)) / np.array(stds, np.float32)
-        scale = positive_weight * batch_size / len(rows) if positive_weight > 0 else 1.0
-        weight[rows] = np.array(bbox_weights, np.float32) * np.float32(scale)
+        target[rows] = deltas / np.array(stds, np.float32)
+        weight[rows] = np.array(bbox_weights, np.float32)
     return RpnTargets(
         to_anchor_first(label, height, width), to_channels(target, height, width), to_channels(weight, height, width)
     )

@@ -3,11 +3,13 @@
     python -m lib.cli.autotune --input phone.mp4 --target-fps 15
     python -m lib.cli.autotune --input phone.mp4 --target-fps 15 --live
 
-The choices are the points of the accuracy curve (`python -m bench.curve`) than which no faster one is as accurate.
-They are timed on the clip from the most accurate to the least, each for a few seconds, in float32 and then in the lower
-precisions that are available here. The search ends at the first that is fast enough, and prints the command that uses
-it. Times include reading the frames, but neither drawing nor writing. The accuracy is that of MiniVID; with other data
-the order may differ.
+Benchmarks the Pareto-optimal settings of the accuracy curve (`python -m bench.curve`) on the clip, most accurate first,
+each for a few seconds, in every available precision, and prints the command for the first that reaches the target.
+Times include reading the frames, but neither drawing nor writing.
+
+The mAP is that of the small network on MiniVID in float32; in other precisions or on other data, the order may differ.
+With --live, it is that without later frames, and settings for which that was not measured are left out. Without
+--network, the bundled networks are timed, which know only MiniVID's classes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,8 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     add("--live", action="store_true", help="only earlier frames may be used, as with the demo's --live")
     add(
         "--network", nargs=3, action="append", default=[], metavar=("METHOD", "YAML", "WEIGHTS"),
-        help=f"your own network of a method ({', '.join(METHODS)}); repeat it for several; only these methods are "
-        "tried (default: the bundled networks of all)",
+        help=f"your own network of a method ({', '.join(METHODS)}); repeat it for several methods; only these "
+        "are tried (default: the bundled networks of all)",
     )  # fmt: skip
     add("--set", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="settings for all choices, such as gpus=0")
     add("--max-size", type=int, metavar="PIXELS", help="shrink frames whose longer side is longer than this")
@@ -68,23 +71,31 @@ def main(argv: list[str] | None = None) -> None:
     files, clip = networks(args.network), open_clip(args.input, max_size=args.max_size)
     if clip.live:
         raise InputError(
-            f"--input {args.input}: a camera or stream cannot be repeated; record a short film and give that"
+            f"--input {args.input}: a camera or stream cannot be repeated; record a short video and use that"
         )
-    choose(clip, choices(CURVE), files, args)
+    choose(clip, choices(CURVE, args.live), files, args)
 
 
 def networks(given: Sequence[Sequence[str]]) -> dict[str, Files]:
-    """The networks to try by method. given: those of --network. Raises InputError for an unknown method."""
+    """The networks to try by method. given: those of --network. Raises InputError for a method unknown or repeated."""
     if not given:
         return {name: method.bundled for name, method in METHODS.items()}
-    return {method_named(name, "--network").name: Files(cfg, weights) for name, cfg, weights in given}
+    files: dict[str, Files] = {}
+    for name, cfg, weights in given:
+        if method_named(name, "--network").name in files:
+            raise InputError(f"--network {name}: given twice; compare two networks of a method in two runs")
+        files[name] = Files(cfg, weights)
+    return files
 
 
-def choices(path: Path) -> list[Choice]:
-    """The points on the curve's frontiers, from the most accurate to the least."""
+def choices(path: Path, live: bool = False) -> list[Choice]:
+    """The points on the curve's frontiers, from the most accurate to the least; `live`: without later frames."""
     curve = json.loads(path.read_text(encoding="utf-8"))
-    names = {name for frontier in curve["frontier"].values() for name in frontier}
-    found = [Choice(name, *variant(name), curve["mAP, %"][name]) for name in sorted(names)]
+    names, accuracy = {name for frontier in curve["frontier"].values() for name in frontier}, curve["mAP, %"]
+    if live:
+        accuracy = curve["mAP live, %"]
+        names &= set(accuracy)
+    found = [Choice(name, *variant(name), accuracy[name]) for name in sorted(names)]
     return sorted(found, key=lambda choice: -choice.accuracy)
 
 
@@ -115,15 +126,18 @@ def choose(clip: Clip, points: Sequence[Choice], files: dict[str, Files], args: 
             rate = frames_per_second(
                 detector, clip, args.seconds, cycle, warmup=2 * cycle + loaded.TEST.KEY_FRAME_INTERVAL
             )
-            log.info("%-28s mAP %4.1f  %7.2f frames/s", f"{choice.name}, {precision}", choice.accuracy, rate)
+            log.info(
+                "%-28s mAP %4.1f  %7.2f frames/s%s", f"{choice.name}, {precision}", choice.accuracy, rate,
+                "" if precision == "float32" else "  (mAP in float32)",
+            )  # fmt: skip
             line = _demo(choice.method, cfg, weights, settings, args)
             if rate >= args.target_fps:
                 log.info("the most accurate that reaches %g frames per second:\n%s", args.target_fps, line)
                 return
             fastest = max(fastest, (rate, line))
     raise InputError(
-        f"--target-fps {args.target_fps:g}: nothing is that fast here; a smaller input of the network helps "
-        f"(--set SCALES=[SHORT,LONG]); the fastest, with {fastest[0]:.2f} frames per second: {fastest[1]}"
+        f"--target-fps {args.target_fps:g}: no setting reaches that rate on this machine; a smaller network input is "
+        f"faster (--set SCALES=[SHORT,LONG]); the fastest ({fastest[0]:.2f} frames/s) is: {fastest[1]}"
     )
 
 
@@ -152,12 +166,11 @@ def _repeated(clip: Clip) -> Iterator[np.ndarray]:
 
 
 def _demo(method: Method, cfg: str, weights: str, settings: Sequence[str], args: argparse.Namespace) -> str:
-    parts = [f"python {method.name}/demo.py --input {args.input}"]
-    if (cfg, weights) != method.bundled:
-        parts.append(f"--cfg {cfg} --weights {weights}")
-    parts += [f"--max-size {args.max_size}"] if args.max_size else []
+    parts = ["python", f"{method.name}/demo.py", "--input", args.input]
+    parts += ["--cfg", cfg, "--weights", weights] if (cfg, weights) != method.bundled else []
+    parts += ["--max-size", str(args.max_size)] if args.max_size else []
     parts += ["--live"] if args.live else []
-    return " ".join([*parts, "--set", *settings])
+    return shlex.join([*parts, "--set", *settings])
 
 
 if __name__ == "__main__":

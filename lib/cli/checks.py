@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib import cuda
+from lib.errors import InputError
 from lib.files import sha256
 from lib.machine import cores
 
@@ -68,10 +69,13 @@ def system(root: Path) -> Iterator[Line]:
         f"threads: OMP_NUM_THREADS={threads}" if threads else f"threads: {mine} (OMP_NUM_THREADS is not set)",
         f"this leaves cores idle: unset OMP_NUM_THREADS, unless other programs need the {mine} cores" if slow else "",
     )
-    for name in ("g++", "nvcc"):
-        found = shutil.which(name)
-        remedy = "install g++ (Debian, Ubuntu: apt install g++)" if name == "g++" and not found else ""
-        yield Line(f"{name}: {found or 'not found'}", remedy)
+    from lib.ops.build import compiler
+
+    try:
+        yield Line(f"C++ compiler: {compiler()}")
+    except InputError:
+        yield Line("C++ compiler: not found", "install g++ (Debian, Ubuntu: apt install g++)")
+    yield Line(f"nvcc: {shutil.which('nvcc') or 'not found'}")
     commit = _output(["git", "-C", str(root), "describe", "--always", "--dirty"])
     yield Line(f"checkout {root}{', commit ' + commit if commit else ''}")
 

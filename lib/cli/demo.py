@@ -71,10 +71,9 @@ def add_arguments(
     weights: str,
     *,
     inputs: Sequence[str],
-    threshold: float = 0.5,
     schema: Schema = COMMON,
 ) -> None:
-    """Adds the options that the demo scripts share. cfg, weights, inputs, threshold: the defaults."""
+    """Adds the options that the demo scripts share. cfg, weights, inputs: the defaults."""
     add_network(parser, cfg, weights, schema)
     add = parser.add_argument
     add(
@@ -87,7 +86,7 @@ def add_arguments(
         help="a folder for annotated frames, an animation of them and detections.jsonl; or a video FILE.mp4; or both "
         "(default: output/demo/METHOD/CLIP)",
     )  # fmt: skip
-    add("--threshold", type=float, default=threshold, metavar="SCORE",
+    add("--threshold", type=float, default=0.5, metavar="SCORE",
         help="lowest score of the detections drawn and written; use 0.001 for files to be evaluated "
         "(default: %(default)s)")  # fmt: skip
     add("--classes", nargs="+", metavar="NAME", help="only these classes, by name, id or number")

@@ -63,7 +63,7 @@ class Exports:
             raise InputError(f"{option}: boxes would be those of shrunken frames; leave out --max-size")
         if files["label_studio"] and isinstance(clip.source, PictureFiles):
             raise InputError(
-                f"--label-studio: {clip.source.where} is no video file, which Label Studio needs; use --cvat"
+                f"--label-studio: Label Studio needs a video file, but {clip.source.where} is not one; use --cvat"
             )
         if yolo and any((yolo / clip.name).glob("*.txt")):
             raise InputError(

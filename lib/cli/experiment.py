@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,13 +51,22 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
         weights = train(cfg, method, folder, stopped=stopped, allow_callback=args.allow_callback)
     if first:
         _test(cfg, args, method, weights)
-        script = f"experiments/{method.name}/{method.name}_test.py"
-        average = averaged(weights)
-        log.info(
-            "weights %s, log %s, curves %s; test again with: python %s --cfg %s --weights %s%s",
-            *(weights, folder / "train.log", folder / "losses.png", script, args.cfg, weights),
-            f"; test the averaged weights with --weights {average}" if cfg.TRAIN.EMA and average.is_file() else "",
-        )
+        with log_file(folder / "train.log"):
+            _say_where(args, method, folder, weights)
+
+
+def _say_where(args: argparse.Namespace, method: Method, folder: Path, weights: Path) -> None:
+    """Logs where the results of a training are, and how to test them again."""
+    again = ["python", f"experiments/{method.name}/{method.name}_test.py", "--cfg", args.cfg, "--weights", weights]
+    again += ["--name", args.name] if args.name else []
+    again += ["--set", *args.set] if args.set else []
+    others = [path for path in (weights.with_name(f"{weights.stem.rpartition('-')[0]}-best.params"), averaged(weights))
+              if path.is_file()]  # fmt: skip
+    log.info(
+        "weights %s, log %s, curves %s; test again with: %s%s",
+        *(weights, folder / "train.log", folder / "losses.png", shlex.join(map(str, again))),
+        f"; other weights: {', '.join(map(str, others))}" if others else "",
+    )
 
 
 @command
@@ -81,7 +91,7 @@ def test_only(argv: list[str] | None, method: Method) -> None:
     weights = args.weights or weights_path(cfg, trained)
     shard = None if args.merge else _shard(args.shard, cfg)
     if shard is None:
-        _test(cfg, args, method, weights)
+        _test(cfg, args, method, weights, args.merge)
         return
     folder = _results(cfg, args, method)
     check_folder(folder)
@@ -125,11 +135,11 @@ def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:
     return args.output or output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.test_image_set)
 
 
-def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path) -> None:
+def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path, merge: Path | None = None) -> None:
     folder = _results(cfg, args, method)
     check_folder(folder)
     with _interruptible():
-        result = evaluate_detector(cfg, method.detector.load, weights, folder, merge=vars(args).get("merge"))
+        result = evaluate_detector(cfg, method.detector.load, weights, folder, merge=merge)
     log.info("%s\nwritten to %s", report(result).text(), folder)
 
 

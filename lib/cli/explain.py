@@ -58,7 +58,7 @@ def check_explain(args: argparse.Namespace) -> None:
         raise InputError(f"--explain writes images; add a folder to --output {' '.join(args.output)}")
     clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)
     if args.live or clip.live:
-        raise InputError("--explain looks at frames again, which --live and cameras do not allow; leave one out")
+        raise InputError("--explain rereads frames and cannot be used with --live or a camera")
     for position in args.explain:
         _check_position(clip, position)
 
@@ -81,7 +81,7 @@ class Layers:
 
 
 def is_folder_name(text: str) -> bool:
-    """Whether an --output is a folder, not a film."""
+    """Whether an --output is a folder, not a video."""
     return Path(text).suffix.lower() != ".mp4" or Path(text).is_dir()
 
 

@@ -30,7 +30,8 @@ TOLERANCE = 1e-4  # relative to an output's largest value; rounding errors have 
 
 
 ABOUT = """\
-Export the networks of {title} to ONNX. Files are kept only if onnxruntime gives the same outputs as MXNet.
+Export the networks of {title} to ONNX. Files are kept only if onnxruntime gives the same outputs as the
+active backend.
 
 {parts}
 

@@ -1,4 +1,4 @@
-"""What scripts share: logging, options, and loading the settings."""
+"""What scripts share: options, and loading the settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from easydict import EasyDict
 
 from lib.config import COMMON, Schema, load_config
 from lib.defaults import unused
-from lib.errors import InputError
+from lib.errors import InputError, start_logging
 from lib.machine import launch
-
-
-def start_logging() -> None:
-    """Shows log messages from level INFO on the terminal."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
 def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None, schema: Schema = COMMON) -> None:

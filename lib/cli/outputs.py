@@ -110,7 +110,7 @@ def plan(
         sinks.append(JsonLines(folder / "detections.jsonl", classes))
     exports = Exports.planned(args, clip, classes, method, fps, several)
     if exports.paths() and not isinstance(sinks[-1], JsonLines):
-        raise InputError(f"{exports.paths()[0]}: is made from the detections in JSON lines; add --json FILE")
+        raise InputError(f"{exports.paths()[0]}: needs the JSON Lines output; add --json FILE")
     _spare_source(clip, folder, [sink.path for sink in sinks] + exports.paths())
     animation = None if folder is None or args.animation == "none" else folder / f"animation.{args.animation}"
     return Output(sinks, exports, folder, animation, fps)

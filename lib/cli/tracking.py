@@ -29,7 +29,7 @@ from lib.dataset.exporting.formats import mot, write_text
 from lib.dataset.imagenet_vid import list_path
 from lib.dataset.importing.clips import edges_of
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.errors import InputError, command, read_text
+from lib.errors import InputError, command, read_text, start_logging
 from lib.eval.detections import read_detections
 from lib.eval.tables import Table
 from lib.eval.truth import read_image_set, videos_of
@@ -189,7 +189,6 @@ def table(results: Mapping[str, Mapping[str, float]], title: str) -> Table:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.cli.tracking", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -207,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--threshold", type=float, default=0.5, help="lowest score that starts a track (default: %(default)s)")
     add("--mot", type=Path, metavar="DIR", help="write the tracks of detection files to DIR/<number>/<video>.txt")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     classes = ClassList.of_dataset(args.root)
     image_ids, frame_ids = read_image_set(list_path(args.root, args.image_set))
     truth = true_tracks(build_index(args.root / "Annotations" / "VID", image_ids, classes))

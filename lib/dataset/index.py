@@ -218,7 +218,7 @@ def _cached(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        arrays = load_arrays(path, "it is made again")
+        arrays = load_arrays(path, "it is recreated")
         return {name: arrays[name] for name in ARRAYS}
     except (InputError, KeyError) as error:
         log.warning("%s: damaged cache (%s); parsing the annotations again", path, error)

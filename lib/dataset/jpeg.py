@@ -20,7 +20,7 @@ LIMIT = f"the limit is {LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all"
 
 
 def check_size(width: int, height: int, where: str | os.PathLike) -> None:
-    """Raises InputError for an image or film that is too large to be decoded."""
+    """Raises InputError for an image or video that is too large to be decoded."""
     if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
         raise InputError(f"{where}: {width} x {height} is too large, {LIMIT}; shrink it")
 

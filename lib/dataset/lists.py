@@ -21,7 +21,7 @@ import numpy as np
 from lib.argument import positive, whole
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.errors import InputError, command, quoted, read_text
+from lib.errors import InputError, command, quoted, read_text, start_logging
 from lib.files import replacing
 from lib.reading import escapes, walk
 
@@ -267,7 +267,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see `parse_args`."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     if not args.root.is_dir():
         raise InputError(f"{args.root}: no such folder; give the dataset's --root")
     lists = video_lists(args.root, args.frames)

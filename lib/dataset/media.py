@@ -52,7 +52,7 @@ def opened(where: str) -> Iterator[av.container.InputContainer]:
 
 
 def decoded(container: av.container.InputContainer, where: str) -> Iterator[np.ndarray]:
-    """The frames of a film as `upright` gives them. Raises InputError where the data is broken or a frame too large."""
+    """The frames of a video as `upright` gives them. Raises InputError if the data is broken or a frame too large."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # so that FFmpeg allocates nothing larger

@@ -27,7 +27,7 @@ from lib.argument import positive, whole
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import read_image_ids
-from lib.errors import InputError, check_regular, command
+from lib.errors import InputError, check_regular, command, start_logging
 from lib.files import check_output, replacing
 from lib.reading import foreign, read_json
 
@@ -181,7 +181,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see `parse_args`."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     classes = ClassList.of_dataset(args.annotations.resolve().parent.parent, args.classes)
     image_ids = read_image_ids(args.image_set)
     index = build_index(args.annotations, image_ids, classes, cache=args.cache, workers=args.workers)

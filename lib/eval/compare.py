@@ -46,7 +46,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
     first, second = load_result(args.first), load_result(args.second)
     difference = paired_bootstrap(first, second, args.draws, args.seed, args.area)

@@ -53,7 +53,6 @@ def add_locations(parser: argparse.ArgumentParser) -> None:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
     run = load_run(args.result, annotations=args.annotations, cache=args.cache)
     errors = find_errors(run)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.eval.errors import add_locations
 from lib.eval.report_data import content
 from lib.eval.stored import load_run
@@ -56,9 +56,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     names = args.names or [str(path) for path in args.results]
     if len(names) != len(args.results) or len(set(names)) < len(names):
         raise InputError(f"--names {' '.join(names)}: give {len(args.results)} different names, one for each result")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lib.argument import real, whole
 from lib.dataset.index import parallel, process_count
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.truth import positions, read_image_set, videos_of
 from lib.files import check_output
@@ -121,9 +121,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     image_ids, frame_ids = read_image_set(args.image_set)
     before = read_detections(args.detections)
     after = rescore(

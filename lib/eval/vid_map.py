@@ -17,7 +17,7 @@ from pathlib import Path
 from lib.argument import whole
 from lib.config import load_config
 from lib.dataset.classes import ClassList
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.eval.bootstrap import bootstrap
 from lib.eval.coco import coco_average_precision
 from lib.eval.detections import DetectionTable, read_detections
@@ -74,9 +74,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     result, truth, table = _evaluated(args)
     if result.unknown_frames:
         log.warning("ignored %d detections on frames outside %s", result.unknown_frames, args.image_set)

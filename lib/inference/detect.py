@@ -47,7 +47,7 @@ def detections_of(
     im_info (3,) height, width, scale; class_names of classes 1 to C, if known.
     """
     if not (np.isfinite(cls_prob).all() and np.isfinite(bbox_pred).all()):
-        raise InputError("the network's outputs are not finite: its weights or ranges are damaged; use other ones")
+        raise InputError("the network produced NaN or infinity: its weights or int8 ranges are damaged; use others")
     height, width, scale = im_info
     boxes = clip(decode(rois[:, 1:5], bbox_pred[:, 4:8]), height, width) / scale
     rows, classes = nms_per_class(boxes, cls_prob, test.NMS, test.SCORE_THRESH, test.max_per_image)

@@ -141,20 +141,18 @@ def detect_videos(
         return
     workers = min(workers or len(backend_of(cfg).devices(cfg.gpus)), len(todo))
     started = time.monotonic()
+    task = functools.partial(_detect, cfg=plain(cfg), load=load, weights=weights, videos=list(videos), part=part)
     if workers == 1:
-        _detect(todo, cfg, load, weights, videos, part, 0)
+        task(todo, 0)
     else:
         shares = [[todo[i] for i in share] for share in distribute([videos[n].num_frames for n in todo], workers)]
-        task = functools.partial(
-            _detect_share, cfg=plain(cfg), load=load, weights=weights, videos=list(videos), part=part
-        )
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             pool.starmap(task, [(share, number) for number, share in enumerate(shares)])
     frames = sum(videos[number].num_frames for number in todo)
     log.info("%d frames, %.3f s per frame", frames, (time.monotonic() - started) / max(frames, 1))
 
 
-def _detect_share(
+def _detect(
     numbers: Sequence[int],
     device: int,
     *,
@@ -164,20 +162,8 @@ def _detect_share(
     videos: Sequence[VideoEntry],
     part: Part,
 ) -> None:
-    _detect(numbers, EasyDict(cfg), load, weights, videos, part, device)
-
-
-def _detect(
-    numbers: Sequence[int],
-    cfg: EasyDict,
-    load: LoadDetector,
-    weights: Path,
-    videos: Sequence[VideoEntry],
-    part: Part,
-    device: int,
-) -> None:
     """Writes the detections of the videos `numbers` with one detector."""
-    detector = load(cfg, weights, device=device)
+    detector = load(EasyDict(cfg), weights, device=device)
     total = sum(videos[number].num_frames for number in numbers)
     with tqdm(total=total, unit=" frames", desc="test", disable=True if device else None) as bar:
         for number in numbers:

@@ -25,7 +25,7 @@ from lib.errors import InputError
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.manifest import git_state
 from lib.files import replacing, sha256
-from lib.settings import plain
+from lib.settings import classes_of, plain
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ MANIFEST = "manifest.json"
 _OTHER = (
     *("TRAIN", "BACKBONE", "FLOW", "default", "backend", "gpus", "output_path"),
     *("dataset.dataset_path", "dataset.image_set", "dataset.motion_iou_path", "dataset.enable_detailed_eval"),
+    *("network.pretrained", "network.pretrained_epoch", "network.pretrained_flow", "MXNET_VERSION"),
     *("TEST.MOTION_RANGES", "TEST.AREA_RANGES", "TEST.SEQ_NMS", "TEST.test_epoch"),
 )
 
@@ -54,7 +55,7 @@ class Shard:
             number, count = map(int, numbers)
             if 1 <= number <= count:
                 return Shard(number, count)
-        raise InputError(f"--shard {text}: write the number of this part, from 1, and that of all parts, such as 2/8")
+        raise InputError(f"--shard {text}: expected N/COUNT with 1 <= N <= COUNT, such as 2/8")
 
     def videos(self, videos: Sequence[VideoEntry]) -> list[int]:
         """Indices of its videos, in list order. All parts have about the same number of frames."""
@@ -83,6 +84,7 @@ def identity(cfg: EasyDict, detector: str, weights: Path) -> dict:
         raise InputError(f"{weights}: no such weights; train them first, or correct the path")
     ranges = ranges_path(weights)
     settings = dict(_flat(plain(cfg)))
+    settings["dataset.CLASSES"] = list(classes_of(cfg).names)  # the path of the file may differ
     return {
         "detector": detector,
         "backend": backend_of(cfg).name,
@@ -165,7 +167,7 @@ def merged(parts: Path, about: dict, videos: Sequence[VideoEntry]) -> DetectionT
         differing = _differences(_read(path), about)
         if differing:
             raise InputError(
-                f"{path.parent}: from a test with other {', '.join(differing[:4])}; give --merge the options of that "
+                f"{path.parent}: differs from this run in {', '.join(differing[:4])}; use the options of the original "
                 "test, or delete the part"
             )
         found.append(Part(path.parent, about))

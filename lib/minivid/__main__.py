@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
-from lib.errors import command
+from lib.errors import command, start_logging
 
 from .settings import Settings
 from .statistics import table
@@ -38,7 +37,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Runs the command line."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     if args.statistics is not None:
         Settings.load(args.statistics)
         sys.stdout.write(table(args.statistics) + "\n")

@@ -13,17 +13,14 @@ from easydict import EasyDict
 from tqdm import tqdm
 
 from lib.backends.base import Sgd
-from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
 from lib.dataset.index import parallel
 from lib.machine import cores
 from lib.minivid.crops import crops
+from lib.minivid.pretrain import pretrain
 from lib.minivid.settings import check_pool
-from lib.nets import params
 from lib.nets.resnet import Backbone, classifier
 from lib.nets.sizes import backbone
-from lib.training.checkpoints import Checkpoints
-from lib.training.fit import fit
 from lib.training.schedules import one_cycle
 
 CHUNK = 128  # crops that a worker makes at a time
@@ -74,36 +71,11 @@ def _metrics(outputs: Mapping, batch: Mapping) -> dict[str, tuple[float, float]]
 
 def train_backbone(cfg: EasyDict, prefix: Path, stopped: threading.Event | None = None) -> Path:
     """Trains the backbone of `cfg` for BACKBONE.steps steps -> `<prefix>-0000.params`, without the classifier."""
-    settings = cfg.BACKBONE
-    loader = CropLoader(cfg)
-    epochs = max(1, round(settings.steps / len(loader)))
     sizes = replace(backbone(cfg, Backbone.eps), batch_statistics=True)
-    backend = backend_of(cfg)
 
     def network(F: Functions) -> dict:
         return classifier(F, sizes, cfg.dataset.NUM_CLASSES)
 
-    batch = next(loader.epoch(0))[0]
-    shapes = backend.shapes(network, **{name: value.shape for name, value in batch.items()})
-    checkpoints = Checkpoints(prefix.parent / "training" / prefix.name)
-    resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
-    if resumed:
-        args, auxs = resumed.args, resumed.auxs
-    else:
-        args, auxs = (params.from_scratch(part, cfg.TRAIN.SEED) for part in shapes)
-    trainer = backend.trainer(network, backend.devices(cfg.gpus)[:1], args, auxs, args, Sgd(wd=settings.wd))
-    fit(
-        trainer,
-        loader,
-        schedule=one_cycle(settings.lr, epochs * len(loader)),
-        end_epoch=epochs,
-        checkpoints=checkpoints,
-        metrics=_metrics,
-        resumed=resumed,
-        frequent=cfg.default.frequent,
-        stopped=stopped,
-    )
-    args, auxs = trainer.params()
-    path = prefix.with_name(f"{prefix.name}-0000.params")
-    params.save(path, {name: value for name, value in args.items() if not name.startswith("fc_")}, auxs)
-    return path
+    settings, loader = cfg.BACKBONE, CropLoader(cfg)
+    rules = Sgd(wd=settings.wd)
+    return pretrain(cfg, settings, prefix, network, loader, rules, one_cycle, _metrics, stopped, dropped=("fc_",))

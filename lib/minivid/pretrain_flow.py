@@ -19,13 +19,12 @@ from lib.dataset.index import parallel
 from lib.errors import InputError
 from lib.machine import cores
 from lib.minivid.flow import frame_pair, random_pair
+from lib.minivid.pretrain import pretrain
 from lib.minivid.scene import scene_of
 from lib.minivid.settings import Settings, check_pool
 from lib.nets import params
 from lib.nets.flownet import FlowNet, flow, pretraining_losses
 from lib.nets.sizes import flownet
-from lib.training.checkpoints import Checkpoints
-from lib.training.fit import fit
 from lib.training.schedules import cosine
 
 log = logging.getLogger(__name__)
@@ -120,33 +119,12 @@ def train_flow(cfg: EasyDict, prefix: Path, stopped: threading.Event | None = No
     """Trains the flow network of `cfg` for FLOW.steps steps -> its weights, `<prefix>-0000.params`."""
     net, settings = flownet(cfg), Settings.load(Path(cfg.dataset.dataset_path))
     loader = PairLoader(net, settings, cfg)
-    epochs = max(1, round(cfg.FLOW.steps / len(loader)))
     scales = len(_strides(net))
-    backend = backend_of(cfg)
 
     def network(F: Functions) -> dict:
         return pretraining_losses(F, net, [1.0, *(0.5**scale for scale in range(1, scales))])
 
-    batch = next(loader.epoch(0))[0]
-    wanted, _ = backend.shapes(network, **{name: value.shape for name, value in batch.items()})
-    checkpoints = Checkpoints(prefix.parent / "training" / prefix.name)
-    resumed = checkpoints.newest() if cfg.TRAIN.RESUME else None
-    args = resumed.args if resumed else params.from_scratch(wanted, cfg.TRAIN.SEED)
-    trainer = backend.trainer(network, backend.devices(cfg.gpus)[:1], args, {}, wanted, Adam(clip_norm=10.0))
-    fit(
-        trainer,
-        loader,
-        schedule=cosine(cfg.FLOW.lr, epochs * len(loader)),
-        end_epoch=epochs,
-        checkpoints=checkpoints,
-        metrics=_metrics,
-        resumed=resumed,
-        frequent=cfg.default.frequent,
-        stopped=stopped,
-    )
-    path = prefix.with_name(f"{prefix.name}-0000.params")
-    params.save(path, *trainer.params())
-    return path
+    return pretrain(cfg, cfg.FLOW, prefix, network, loader, Adam(clip_norm=10.0), cosine, _metrics, stopped)
 
 
 def flow_errors(

@@ -7,11 +7,25 @@ from typing import Any
 from easydict import EasyDict
 
 from lib.backends.functions import Functions
+from lib.nets import sizes
+from lib.nets.part import Part
+from lib.nets.resnet import feature_map
 from lib.nets.rfcn_head import MAPS, head_losses, head_maps, head_outputs, rfcn_head
 from lib.nets.rpn import proposal_inputs, propose, rpn, rpn_losses
-from lib.nets.sizes import proposals
 
 BOX_CLASSES = 2  # class-agnostic: background and foreground
+
+
+def backbone(F: Functions, data, cfg: EasyDict, eps: float):
+    """data (N, 3, H, W) -> (N, FEAT_DIM, h, w). eps: of BatchNorm."""
+    return feature_map(F, data, sizes.backbone(cfg, eps), cfg.network.FEAT_DIM, cfg.network.FEAT_DILATION)
+
+
+def heads_part(cfg: EasyDict, about: str) -> Part:
+    """RPN and R-FCN head as a `Part`: features (N, FEAT_DIM, h, w) -> the maps of `detection_maps`."""
+    net = cfg.network
+    inputs = {"features": net.FEAT_DIM}
+    return Part(lambda F: detection_maps(F, F.Variable("features"), cfg), inputs, net.RCNN_FEAT_STRIDE, about)
 
 
 def _halves(F: Functions, features, cfg: EasyDict) -> tuple[Any, Any]:
@@ -35,7 +49,7 @@ def training_losses(F: Functions, features, cfg: EasyDict) -> dict:
     for_rpn, for_head = _halves(F, features, cfg)
     scores, boxes = rpn(F, for_rpn, cfg.network.NUM_ANCHORS)
     rpn_outputs = rpn_losses(F, scores, boxes, train.RPN_BATCH_SIZE)
-    rois = propose(F, F.BlockGrad(scores), F.BlockGrad(boxes), F.Variable("im_info"), proposals(cfg, train))
+    rois = propose(F, F.BlockGrad(scores), F.BlockGrad(boxes), F.Variable("im_info"), sizes.proposals(cfg, train))
     rois, label, bbox_target, bbox_weight = F.proposal_target(
         rois,
         F.Variable("gt_boxes"),
@@ -69,7 +83,7 @@ def detections(F: Functions, features, cfg: EasyDict) -> dict:
     """
     for_rpn, for_head = _halves(F, features, cfg)
     scores, boxes = rpn(F, for_rpn, cfg.network.NUM_ANCHORS)
-    rois = propose(F, scores, boxes, F.Variable("im_info"), proposals(cfg, cfg.TEST))
+    rois = propose(F, scores, boxes, F.Variable("im_info"), sizes.proposals(cfg, cfg.TEST))
     return {"rois": rois, **head_outputs(F, *_head(F, for_head, rois, cfg), cfg.TEST.RPN_POST_NMS_TOP_N)}
 
 
@@ -80,7 +94,7 @@ def detection_maps(F: Functions, features, cfg: EasyDict) -> dict:
     see `head_maps`.
     """
     for_rpn, for_head = _halves(F, features, cfg)
-    prob, deltas = proposal_inputs(F, *rpn(F, for_rpn, cfg.network.NUM_ANCHORS), proposals(cfg, cfg.TEST))
+    prob, deltas = proposal_inputs(F, *rpn(F, for_rpn, cfg.network.NUM_ANCHORS), sizes.proposals(cfg, cfg.TEST))
     maps = head_maps(F, for_head, cfg.dataset.NUM_CLASSES, BOX_CLASSES, cfg.network.PSROI_SIZE)
     return {
         "rpn_prob": F.identity(prob, name="rpn_prob"),

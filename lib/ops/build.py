@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lib.cuda import Card
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.files import replacing
 from lib.machine import cores
 from lib.ops.library import KERNELS as KERNELS_LIBRARY
@@ -268,7 +268,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--sanitize", action="store_true", help="only the test driver with ASan and UBSan")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     if args.sanitize:
         build_sanitized()
         return

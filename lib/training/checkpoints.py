@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,31 +13,28 @@ import numpy as np
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.nets import params
-from lib.reading import foreign, load_arrays, save_arrays
+from lib.reading import foreign, join, load_arrays, save_arrays, split
 
 log = logging.getLogger(__name__)
 
-_OPTIMIZER, _TOTALS, _AVERAGES = "optimizer/", "totals/", "averages/"
 _STATE, _WEIGHTS, _NEW = ".state.npz", ".params", ".new.params"
 
 
-def with_test_weights(
-    args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int, layer: str = "rfcn_bbox"
-) -> dict:
-    """Adds `<layer>_weight_test` and `<layer>_bias_test`, which predict box deltas without normalisation, to `args`.
+def with_test_weights(args: Mapping, *, means: Sequence[float], stds: Sequence[float], bins: int) -> dict:
+    """Adds `rfcn_bbox_weight_test` and `rfcn_bbox_bias_test`, which predict deltas without normalisation, to `args`.
 
     Channel (class * 4 + coordinate) * bins + bin of the layer predicts a normalised delta; times `stds` plus `means`
     of its coordinate, it is the delta. bins: 49 for 7x7 position-sensitive pooling. Raises ValueError if the number of
     channels is not a multiple of 4 * bins.
     """
-    weight, bias = (args[f"{layer}_{kind}"] for kind in ("weight", "bias"))
+    weight, bias = (args[f"rfcn_bbox_{kind}"] for kind in ("weight", "bias"))
     classes, rest = divmod(len(weight), 4 * bins)
     if rest:
-        raise ValueError(f"{layer}: {len(weight)} channels are not a multiple of 4 coordinates x {bins} bins")
+        raise ValueError(f"rfcn_bbox: {len(weight)} channels are not a multiple of 4 coordinates x {bins} bins")
     std, mean = (np.repeat(np.tile(np.asarray(values, np.float32), classes), bins) for values in (stds, means))
     folded = {
-        f"{layer}_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
-        f"{layer}_bias{params.TEST_SUFFIX}": bias * std + mean,
+        f"rfcn_bbox_weight{params.TEST_SUFFIX}": weight * std[:, None, None, None],
+        f"rfcn_bbox_bias{params.TEST_SUFFIX}": bias * std + mean,
     }
     return {**args, **folded}
 
@@ -112,17 +110,18 @@ class Checkpoints:
             "devices": np.array(checkpoint.devices, dtype=np.int64),
             # Ties the state to these weights, since the two files cannot be replaced in one step.
             "params_sha256": np.array(sha256(new)),
-            **{_OPTIMIZER + key: np.asarray(value) for key, value in checkpoint.optimizer.items()},
-            **{_TOTALS + key: np.asarray(value) for key, value in checkpoint.totals.items()},
-            **{_AVERAGES + key: np.asarray(value) for key, value in checkpoint.averages.items()},
+            **join(optimizer=checkpoint.optimizer, totals=checkpoint.totals, averages=checkpoint.averages),
         }
         save_arrays(self._named(name, _STATE), arrays)
         new.replace(path)
         if epoch_end:
-            for suffix in (_STATE, _WEIGHTS):
-                self._named("latest", suffix).unlink(missing_ok=True)
-            averaged(self._named("latest", _WEIGHTS)).unlink(missing_ok=True)
+            self._drop_latest()
         return path
+
+    def _drop_latest(self) -> None:
+        latest = self._named("latest", _WEIGHTS)
+        for path in (self._named("latest", _STATE), latest, averaged(latest)):
+            path.unlink(missing_ok=True)
 
     def newest(self) -> Checkpoint | None:
         """The checkpoint with the most progress; None if there is none.
@@ -158,8 +157,10 @@ class Checkpoints:
     def _states(self) -> list[Path]:
         return sorted(self.prefix.parent.glob(f"{self.prefix.name}-*{_STATE}"))
 
-    def settle(self) -> None:
-        """Completes the renaming of weights that a killed process left; call it before training continues."""
+    def settle(self, epoch: int = 0) -> None:
+        """Completes the changes of a killed process; call it before training continues, with the number of epochs that
+        are complete. It may have left weights that are not renamed yet, and `latest` from within one of those epochs.
+        """
         states = {path.name[: -len(_STATE)]: path for path in self._states()}
         for new in self.prefix.parent.glob(f"{self.prefix.name}-*{_NEW}"):
             name = new.name[: -len(_NEW)]
@@ -167,6 +168,10 @@ class Checkpoints:
                 new.replace(new.with_name(name + _WEIGHTS))
             else:
                 new.unlink()
+        latest = self._named("latest", _STATE)
+        with contextlib.suppress(InputError):  # a damaged one stays until the next replaces it
+            if epoch and (not latest.is_file() or _position(latest)[0] < epoch):
+                self._drop_latest()
 
     def forget(self) -> None:
         """Deletes the states (not the weights) of an earlier training, so that a new one cannot continue from them."""
@@ -214,10 +219,7 @@ def _read(state: Path) -> Checkpoint:
         name = state.name[: -len(_STATE)] + _WEIGHTS
         raise InputError(f"{state}: its weights {name} are missing, damaged or were replaced")
     args, auxs = params.load(weights)
-    optimizer, totals, averages = (
-        {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
-        for start in (_OPTIMIZER, _TOTALS, _AVERAGES)
-    )
+    optimizer, totals, averages = split(arrays, "optimizer", "totals", "averages")
     for name, value in optimizer.items():
         of = name.partition(":")[2]
         fits = value.shape == args[of].shape if of in args else name == "steps" and value.shape == (1,)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.files import replacing
-
-log = logging.getLogger(__name__)
+from lib.training.lines import Lines, is_count
 
 
 class Curves:
@@ -23,31 +20,18 @@ class Curves:
     """
 
     def __init__(self, lines: Path, plot: Path) -> None:
-        self._lines, self._plot = lines, plot
-
-    def _read(self) -> list[dict]:
-        if not self._lines.is_file():
-            return []
-        lines = self._lines.read_bytes().splitlines()
-        good = [line for line in map(_parsed, lines) if line is not None]
-        if len(good) < len(lines):  # one was cut off when the process died, or the file was damaged
-            log.warning("%s: skipping %d damaged lines", self._lines, len(lines) - len(good))
-        return good
+        self._lines, self._plot = Lines(lines, _valid), plot
 
     def cut(self, epoch: int, step: int) -> None:
         """Drops the lines after `step` steps of `epoch`, where training continues."""
-        kept = [line for line in self._read() if (line["epoch"], line["step"]) <= (epoch, step)]
-        with replacing(self._lines) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._lines.cut(lambda line: (line["epoch"], line["step"]) <= (epoch, step))
 
     def add(self, epoch: int, step: int, lr: float, losses: Mapping[str, float]) -> None:
-        line = {"epoch": epoch, "step": step, "lr": lr, "losses": dict(losses)}
-        with open(self._lines, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._lines.add({"epoch": epoch, "step": step, "lr": lr, "losses": dict(losses)})
 
     def draw(self, steps_per_epoch: int) -> None:
         """Draws a panel for each loss and one for the learning rate, over the epochs."""
-        lines = self._read()
+        lines = self._lines.read()
         if not lines:
             return
         epochs = [line["epoch"] + line["step"] / steps_per_epoch for line in lines]
@@ -69,15 +53,7 @@ class Curves:
             figure.savefig(temporary, dpi=110)
 
 
-def _parsed(line: bytes) -> dict | None:
-    """A line of the file; None if it is damaged."""
-    try:
-        found = json.loads(line)
-        numbers = [found["lr"], *found["losses"].values()]
-        whole = [found["epoch"], found["step"]]
-        good = all(type(value) is int and 0 <= value < 2**31 for value in whole) and all(
-            type(value) in (int, float) and math.isfinite(value) for value in numbers
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        return None
-    return found if good else None
+def _valid(line: dict) -> bool:
+    return all(is_count(line[name]) for name in ("epoch", "step")) and all(
+        type(value) in (int, float) and math.isfinite(value) for value in (line["lr"], *line["losses"].values())
+    )

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from lib.backends.base import ALONE, Arrays, Processes, Trainer
 from lib.errors import InputError
+from lib.reading import join, split
 from lib.training.checkpoints import Checkpoint, Checkpoints
 from lib.training.curves import Curves
 from lib.training.metrics import Metrics, detection_metrics
@@ -64,7 +66,7 @@ def fit(
     schedule: maps the number of steps since epoch 0 to a learning rate. metrics: computes what is logged for a step,
     from the outputs and the batch of one device. resumed: the checkpoint to continue from, `checkpoints.newest()`;
     `trainer` must have been created with its args and auxs, and its optimizer state is loaded here. If None, the
-    saved states of an earlier training are deleted. watch: validations, which may end training early, and trackers.
+    saved states of an earlier training are deleted. watch: validations, which may end training early, and reporters.
     average: the decay of a moving average of the weights (TRAIN.EMA), which is saved and validated; 0: none.
     Writes to the folder of the checkpoints: weights and state after each epoch, and every `save_minutes` within an
     epoch; `losses.jsonl`, the means over every `frequent` steps; `losses.png`, updated after an epoch at most once a
@@ -75,8 +77,10 @@ def fit(
     becomes infinite or NaN, another process has ended, or `resumed` is from within an epoch on another number of
     devices.
     """
-    run = _Run(trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), save_minutes, processes)
-    run.watch, run.average = watch or run.watch, average if run.first else 0.0
+    run = _Run(
+        trainer, loader, schedule, metrics, checkpoints, max(frequent, 1), 60 * save_minutes,
+        stopped or threading.Event(), processes, watch or Watch(), 0.0 if processes.rank else average,
+    )  # fmt: skip
     epoch, start = begin_epoch, 0
     if resumed is None:
         if run.first:
@@ -92,44 +96,46 @@ def fit(
         trainer.load_state(resumed.optimizer)
         if run.average:
             trainer.load_averages(resumed.averages)
-        run.window, run.epoch_totals = _read_totals(resumed.totals, "window"), _read_totals(resumed.totals, "epoch")
+        run.window, run.epoch_totals = split(resumed.totals, "window", "epoch")
         log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
     processes.total(np.zeros(1))  # until all have read the checkpoint
     if run.first:
-        checkpoints.settle()
+        checkpoints.settle(epoch if resumed else 0)
         run.curves.cut(epoch, start)
         run.watch.begin(checkpoints.prefix.parent, epoch * len(loader) + start)
-    return run.train(epoch, start, end_epoch, stopped or threading.Event())
+    return run.train(epoch, start, end_epoch)
 
 
+@dataclass
 class _Run:
     """The state of one call of `fit`."""
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        loader: Loader,
-        schedule: Schedule,
-        metrics: Metrics,
-        checkpoints: Checkpoints,
-        frequent: int,
-        save_minutes: float,
-        processes: Processes,
-    ) -> None:
-        self.processes, self.first = processes, processes.rank == 0
-        self.devices = processes.count * len(processes.devices)
-        self.trainer, self.loader, self.schedule, self.metrics = trainer, loader, schedule, metrics
-        self.checkpoints, self.frequent, self.save_seconds = checkpoints, frequent, 60 * save_minutes
-        folder = checkpoints.prefix.parent
-        self.curves = Curves(folder / "losses.jsonl", folder / "losses.png")
-        # (sum, count) of each metric since the last log line, and since the start of the epoch
-        self.window: dict[str, np.ndarray] = {}
-        self.epoch_totals: dict[str, np.ndarray] = {}
-        self.watch, self.average = Watch(), 0.0
-        # the first step of this run and its time, and the number of steps of the whole training
-        self.began, self.steps_before, self.total_steps = 0.0, 0, 0
+    trainer: Trainer
+    loader: Loader
+    schedule: Schedule
+    metrics: Metrics
+    checkpoints: Checkpoints
+    frequent: int
+    save_seconds: float
+    stopped: threading.Event
+    processes: Processes
+    watch: Watch
+    average: float
+    # (sum, count) of each metric since the last log line, and since the start of the epoch
+    window: dict[str, np.ndarray] = field(default_factory=dict)
+    epoch_totals: dict[str, np.ndarray] = field(default_factory=dict)
+    # the time and the first step of this run, and the number of steps of the whole training
+    began: float = 0.0
+    steps_before: int = 0
+    total_steps: int = 0
 
-    def train(self, epoch: int, start: int, end_epoch: int, stopped: threading.Event) -> Path:
+    def __post_init__(self) -> None:
+        self.first = self.processes.rank == 0
+        self.devices = self.processes.count * len(self.processes.devices)
+        folder = self.checkpoints.prefix.parent
+        self.curves = Curves(folder / "losses.jsonl", folder / "losses.png")
+
+    def train(self, epoch: int, start: int, end_epoch: int) -> Path:
         steps = len(self.loader)
         path = self.checkpoints.path(epoch)
         drawn = time.monotonic()
@@ -147,7 +153,7 @@ class _Run:
                 if over:
                     break
                 bar.set_description(f"epoch {number + 1}/{end_epoch}")
-                ended = self._train_epoch(number, start if number == epoch else 0, bar, stopped)
+                ended = self._train_epoch(number, start if number == epoch else 0, bar)
                 if ended:
                     path, over = ended, True
                     break
@@ -158,7 +164,7 @@ class _Run:
                 if self.first and (number + 1 == end_epoch or time.monotonic() - drawn > _DRAW_SECONDS):
                     self.curves.draw(steps)
                     drawn = time.monotonic()
-                (stop,) = self.processes.total(np.array([stopped.is_set()], np.float64))
+                (stop,) = self.processes.total(np.array([self.stopped.is_set()], np.float64))
                 if stop and number + 1 < end_epoch:
                     self._interrupt(number + 1, 0)
                 over = self._validate((number + 1) * steps)
@@ -179,7 +185,7 @@ class _Run:
             log.info("stopping early: no better mAP in %d validations", self.watch.patience)
         return bool(over)
 
-    def _train_epoch(self, epoch: int, start: int, bar: tqdm, stopped: threading.Event) -> Path | None:
+    def _train_epoch(self, epoch: int, start: int, bar: tqdm) -> Path | None:
         """Runs an epoch from step `start`. If `stopped` is set before its last step, saves and raises Interrupted.
 
         Returns the path of the weights if a validation within it ended training, else None.
@@ -199,24 +205,14 @@ class _Run:
                 now = time.monotonic()
                 shown = sum(len(next(iter(part.values()))) for part in batch)
                 save = self.first and now - saved > self.save_seconds
-                shown, stop, save = self._measure(epoch, number, outputs, batch, (shown, stopped.is_set(), save))
+                shown, stop, save = self._measure(epoch, number, outputs, batch, (shown, self.stopped.is_set(), save))
                 images += shown
                 done = number + 1
                 if not bar.disable:
                     bar.set_postfix(_rounded(_means(self.window), images / (now - started)), refresh=False)
                 bar.update()
                 if done % self.frequent == 0 or done == steps:
-                    means = _means(self.window)
-                    if self.first:
-                        self.curves.add(epoch, done, lr, means)
-                        figures = {**means, "lr": lr, "images_per_second": images / (now - started)}
-                        self.watch.log(epoch * steps + done, figures, self.trainer)
-                    log.info(
-                        "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s to go, %s",
-                        *(epoch + 1, done, steps, lr, images / (now - started), 100 * waiting / (now - started)),
-                        *(self._left(epoch * steps + done), _format(means)),
-                    )
-                    self.window = {}
+                    self._log(epoch, done, lr, images / (now - started), waiting / (now - started))
                     images, waiting, started = 0.0, 0.0, now
                 if done < steps and stop:
                     self._interrupt(epoch, done)
@@ -229,6 +225,19 @@ class _Run:
                         return self._save(epoch, done)
                     started += time.monotonic() - before  # the speed is that of training
         return None
+
+    def _log(self, epoch: int, done: int, lr: float, speed: float, waiting: float) -> None:
+        """Logs the means since the last time. speed: images per second; waiting: share of the time."""
+        steps, means = len(self.loader), _means(self.window)
+        if self.first:
+            self.curves.add(epoch, done, lr, means)
+            figures = {**means, "lr": lr, "images_per_second": speed}
+            self.watch.log(epoch * steps + done, figures, self.trainer)
+        log.info(
+            "epoch %d step %d/%d, lr %.3g, %.2f images/s, %.0f %% waiting for data, %s to go, %s",
+            *(epoch + 1, done, steps, lr, speed, 100 * waiting, self._left(epoch * steps + done), _format(means)),
+        )
+        self.window = {}
 
     def _left(self, step: int) -> str:
         """The time for the rest of the training at the speed of this run, saving and validations included."""
@@ -259,7 +268,7 @@ class _Run:
         path = self.checkpoints.path(epoch)
         if self.first:
             args, auxs = self.trainer.params()
-            totals = {**_write_totals(self.window, "window"), **_write_totals(self.epoch_totals, "epoch")}
+            totals = join(window=self.window, epoch=self.epoch_totals)
             state, averages = self.trainer.state(), self.trainer.averages()
             path = self.checkpoints.save(Checkpoint(epoch, step, args, auxs, state, totals, self.devices, averages))
         self.processes.total(np.zeros(1))
@@ -286,12 +295,3 @@ def _format(means: Mapping[str, float]) -> str:
 
 def _rounded(means: Mapping[str, float], speed: float) -> dict[str, str]:
     return {**{name: f"{value:.3f}" for name, value in means.items()}, "images/s": f"{speed:.1f}"}
-
-
-def _write_totals(totals: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    return {f"{kind}/{name}": value for name, value in totals.items()}
-
-
-def _read_totals(totals: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    start = f"{kind}/"
-    return {name[len(start) :]: value for name, value in totals.items() if name.startswith(start)}

@@ -16,12 +16,11 @@ def step_decay(
     lr_step: str,
     steps_per_epoch: int,
     *,
-    factor: float = 0.1,
     warmup: bool = False,
     warmup_lr: float = 0.0,
     warmup_step: int = 0,
 ) -> Schedule:
-    """`lr`, multiplied by `factor` at each epoch in `lr_step`: numbers such as '1.333', separated by commas.
+    """`lr`, multiplied by 0.1 at each epoch in `lr_step`: numbers such as '1.333', separated by commas.
 
     With `warmup`, the first `warmup_step` steps use `warmup_lr`. Raises InputError if `lr_step` has another form.
     """
@@ -35,7 +34,7 @@ def step_decay(
     def rate(step: int) -> float:
         if warmup and step < warmup_step:
             return warmup_lr
-        return lr * factor ** sum(step >= drop for drop in drops)
+        return lr * 0.1 ** sum(step >= drop for drop in drops)
 
     return rate
 

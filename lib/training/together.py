@@ -13,6 +13,7 @@ from easydict import EasyDict
 from lib.backends.base import Processes
 from lib.dataset.loader import TrainLoader
 from lib.errors import InputError
+from lib.reading import join, split
 from lib.training.checkpoints import Checkpoint
 
 _PARTS = ("args", "auxs", "optimizer", "totals")  # not the averages, which only the first process needs
@@ -26,21 +27,18 @@ def shared(processes: Processes, newest: Callable[[], Checkpoint | None]) -> Che
         return newest()
     content, found = b"", None if processes.rank else newest()
     if found is not None:
-        arrays = {f"{part}/{name}": value for part in _PARTS for name, value in getattr(found, part).items()}
+        arrays = join(**{part: getattr(found, part) for part in _PARTS})
         file = io.BytesIO()
         np.savez(file, position=np.array([found.epoch, found.step, found.devices]), **arrays)
         content = file.getvalue()
     content = processes.share(content)
     if processes.rank == 0 or not content:
         return found
-    parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        epoch, step, devices = (int(value) for value in file["position"])
-        for name in file.files:
-            part, _, own = name.partition("/")
-            if own:
-                parts[part][own] = file[name]
-    return Checkpoint(epoch, step, **parts, devices=devices)
+        arrays = dict(file)
+    epoch, step, devices = (int(value) for value in arrays["position"])
+    args, auxs, optimizer, totals = split(arrays, *_PARTS)
+    return Checkpoint(epoch, step, args, auxs, optimizer, totals, devices)
 
 
 def check_settings(processes: Processes, cfg: EasyDict) -> None:

@@ -7,13 +7,14 @@ import functools
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from easydict import EasyDict
 
-from lib.backends.base import Backend, Processes, Sgd, Shape, Trainer
+from lib.backends.base import Backend, Processes, Sgd, Shape
 from lib.backends.choice import backend_of
 from lib.backends.functions import Functions
 from lib.bbox.anchors import base_anchors
@@ -27,11 +28,11 @@ from lib.method import Method
 from lib.nets import params
 from lib.nets.flownet import is_flow_layer
 from lib.settings import classes_of, keep_config
-from lib.training.checkpoints import Checkpoint, Checkpoints, with_test_weights
+from lib.training.checkpoints import Checkpoints, with_test_weights
 from lib.training.fit import fit
+from lib.training.reporters import Reporter, TensorBoard, callback
 from lib.training.schedules import step_decay
 from lib.training.together import check_settings, check_start, shared
-from lib.training.trackers import TensorBoard, Tracker, callback
 from lib.training.validation import Validator
 from lib.training.watch import Watch
 
@@ -56,120 +57,97 @@ def train(
     """
     for warning in method.advise(cfg):
         log.warning(warning)
-    tracker = callback(cfg.TRAIN.CALLBACK, allow_callback) if cfg.TRAIN.CALLBACK else None
+    reporter = callback(cfg.TRAIN.CALLBACK, allow_callback) if cfg.TRAIN.CALLBACK else None
     backend = backend or backend_of(cfg)
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(backend.processes(cfg.gpus))
         if not processes.rank:
             stack.enter_context(locked(folder))
-        return _train(cfg, method, folder, backend, processes, stopped, tracker)
+        return _Job(cfg, method, folder, backend, processes, stopped, reporter).run()
 
 
-def _train(
-    cfg: EasyDict,
-    method: Method,
-    folder: Path,
-    backend: Backend,
-    processes: Processes,
-    stopped: threading.Event | None,
-    tracker: Tracker | None,
-) -> Path:
-    check_settings(processes, cfg)
-    if processes.rank:
-        processes.total(np.zeros(1))  # until the first process has written the cache of the annotations
-    loader = make_loader(cfg, processes, method.sample(cfg))
-    if not processes.rank:
-        processes.total(np.zeros(1))
-    checkpoints = Checkpoints(folder / cfg.TRAIN.model_prefix, functools.partial(_with_test, cfg=cfg))
-    resumed = shared(processes, checkpoints.newest) if cfg.TRAIN.RESUME else None
+@dataclass(frozen=True)
+class _Job:
+    """The training of this process."""
 
-    def losses(F: Functions) -> dict:
-        return method.losses(F, cfg)
+    cfg: EasyDict
+    method: Method
+    folder: Path
+    backend: Backend
+    processes: Processes
+    stopped: threading.Event | None
+    reporter: Reporter | None
 
-    batch = loader.batch(0, 0, int(loader.order(0)[0, 0, 0]), False)
-    wanted, wanted_auxs = backend.shapes(losses, **{name: value.shape for name, value in batch.items()})
-    new: list[str] = []
-    if resumed:
-        args, auxs = resumed.args, resumed.auxs
-        params.check({**args, **auxs}, {**wanted, **wanted_auxs}, f"checkpoint in {folder}")
-    else:
-        args, auxs, new = starting_point(cfg, method, wanted, wanted_auxs)
-    check_start(processes, loader, {**args, **auxs})
-    if not processes.rank:
-        keep_config(cfg, folder)
-    log.info("new layers: %s", ", ".join(new) or "none")
-    rules = optimizer(cfg, method.lr_factors)
-    names = {name for name in trainable(args, cfg.network.FIXED_PARAMS) if rules.lr_factor(name)}
-    trainer = backend.trainer(
-        losses,
-        processes.devices,
-        args,
-        auxs,
-        names,
-        rules,
-        precision=cfg.TRAIN.PRECISION,
-        processes=processes,
-    )
-    position = resumed.epoch * len(loader) + resumed.step if resumed else 0
-    watch = _watch(cfg, method, folder, backend, processes, len(loader), position, tracker)
-    return _fit(cfg, trainer, loader, checkpoints, resumed, stopped, processes, watch)
+    def run(self) -> Path:
+        cfg, settings, processes = self.cfg, self.cfg.TRAIN, self.processes
+        check_settings(processes, cfg)
+        if processes.rank:
+            processes.total(np.zeros(1))  # until the first process has written the cache of the annotations
+        loader = make_loader(cfg, processes, self.method.sample(cfg))
+        if not processes.rank:
+            processes.total(np.zeros(1))
+        checkpoints = Checkpoints(self.folder / settings.model_prefix, functools.partial(_with_test, cfg=cfg))
+        resumed = shared(processes, checkpoints.newest) if settings.RESUME else None
+        batch = loader.batch(0, 0, int(loader.order(0)[0, 0, 0]), False)
+        wanted, wanted_auxs = self.backend.shapes(self._losses, **{name: value.shape for name, value in batch.items()})
+        new: list[str] = []
+        if resumed:
+            args, auxs = resumed.args, resumed.auxs
+            params.check({**args, **auxs}, {**wanted, **wanted_auxs}, f"checkpoint in {self.folder}")
+        else:
+            args, auxs, new = starting_point(cfg, self.method, wanted, wanted_auxs)
+        check_start(processes, loader, {**args, **auxs})
+        if not processes.rank:
+            keep_config(cfg, self.folder)
+        log.info("new layers: %s", ", ".join(new) or "none")
+        rules = optimizer(cfg, self.method.lr_factors)
+        trainer = self.backend.trainer(
+            self._losses,
+            processes.devices,
+            args,
+            auxs,
+            {name for name in trainable(args, cfg.network.FIXED_PARAMS) if rules.lr_factor(name)},
+            rules,
+            precision=settings.PRECISION,
+            processes=processes,
+        )
+        return fit(
+            trainer,
+            loader,
+            watch=self._watch(len(loader), resumed.epoch * len(loader) + resumed.step if resumed else 0),
+            schedule=step_decay(
+                settings.lr,
+                settings.lr_step,
+                len(loader),
+                warmup=settings.warmup,
+                warmup_lr=settings.warmup_lr,
+                warmup_step=settings.warmup_step,
+            ),
+            begin_epoch=settings.begin_epoch,
+            end_epoch=settings.end_epoch,
+            checkpoints=checkpoints,
+            resumed=resumed,
+            frequent=cfg.default.frequent,
+            stopped=self.stopped,
+            processes=processes,
+            average=settings.EMA,
+        )
 
+    def _losses(self, F: Functions) -> dict:
+        return self.method.losses(F, self.cfg)
 
-def _watch(
-    cfg: EasyDict,
-    method: Method,
-    folder: Path,
-    backend: Backend,
-    processes: Processes,
-    steps: int,
-    position: int,
-    tracker: Tracker | None,
-) -> Watch:
-    """The validations and trackers of the settings. steps: of an epoch; position: those before this run."""
-    settings = cfg.TRAIN
-    every = max(round(settings.VALIDATE * steps), 1) if settings.VALIDATE else 0
-    if processes.rank:
-        return Watch(every)
-    trackers = [tracker] if tracker else []
-    if settings.TENSORBOARD:
-        trackers.append(TensorBoard(folder / "tensorboard", position))
-    evaluate = Validator(cfg, method, backend, processes.devices[0], folder) if every else None
-    return Watch(every, evaluate, trackers, settings.EARLY_STOP)
-
-
-def _fit(
-    cfg: EasyDict,
-    trainer: Trainer,
-    loader: TrainLoader,
-    checkpoints: Checkpoints,
-    resumed: Checkpoint | None,
-    stopped: threading.Event | None,
-    processes: Processes,
-    watch: Watch,
-) -> Path:
-    settings = cfg.TRAIN
-    schedule = step_decay(
-        settings.lr,
-        settings.lr_step,
-        len(loader),
-        warmup=settings.warmup,
-        warmup_lr=settings.warmup_lr,
-        warmup_step=settings.warmup_step,
-    )
-    return fit(
-        trainer,
-        loader,
-        schedule=schedule,
-        begin_epoch=settings.begin_epoch,
-        end_epoch=settings.end_epoch,
-        checkpoints=checkpoints,
-        resumed=resumed,
-        frequent=cfg.default.frequent,
-        stopped=stopped,
-        processes=processes,
-        watch=watch,
-        average=settings.EMA,
-    )
+    def _watch(self, steps: int, position: int) -> Watch:
+        """The validations and reporters of the settings. steps: of an epoch; position: those before this run."""
+        settings = self.cfg.TRAIN
+        every = max(round(settings.VALIDATE * steps), 1) if settings.VALIDATE else 0
+        if self.processes.rank:
+            return Watch(every)
+        reporters = [self.reporter] if self.reporter else []
+        if settings.TENSORBOARD:
+            reporters.append(TensorBoard(self.folder / "tensorboard", position))
+        device = self.processes.devices[0]
+        evaluate = Validator(self.cfg, self.method, self.backend, device, self.folder) if every else None
+        return Watch(every, evaluate, reporters, settings.EARLY_STOP)
 
 
 def make_loader(cfg: EasyDict, processes: Processes, frames: Frames, *, workers: int = 2) -> TrainLoader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from lib.inference.evaluate import detect_video
 from lib.method import Method
 from lib.nets import params
 from lib.settings import classes_of
+from lib.training.lines import Lines, is_count
 from lib.video.drawing import compare_boxes
 
 log = logging.getLogger(__name__)
@@ -123,18 +123,12 @@ class History:
     """
 
     def __init__(self, path: Path, patience: int = 0) -> None:
-        self._path, self._patience = path, patience
+        self._file, self._patience = Lines(path, _valid), patience
         self._lines: list[dict] = []
 
     def cut(self, step: int) -> None:
         """Reads the file and drops the lines after `step`, where training continues."""
-        if self._path.is_file():
-            text = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            # the last line is incomplete if the process died while writing it
-            lines = [json.loads(line) for line in text if line.endswith("\n")]
-            self._lines = [line for line in lines if line["step"] <= step]
-            with replacing(self._path) as temporary:
-                temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines), encoding="utf-8")
+        self._lines = self._file.cut(lambda line: line["step"] <= step)
 
     def __contains__(self, step: int) -> bool:
         return any(line["step"] == step for line in self._lines)
@@ -142,8 +136,7 @@ class History:
     def add(self, step: int, found: Mapping[str, Interval]) -> None:
         figures = {name: {"map": each.value, "low": each.low, "high": each.high} for name, each in found.items()}
         self._lines.append({"step": step, "map": figures})
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(self._lines[-1]) + "\n")
+        self._file.add(self._lines[-1])
 
     def _values(self) -> list[float]:
         """mAP over all objects: that of the first motion range."""
@@ -157,3 +150,8 @@ class History:
     def over(self) -> bool:
         values = self._values()
         return bool(self._patience and values) and len(values) - 1 - values.index(max(values)) >= self._patience
+
+
+def _valid(line: dict) -> bool:
+    figures = [each["map"] for each in line["map"].values()]
+    return is_count(line["step"]) and bool(figures) and all(type(value) in (int, float) for value in figures)

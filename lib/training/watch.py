@@ -1,4 +1,4 @@
-"""What follows a training from outside: validations and trackers. It changes nothing in the training."""
+"""What follows a training from outside: validations and reporters. It changes nothing in the training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from lib.backends.base import Trainer
 from lib.nets import params
 from lib.training.checkpoints import Checkpoints
-from lib.training.trackers import TensorBoard, Tracker
+from lib.training.reporters import Reporter, TensorBoard
 from lib.training.validation import Evaluate, History
 
 log = logging.getLogger(__name__)
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Watch:
-    """every: steps between validations; 0: none. evaluate: set in the first process only, as are the trackers.
+    """every: steps between validations; 0: none. evaluate: set in the first process only, as are the reporters.
 
     patience: see `History`.
     """
 
     every: int = 0
     evaluate: Evaluate | None = None
-    trackers: Sequence[Tracker] = ()
+    reporters: Sequence[Reporter] = ()
     patience: int = 0
     history: History | None = field(default=None, init=False)
 
@@ -47,12 +47,12 @@ class Watch:
         return self.history is not None and self.history.over
 
     def log(self, step: int, values: Mapping[str, float], trainer: Trainer) -> None:
-        """Hands figures to the trackers, with the norm of the last gradient."""
-        if not self.trackers:
+        """Hands figures to the reporters, with the norm of the last gradient."""
+        if not self.reporters:
             return
         norm = np.sqrt(sum(float(np.vdot(each, each)) for each in trainer.gradients().values()))
-        for tracker in self.trackers:
-            tracker("train", step, {**values, "gradient_norm": float(norm)})
+        for reporter in self.reporters:
+            reporter("train", step, {**values, "gradient_norm": float(norm)})
 
     def validate(self, step: int, trainer: Trainer, checkpoints: Checkpoints) -> None:
         """Evaluates the averaged weights (TRAIN.EMA), or the current ones if none are averaged, and keeps them as
@@ -75,11 +75,11 @@ class Watch:
             f", the best so far: {checkpoints.best}" if best else "",
             time.monotonic() - started,
         )
-        for tracker in self.trackers:
-            tracker("validate", step, {f"mAP_{name}": each.value for name, each in found.items()})
-            if isinstance(tracker, TensorBoard):
-                tracker.images(step, images)
+        for reporter in self.reporters:
+            reporter("validate", step, {f"mAP_{name}": each.value for name, each in found.items()})
+            if isinstance(reporter, TensorBoard):
+                reporter.images(step, images)
 
     def end(self, step: int) -> None:
-        for tracker in self.trackers:
-            tracker("end", step, {})
+        for reporter in self.reporters:
+            reporter("end", step, {})

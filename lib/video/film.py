@@ -18,23 +18,23 @@ from lib.errors import InputError
 from lib.files import followed, is_stream, replacing
 from lib.video.records import Result
 
-# While it grows, the film is a fragmented .mp4 with self-contained fragments of one second. close() rewrites it as an
-# ordinary film with the index at the front.
+# While it grows, the video is a fragmented .mp4 with self-contained fragments of one second. close() rewrites it as an
+# ordinary video with the index at the front.
 _GROWING = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _DONE = {"movflags": "faststart"}
 
 
 class Film:
-    """An H.264 film at `fps` frames per second, in the size of the first frame (odd sides grow by one pixel).
+    """An H.264 video at `fps` frames per second, in the size of the first frame (odd sides grow by one pixel).
 
     Raises InputError if the suffix is not .mp4, or the path is a pipe or /dev/stdout.
     """
 
     def __init__(self, path: str | os.PathLike, fps: float) -> None:
         if Path(path).suffix.lower() != ".mp4":
-            raise InputError(f"{path}: films are written as .mp4; give a name that ends in .mp4")
+            raise InputError(f"{path}: videos are written as .mp4; give a name that ends in .mp4")
         if is_stream(path):
-            raise InputError(f"{path}: a film cannot be written to a pipe; give the name of a file")
+            raise InputError(f"{path}: a video cannot be written to a pipe; give the name of a file")
         self.path = followed(Path(path))
         self._rate = Fraction(fps).limit_denominator(1001)
         self._kept = 0
@@ -58,7 +58,7 @@ class Film:
             return 0
 
     def start(self, kept: Sequence[tuple[int, str]]) -> None:
-        # The film is opened by the first frame, which determines the size.
+        # The video is opened by the first frame, which determines the size.
         self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._kept = len(kept)
@@ -69,9 +69,9 @@ class Film:
             self._write(result.picture)
 
     def close(self) -> None:
-        """Rewrite the file as an ordinary film.
+        """Rewrite the file as an ordinary video.
 
-        If it raises OSError, on a full disk for example, the complete fragments of the growing film remain.
+        If it raises OSError, on a full disk for example, the complete fragments of the growing video remain.
         """
         if self._film is not None:
             with self._as_os_error():
@@ -94,7 +94,7 @@ class Film:
             container.mux(packet)
 
     def _finish(self, container: av.container.OutputContainer, stream: av.VideoStream) -> None:
-        """Flush the encoder and close the growing film."""
+        """Flush the encoder and close the growing video."""
         self._film = None
         whole = False
         try:
@@ -126,7 +126,7 @@ class Film:
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = max(1, round(self._rate))
-        # No B-frames, so that a film can be cut at any frame. The colour matrix is the one that swscale uses.
+        # No B-frames, so that a video can be cut at any frame. The colour matrix is the one that swscale uses.
         stream.options = {"crf": "20", "preset": "veryfast", "bf": "0", "x264-params": "colormatrix=smpte170m"}
         self._next = 0
         if self._kept:
@@ -138,7 +138,7 @@ class Film:
         with av.open(str(self.path)) as old:
             source = old.streams.video[0]
             if (source.width, source.height) != (stream.width, stream.height):
-                raise InputError(f"{self.path}: the film has a different size from these frames; run without --resume")
+                raise InputError(f"{self.path}: the video has a different size from these frames; run without --resume")
             container.start_encoding()
             # The encoder's packets have start codes and those of a file have lengths; the muxer needs one kind.
             start_codes = BitStreamFilterContext("h264_mp4toannexb", source)
@@ -168,7 +168,7 @@ def _cut_to_whole_fragments(path: Path) -> None:
 
 
 def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The picture in the film's size: odd sides are padded by repeating the edge, other sizes resized onto black."""
+    """The picture in the video's size: odd sides are padded by repeating the edge, other sizes resized onto black."""
     high, wide = picture.shape[:2]
     if (high, wide) == (height, width):
         return picture

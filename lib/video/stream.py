@@ -139,13 +139,7 @@ def run_clip(
         if clip.live and summary.finished and isinstance(error, KeyboardInterrupt):
             summary.stopped = True
             return summary
-        if not summary.finished:
-            where = "no frame is finished"
-        elif clip.live:
-            where = f"{summary.finished} frames are finished, the last is {last}"
-        else:
-            of = f" of {clip.length}" if clip.length else ""
-            where = f"{summary.finished}{of} frames are finished, the last is {last}; continue with --resume"
+        where = _where(clip, summary.finished, last)
         if isinstance(error, InputError):
             raise InputError(f"{error}; {where}") from error
         log.warning("stopped: %s", where)
@@ -155,6 +149,16 @@ def run_clip(
     finally:
         frames.close()
     return summary
+
+
+def _where(clip: Clip, finished: int, last: str | None) -> str:
+    """How far a run came, for messages. last: name of the last finished frame."""
+    if not finished:
+        return "no frame is finished"
+    if clip.live:
+        return f"{finished} frames are finished, the last is {last}"
+    of = f" of {clip.length}" if clip.length else ""
+    return f"{finished}{of} frames are finished, the last is {last}; continue with --resume"
 
 
 @contextlib.contextmanager

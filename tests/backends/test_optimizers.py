@@ -51,12 +51,12 @@ class Engine:
 
     def __init__(self, name):
         module = importlib.import_module(f"lib.backends.{name}.loader")
-        self.optimizer_of = importlib.import_module(f"lib.backends.{name}.optimizers").optimizer_of
+        self.optimizer = importlib.import_module(f"lib.backends.{name}.optimizers").Optimizer
         self._array = module.mx.nd.array if name == "mxnet" else lambda value: module.torch.tensor(np.float32(value))
         self._numpy = lambda array: array.asnumpy() if name == "mxnet" else array.numpy()
 
     def run(self, rules, weights, gradients, lr=0.1):
-        return self.stepped(self.optimizer_of(rules), weights, gradients, lr)
+        return self.stepped(self.optimizer(rules), weights, gradients, lr)
 
     def stepped(self, optimizer, weights, gradients, lr=0.1):
         weights = self._arrays(weights)
@@ -121,7 +121,7 @@ def test_no_gradient_at_all_is_not_divided_by(engine, problem):
 def test_going_on_from_the_state_is_exact(engine, problem, make):
     weights, gradients = problem
     whole = engine.run(make(), weights, gradients)
-    first, second = engine.optimizer_of(make()), engine.optimizer_of(make())
+    first, second = engine.optimizer(make()), engine.optimizer(make())
     half = engine.stepped(first, weights, gradients[:2])
     state = first.state()
     assert all(isinstance(value, np.ndarray) for value in state.values())
@@ -133,7 +133,7 @@ def test_going_on_from_the_state_is_exact(engine, problem, make):
 
 def test_the_state_is_a_copy(engine, problem):
     weights, gradients = problem
-    optimizer = engine.optimizer_of(Sgd(0.9))
+    optimizer = engine.optimizer(Sgd(0.9))
     engine.stepped(optimizer, weights, gradients[:1])
     before = {name: value.copy() for name, value in optimizer.state().items()}
     state = optimizer.state()
@@ -141,14 +141,14 @@ def test_the_state_is_a_copy(engine, problem):
     for name, value in before.items():
         np.testing.assert_array_equal(state[name], value)
     assert set(state) == {f"momentum:{name}" for name in SHAPES}
-    assert engine.optimizer_of(Sgd()).state() == {} and engine.optimizer_of(Adam()).state()["steps"].tolist() == [0]
+    assert engine.optimizer(Sgd()).state() == {} and engine.optimizer(Adam()).state()["steps"].tolist() == [0]
 
 
 @pytest.mark.parametrize("rules", [Sgd(0.9, wd=WD), Adam(wd=WD)], ids=["sgd", "adam"])
 def test_names_and_types_of_the_state_are_common(engine, problem, rules):
     """A checkpoint of one backend continues in the other."""
     weights, gradients = problem
-    optimizer = engine.optimizer_of(rules)
+    optimizer = engine.optimizer(rules)
     engine.stepped(optimizer, weights, gradients[:1])
     kinds = ("momentum",) if isinstance(rules, Sgd) else ("mean", "variance")
     state = optimizer.state()

@@ -1,4 +1,4 @@
-"""Accuracy over time: the frontier, and the whole command on results that are made up."""
+"""Accuracy vs. time per frame: the frontier, and the whole command on results that are made up."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from bench import curve
 from lib.cli import autotune
 from lib.eval.results import save_result
+from lib.variants import LIVE
 from tests.eval.test_bootstrap import evaluated
 
 NAMES = [name for series in curve.SERIES for name in series.names]
@@ -19,8 +20,8 @@ NAMES = [name for series in curve.SERIES for name in series.names]
 @pytest.fixture
 def pages(tmp_path):
     """(results with a different accuracy for each variant, options that keep the command from writing elsewhere)."""
-    for number, name in enumerate(NAMES):
-        result = evaluated(6, 4, skill=0.2 + 0.8 * number / len(NAMES))
+    for number, name in enumerate([*NAMES, *LIVE.values()]):
+        result = evaluated(6, 4, skill=0.2 + 0.8 * (number % len(NAMES)) / len(NAMES))
         (tmp_path / "results" / name).mkdir(parents=True)
         save_result(tmp_path / "results" / name / "results.json", result, {})
     for page in ("performance.md", "README.md"):
@@ -77,6 +78,8 @@ def test_draws_all_variants_with_times_of_before(pages):
     best = max(found, key=lambda choice: choice.accuracy)
     assert found[0] is best and found[-1].name == "rfcn" and 1 < len(found) < len(NAMES)
     assert best.method.name == "fgfa_rfcn" and best.settings[0] == "TEST.KEY_FRAME_INTERVAL=9"
+    live = {choice.name: choice.accuracy for choice in autotune.choices(folder / "curve.json", live=True)}
+    assert live["rfcn"] == found[-1].accuracy and set(live) <= {choice.name for choice in found}
     assert page.startswith("before\n\n") and page.endswith("\n\nafter\n")
     assert rows(folder / "performance.md") == NAMES
     written = json.loads((folder / "curve.json").read_text())

@@ -49,7 +49,7 @@ def test_on_the_cpu(tmp_path, capsys, tiny):
     assert list(figures["training"]) == list(dict.fromkeys(mode.split(",")[0] for mode in figures["checks"]))
     assert all(found["step"] > 0 for found in figures["training"].values())
     printed = capsys.readouterr().out
-    assert "100 frames a second" in printed and "of the copy bandwidth" in printed and "training step" in printed
+    assert "100 frames/s" in printed and "of the copy bandwidth" in printed and "training step" in printed
 
 
 def test_other_results_than_the_cpus_are_reported(monkeypatch, tiny):

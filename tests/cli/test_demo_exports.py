@@ -129,9 +129,9 @@ def _later(frames, start):
 
 
 @pytest.mark.parametrize("options, message", [
-    (("--label-studio", "x.json"), "is no video file, which Label Studio needs; use --cvat"),
+    (("--label-studio", "x.json"), "Label Studio needs a video file, but "),
     (("--mot", "x.txt", "--max-size", "64"), "--mot: boxes would be those of shrunken frames"),
-    (("--cvat", "x.xml", "--output", "x.mp4"), "x.xml: is made from the detections in JSON lines; add --json FILE"),
+    (("--cvat", "x.xml", "--output", "x.mp4"), "x.xml: needs the JSON Lines output; add --json FILE"),
 ])  # fmt: skip
 def test_what_cannot_be_exported_is_reported_before_the_run(folder, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)

@@ -99,7 +99,7 @@ def test_impossible_outputs_are_refused_before_the_run(folder, tmp_path):
     (tmp_path / "inside").mkdir()
     before = sorted(os.listdir(tmp_path))
     for options, message in (
-        (["--output", tmp_path / "pipe.mp4"], "a film cannot be written to a pipe; give the name of a file"),
+        (["--output", tmp_path / "pipe.mp4"], "a video cannot be written to a pipe; give the name of a file"),
         (["--json", tmp_path / "inside"], "inside: is a folder; give the name of a file"),
         (["--json", "/dev/zero"], "/dev/zero: is a device or socket"),
         (["--json", tmp_path / "a", "--csv", tmp_path / "inside/../a"], "a: is given for two outputs; give each its"),

@@ -64,6 +64,14 @@ def backends(monkeypatch, *names: str) -> None:
     monkeypatch.setattr(choice, "_installed", lambda name: name in names and real(name))
 
 
+def test_any_compiler_that_builds_the_operators_will_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert ("C++ compiler: not found", True) in lines(checks.system, ROOT)
+    (tmp_path / "c++").touch(0o755)
+    assert (f"C++ compiler: {tmp_path}/c++", False) in lines(checks.system, ROOT)
+
+
 def test_what_auto_takes(monkeypatch):
     monkeypatch.setattr(choice, "_installed", {"mxnet", "torch"}.__contains__)
     assert lines(engine_checks.backend, ROOT) == [("backend: auto takes MXNet", False)]

@@ -1,4 +1,4 @@
-"""The commands of docs/loop.md, on films of MiniVID's clips. CVAT is not run: true annotations are the corrections."""
+"""The commands of docs/loop.md, on videos of MiniVID's clips. CVAT is not run: true annotations are the corrections."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ FRAMES = 10
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout without results, with films and what corrections will be made."""
+    """A checkout without results, with videos and what corrections will be made."""
     for path in ROOT.iterdir():
         if path.name not in ("output", ".git", "data", "experiments", "build"):
             (tmp_path / path.name).symlink_to(path)
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")  # new_experiment writes there
     for name in NAMES:
         paths = sorted((ROOT / "data/minivid_val/Data/VID/val" / name).iterdir())[:FRAMES]
-        film_of(tmp_path / f"films/{name}.mp4", [cv2.imread(str(path)) for path in paths])
+        film_of(tmp_path / f"videos/{name}.mp4", [cv2.imread(str(path)) for path in paths])
     (tmp_path / "held_out.txt").write_text(f"{NAMES[-1]}\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def correct(folder):
-    """Stands in for step 2: the true tracks of the films, as CVAT exports them, in place of those detected."""
+    """Stands in for step 2: the true tracks of the videos, as CVAT exports them, in place of those detected."""
     options = ["--format", "cvat", "--root", str(ROOT / "data/minivid_val"), "--out", str(folder / "true")]
     command.main(options)
     (folder / "corrected").mkdir()

@@ -86,6 +86,17 @@ def test_every_section_is_introduced(settings):
     assert set(re.findall(r"^## `([\w.]+)`$", settings["page"](), re.MULTILINE)) | {""} == set(settings["ABOUT"])
 
 
+def test_the_messages_that_troubleshooting_quotes_are_in_the_source():
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    symptoms = re.findall(r"^\*\*`.*?`\*\*|^\| [^|]+ \|", page, re.MULTILINE)
+    quotes = {quote for symptom in symptoms for quote in re.findall("`([^`]+)`", symptom)}
+    sources = [*sorted((ROOT / "lib").rglob("*.py")), ROOT / "init.sh"]
+    source = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text(encoding="utf-8") for path in sources))
+    fixed = {part.strip() for quote in quotes for part in re.split(r"[\d…']+|\S*/\S*|TEST\.\w+", quote)}
+    assert len(quotes) > 20
+    assert sorted(part for part in fixed if part not in source) == ["No module named", "git pull"]  # of other programs
+
+
 def code_links():
     pages = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("model/*.md")])
     for page in pages:

@@ -97,6 +97,7 @@ def test_what_follows_from_the_data(root, tmp_path):
         assert cfg.network.UNITS == load_config(SMALL).network.UNITS
     for name in ("fgfa", "dff"):
         assert made[f"{name}_rfcn"].network.pretrained_flow == f"model/minivid/{name}"
+    assert "pretrained_flow" not in (tmp_path / "out/mine_rfcn.yaml").read_text()
 
 
 def test_the_published_network(root, tmp_path):

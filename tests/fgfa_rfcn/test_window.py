@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fgfa_rfcn import network
-from fgfa_rfcn.network import window_frames
+from fgfa_rfcn.schedule import Schedule
 from lib.backends.choice import backend_of
 from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
@@ -79,7 +79,7 @@ def lengths(reach):
 @pytest.mark.parametrize("reach", [0, 1, 2])
 def test_streaming_equals_from_scratch(reach, causal):
     cfg = settings(reach, causal=causal)
-    assert window_frames(cfg) == reach + 1 if causal else 2 * reach + 1
+    assert Schedule.of(cfg.TEST).window == reach + 1 if causal else 2 * reach + 1
     clips = [tiny.clip(length, seed=length) for length in lengths(reach)]
     expected = [from_scratch(cfg, frames) for frames in clips]
     assert all(len(each) == 20 * (tiny.CLASSES - 1) for clip in expected for each in clip)

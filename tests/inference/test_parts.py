@@ -74,14 +74,15 @@ def test_parts_give_the_files_of_one_process(test, tmp_path, capsys):
     line = refused(capsys, script, *argv, *merge)
     assert "videos have no detections, the first is" in line and "run the test with --shard 2/3 again" in line
     run_script(script, *argv, "--output", tmp_path, "--shard", "2/3")
+    run_script(script, *argv, *merge, "--set", "network.pretrained=/elsewhere/net", f"output_path={tmp_path}/elsewhere")
     run_script(script, *argv, *merge)
     same(tmp_path, whole)
     line = refused(capsys, script, *argv, *merge, "--set", "TEST.NMS=0.5")
-    assert "from a test with other TEST.NMS; give --merge the options of that test, or delete the part" in line
+    assert "differs from this run in TEST.NMS; use the options of the original test, or delete the part" in line
     other = tmp_path / "other.params"
     args, auxs = params.load(argv[3])
     params.save(other, {**args, "rfcn_cls_bias": args["rfcn_cls_bias"] + 1}, auxs)
-    assert "a test with other weights;" in refused(capsys, script, *argv[:2], "--weights", other, *merge)
+    assert "differs from this run in weights;" in refused(capsys, script, *argv[:2], "--weights", other, *merge)
     same(tmp_path, whole)
 
 
@@ -134,7 +135,9 @@ def test_bad_parts(test, tmp_path, capsys):
     script, argv, _ = test
     argv = [*argv, "--output", tmp_path]
     for text in ("0/2", "3/2", "1", "a/b", "1/2/3"):
-        assert f"--shard {text}: write the number of this part" in refused(capsys, script, *argv, "--shard", text)
+        assert f"--shard {text}: expected N/COUNT with 1 <= N <= COUNT" in refused(
+            capsys, script, *argv, "--shard", text
+        )
     assert f"the list has only {VIDEOS} videos" in refused(capsys, script, *argv, "--shard", "1/6")
     assert "contains no parts of a test" in refused(capsys, script, *argv, "--merge", tmp_path)
     run_script(script, *argv, "--shard", "1/1")

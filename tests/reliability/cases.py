@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import lib.peers
 import lib.training.train
-import lib.watch
 from lib.config import load_config
 from lib.dataset.exporting import coco
 from lib.inference.evaluate import evaluate_detector
@@ -23,11 +23,11 @@ from lib.training.fit import fit
 from tests import tiny
 from tests.jobs import ranks, roles
 
-TRAINING = {"rfcn": "TRAIN.end_epoch=2", "fgfa_rfcn": "TRAIN.end_epoch=3"}
+TRAINING = {"rfcn": "TRAIN.end_epoch=2", "fgfa_rfcn": "TRAIN.end_epoch=3", "dff_rfcn": "TRAIN.end_epoch=2"}
 BACKENDS = [name for name in ("mxnet", "torch") if importlib.util.find_spec(name)]
 # Training in several processes: who starts them, and the variables of two that train.
 TOGETHER = {"mxnet": ("dist_sync", lambda: roles(2)), "torch": ("torchrun", lambda: ranks(2))}
-START, GRACE = 20.0, 3.0  # as in lib.watch, but sooner
+START, GRACE = 20.0, 3.0  # as in lib.peers, but sooner
 DEMO = ["--json", "d.jsonl", "--csv", "d.csv", "--coco", "d.json", "--imagenet", "d.txt"]
 
 
@@ -92,10 +92,11 @@ def cases(inputs: Path, work: Path) -> dict[str, Case]:
     for stage, values in stages.items():
         argv = [stage, "--cfg", cfg["fgfa_rfcn"], "--set", *values, *paths]
         found[f"pre-train {stage}"] = Case(_script("experiments/minivid/pretrain.py"), argv, ["--resume"])
-    found["test"] = Case(
-        _script("experiments/rfcn/rfcn_test.py"),
-        ["--cfg", cfg["rfcn"], "--weights", str(inputs / "rfcn-0000.params"), "--set", out],
-    )
+    for what, method, share in (("test", "rfcn", []), ("test a share", "dff_rfcn", ["--shard", "1/2"])):
+        found[what] = Case(
+            _script(f"experiments/{method}/{method}_test.py"),
+            ["--cfg", cfg[method], "--weights", str(inputs / f"{method}-0000.params"), *share, "--set", out],
+        )
     files = [str(work / each) if "." in each else each for each in DEMO]
     found["demo"] = Case(
         _script("rfcn/demo.py"),
@@ -133,7 +134,7 @@ def _saving_always(call: Callable[[list[str]], None]) -> Callable[[list[str]], N
     """Training that saves its state after every step instead of every half hour, and waits less for its processes."""
 
     def changed(argv: list[str]) -> None:
-        lib.watch.START, lib.watch.GRACE = START, GRACE
+        lib.peers.START, lib.peers.GRACE = START, GRACE
         lib.training.train.fit = functools.partial(fit, save_minutes=0.0)
         call(argv)
 

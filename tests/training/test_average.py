@@ -112,7 +112,7 @@ def test_training_is_the_same_with_and_without(name, minivid, tmp_path, caplog):
     same = {each for each, value in weights.items() if np.array_equal(value, averages[each])}
     assert same == {each for each in weights if each.startswith(tuple(fixed))}
     # as the last line says
-    path = re.search(r"test the averaged weights with --weights (\S+)$", last).group(1)
+    path = re.search(r"other weights: .*?(\S+_ema-\S+)$", last).group(1)
     assert path == str(other / "tiny_ema-0002.params")
     run_script("experiments/rfcn/rfcn_test.py", "--cfg", cfg, "--weights", path, "--output", tmp_path / "test")
     assert (tmp_path / "test" / "results.json").is_file()

@@ -215,6 +215,24 @@ def test_a_kill_between_the_files_of_a_checkpoint_loses_nothing(tmp_path, monkey
     assert checkpoints.newest().step == newest.step
 
 
+@pytest.mark.parametrize("left", [["params"], ["params", "state.npz"]])
+def test_a_kill_at_the_end_of_an_epoch_leaves_nothing_of_its_middle(tmp_path, left):
+    checkpoints = Checkpoints(tmp_path / "net")
+    checkpoints.save(checkpoint(0, 3, 1.0))
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    checkpoints.save(checkpoint(1, 0, 2.0))
+    complete = {path.name for path in tmp_path.iterdir()}
+    for path, content in kept.items():
+        if any(path.name.endswith(suffix) for suffix in left):
+            path.write_bytes(content)
+    assert checkpoints.newest().epoch == 1
+    checkpoints.settle(1)
+    assert {path.name for path in tmp_path.iterdir()} == complete
+    checkpoints.save(checkpoint(1, 3, 3.0))
+    checkpoints.settle(1)
+    assert checkpoints.newest().step == 3
+
+
 def test_damaged_lines_of_the_losses_are_dropped_and_the_rest_kept(tmp_path, caplog):
     curves = Curves(tmp_path / "losses.jsonl", tmp_path / "losses.png")
     for step in range(1, 5):

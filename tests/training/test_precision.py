@@ -58,8 +58,7 @@ def test_a_device_that_cannot(monkeypatch):
     with pytest.raises(InputError) as error:
         trainer(make_backend("torch", CFG), "bfloat16", *tiny.weights(CFG))
     assert str(error.value) == (
-        "TRAIN.PRECISION: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which cpu is not; "
-        "use float32"
+        "TRAIN.PRECISION: bfloat16 is not supported on cpu: it needs AVX-512 or a bfloat16-capable GPU; use float32"
     )
 
 

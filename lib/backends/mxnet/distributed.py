@@ -16,7 +16,7 @@ from lib.backends.base import Alone, Device, Processes
 from lib.backends.mxnet.loader import mx
 from lib.errors import InputError
 from lib.machine import Launch, launch
-from lib.watch import Hub, Member, end, stopped
+from lib.peers import Hub, Member, end, stopped
 
 DISTRIBUTED = ("dist_sync", "dist_device_sync")
 _REPORTING = 5.0  # seconds in which the members learn of a failure
@@ -26,7 +26,7 @@ class ParameterServer:
     """This worker and the others, as `lib.backends.base.Processes`.
 
     Gradients are added up by MXNet's servers, in float32. What must be exact, the sums of `total`, and what must not
-    wait for ever, goes through `lib.watch`, whose hub is in the scheduler's process.
+    wait for ever, goes through `lib.peers`, whose hub is in the scheduler's process.
     """
 
     def __init__(self, devices: Sequence[Device], started: Launch, kvstore: str):

@@ -11,7 +11,7 @@ from lib.backends.base import ALONE, Adam, Build, Processes, Sgd, Shape
 from lib.backends.mxnet.distributed import ParameterServer
 from lib.backends.mxnet.functions import Operators
 from lib.backends.mxnet.loader import mx
-from lib.backends.mxnet.optimizers import optimizer_of
+from lib.backends.mxnet.optimizers import Optimizer
 from lib.errors import InputError
 
 
@@ -155,7 +155,7 @@ class TrainStep:
         processes: Processes = ALONE,
     ):
         self.outputs, self._processes = output_names(symbol), processes
-        self._optimizer = optimizer_of(optimizer)
+        self._optimizer = Optimizer(optimizer)
         chosen = set(trainable)
         self._trainable = [name for name in symbol.list_arguments() if name in chosen]
         self._names = [name for name in symbol.list_arguments() if name in args]

@@ -11,12 +11,12 @@ from types import TracebackType
 
 import numpy as np
 
-from lib import watch
+from lib import peers
 from lib.backends.base import Alone, Processes
 from lib.backends.torch.loader import Tensor, torch
 from lib.errors import InputError
 from lib.machine import Launch, launch
-from lib.watch import Hub, Member, stopped
+from lib.peers import Hub, Member, stopped
 
 dist = torch.distributed
 
@@ -42,7 +42,7 @@ class Torchrun:
         # process if one of them still has a tensor when Python ends.
         importlib.import_module("torch.distributed.nn.functional")
         with self._exchange():
-            store, _, _ = next(dist.rendezvous("env://", timeout=datetime.timedelta(seconds=watch.START)))
+            store, _, _ = next(dist.rendezvous("env://", timeout=datetime.timedelta(seconds=peers.START)))
             if self.rank == 0:
                 store.set(_HUB, str(Hub([f"process {each}" for each in range(self.count)]).port))
             port = int(store.get(_HUB))

@@ -40,8 +40,7 @@ def training_type(precision: str, devices: Sequence[torch.device]) -> torch.dtyp
 def _check(key: str, dtype: torch.dtype, device: torch.device) -> None:
     if dtype == torch.bfloat16 and not computes_bfloat16(device):
         raise InputError(
-            f"{key}: bfloat16 needs a processor with AVX-512 or a GPU that computes in it, which {device} is not; "
-            "use float32"
+            f"{key}: bfloat16 is not supported on {device}: it needs AVX-512 or a bfloat16-capable GPU; use float32"
         )
 
 

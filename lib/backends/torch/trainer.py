@@ -11,7 +11,7 @@ from lib.backends.torch.distributed import Torchrun
 from lib.backends.torch.functions import TorchFunctions
 from lib.backends.torch.loader import Tensor, torch
 from lib.backends.torch.memory import for_training
-from lib.backends.torch.optimizers import optimizer_of
+from lib.backends.torch.optimizers import Optimizer
 from lib.backends.torch.runtime import in_type, tensor_of
 
 
@@ -47,7 +47,7 @@ class TrainStep:
         self._trainable = [name for name in args if name in set(trainable)]
         for name in self._trainable:
             self._args[name].requires_grad_()
-        self._optimizer = optimizer_of(optimizer)
+        self._optimizer = Optimizer(optimizer)
         self._averages: dict[str, Tensor] = {}
 
     @for_training

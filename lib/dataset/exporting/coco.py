@@ -18,7 +18,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import DIGITS, edges_of
 from lib.dataset.index import build_index
 from lib.dataset.lists import find_clips, splits_of
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 from lib.files import check_output, replacing
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,6 @@ def write(root: Path, splits: Sequence[str], out: Path) -> None:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.export_coco",
         description=__doc__,
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--split", choices=("train", "val"), nargs="+", help="splits to export (default: all)")
     add("--out", type=check_output, required=True, help="file to write; it must not exist")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     splits = args.split or splits_of(args.root)
     if not splits:
         raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")

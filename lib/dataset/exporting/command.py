@@ -30,7 +30,7 @@ from lib.dataset.exporting.formats import cvat, mot, write_text, write_yolo
 from lib.dataset.importing.clips import edges_of
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import find_clips, splits_of
-from lib.errors import InputError, command
+from lib.errors import InputError, command, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,6 @@ def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.dataset.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -124,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--out", type=Path, required=True, help="folder to write, or with coco the file; it must not exist")
     add("--tracks", action="store_true", help="yolo: write track ids in a sixth column")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging()
     splits = args.split or splits_of(args.root)
     if not splits:
         raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")

@@ -8,8 +8,8 @@ continuous pixels (here x1 = x, x2 = x + width - 1) and, for tracked objects, `t
 `attributes`. Crowds (`iscrowd`) are left out. A video may also be a video file: `videos` names it, and `frame_id`
 counts its frames from 0.
 
-CVAT's COCO export of a film has no list `videos`, and names the frames frame_000000.PNG, frame_000001.PNG, ... Name the
-film or its image folder with `--video NAME`, or give it as --media: the numbers in the names find its frames.
+CVAT's COCO export of a video has no list `videos`, and names the frames frame_000000.PNG, frame_000001.PNG, ... Name
+the video or its image folder with `--video NAME`, or give it as --media: the numbers in the names find its frames.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class _File:
         return video
 
     def _found(self, title: str, where: str) -> Path:
-        """The film or image folder of the video `title`, which `media` itself may be."""
+        """The file or image folder of the video `title`, which `media` itself may be."""
         if self.media.is_file() or (self.name is not None and has_images(self.media)):
             return self.media
         return find_media(self.media, [title, PurePosixPath(title).stem], where)

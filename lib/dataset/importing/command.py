@@ -13,7 +13,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import Found
 from lib.dataset.importing.frames import HOW, Writing
 from lib.dataset.importing.write import held_out, write_dataset
-from lib.errors import InputError, command, quoted, read_text
+from lib.errors import InputError, command, quoted, read_text, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ def importer(
 
     @command
     def main(argv: Sequence[str] | None = None) -> None:
-        """Entry point."""
         parser = argparse.ArgumentParser(
             prog=f"python -m lib.dataset.{name}",
             description=description,
@@ -42,7 +41,7 @@ def importer(
         add_options(parser.add_argument)
         _add_shared_options(parser.add_argument)
         args = parser.parse_args(argv)
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        start_logging()
         _write_and_check(args, *read(args))
 
     return main

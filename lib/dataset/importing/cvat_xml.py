@@ -14,7 +14,7 @@ from lib.dataset.importing.values import flag, number, whole
 from lib.errors import LONGEST, InputError, quoted
 
 SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
-MOST_FRAMES = 200_000  # of a task: two hours of film
+MOST_FRAMES = 200_000  # of a task: two hours of video
 WHAT = "a task or project exported as `CVAT for video 1.1` or `CVAT for images 1.1`"
 
 

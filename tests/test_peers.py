@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from lib import watch
+from lib import peers
 from lib.errors import InputError
-from lib.watch import Hub, Member
+from lib.peers import Hub, Member
 
 
 def members(names: list[str], hub: Hub) -> list[Member]:
@@ -59,7 +59,7 @@ def three():
 
 
 def test_sums_and_shared_bytes(three, monkeypatch):
-    monkeypatch.setattr(watch, "_PART", 1000)
+    monkeypatch.setattr(peers, "_PART", 1000)
     _, (first, second, _) = three
     a, b = np.array([[1 / 3, 1e300]]), np.array([[2**-40, 1.0]])
     for found in at_once(lambda: first.total(a), lambda: second.total(b)):
@@ -102,9 +102,9 @@ def test_one_that_failed_is_named(three):
 
 
 def test_one_that_is_silent_is_named(monkeypatch):
-    monkeypatch.setattr(watch, "SILENCE", 1.0)
+    monkeypatch.setattr(peers, "SILENCE", 1.0)
     hub = Hub(["process 0", "process 1"])
-    monkeypatch.setattr(watch, "_BEAT", 30.0)  # of the second one
+    monkeypatch.setattr(peers, "_BEAT", 30.0)  # of the second one
 
     def silent() -> Member:
         return Member("127.0.0.1", hub.port, "process 1", hub="process 0")
@@ -113,7 +113,7 @@ def test_one_that_is_silent_is_named(monkeypatch):
         member = Member("127.0.0.1", hub.port, "process 0", hub="process 0")
         member._noticed.set()
         while not member.failure:
-            member._link.send(watch._BEATING)
+            member._link.send(peers._BEATING)
             time.sleep(0.1)
         return member.failure
 
@@ -136,14 +136,14 @@ def test_strangers_are_sent_away(three):
 
 
 def test_missing_ones_are_named(monkeypatch):
-    monkeypatch.setattr(watch, "START", 0.5)
+    monkeypatch.setattr(peers, "START", 0.5)
     hub = Hub(["process 0", "process 1", "server 0"])
     with pytest.raises(InputError, match="process 1, server 0 did not start within"):
         Member("127.0.0.1", hub.port, "process 0", hub="the scheduler")
 
 
 def test_no_hub(monkeypatch):
-    monkeypatch.setattr(watch, "START", 0.5)
+    monkeypatch.setattr(peers, "START", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(InputError, match=rf"server 0: nothing answers at 127\.0\.0\.1:{port} .*within five minutes"):

@@ -1,6 +1,6 @@
-"""Trackers: functions that receive the figures of a training, for TensorBoard or other services.
+"""Reporters: functions that receive the figures of a training, for TensorBoard or other services.
 
-A tracker is called as `tracker(event, step, values)`: event "train", "validate" or "end"; step, the number of steps
+A reporter is called as `reporter(event, step, values)`: event "train", "validate" or "end"; step, the number of steps
 since epoch 0; values, numbers by name. It runs in the first process.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 
 from lib.errors import InputError
 
-Tracker = Callable[[str, int, Mapping[str, float]], object]
+Reporter = Callable[[str, int, Mapping[str, float]], object]
 
 
-def callback(name: str, allowed: bool) -> Tracker:
+def callback(name: str, allowed: bool) -> Reporter:
     """The function that TRAIN.CALLBACK names. Nothing is imported unless `allowed`, because a settings file may come
     from someone else. Raises InputError if it is not allowed or there is no such function.
     """
@@ -44,7 +44,7 @@ def callback(name: str, allowed: bool) -> Tracker:
 
 
 class TensorBoard:
-    """A tracker that writes event files to a folder, with tensorboardX or PyTorch's writer.
+    """A reporter that writes event files to a folder, with tensorboardX or PyTorch's writer.
 
     step: where training continues; what an interrupted run wrote after it is not shown. Raises InputError if neither
     writer is installed.
@@ -64,7 +64,7 @@ class TensorBoard:
     def images(self, step: int, images: Sequence[np.ndarray]) -> None:
         """Writes images (H, W, 3), BGR uint8."""
         for number, image in enumerate(images):
-            self._writer.add_image(f"validate/frame {number}", image[..., ::-1], step, dataformats="HWC")
+            self._writer.add_image(f"validate/frame_{number}", image[..., ::-1], step, dataformats="HWC")
 
 
 def _writer(folder: Path, step: int) -> Any:
