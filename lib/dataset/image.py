@@ -32,7 +32,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{path}: cannot read the image: {getattr(error, 'strerror', error)}") from error
     if not content:
         raise InputError(f"{path}: empty image file; download or create it again")
-    if not _is_complete(content):
+    if not _is_complete(content, path):
         raise InputError(f"{path}: truncated image; download or create it again")
     check_size(*_size(path, content), path)
     buffer = np.frombuffer(content, dtype=np.uint8)
@@ -61,15 +61,18 @@ def _size(path: Path, content: bytes) -> tuple[int, int]:
         raise InputError(f"{path}: not an image that OpenCV can decode; download or create it again") from error
 
 
-def _is_complete(content: bytes) -> bool:
-    """Whether a JPEG or PNG has its end marker. Other formats count as complete."""
+def _is_complete(content: bytes, path: Path) -> bool:
+    """Whether a JPEG or PNG has its end marker. Other formats count as complete. Raises InputError as `check_scans`."""
     if content.startswith(_PNG_START):
         return b"IEND" in content[-32:]
     if not content.startswith(_JPEG_START):
         return True
     # An embedded thumbnail has an end marker too, so search from the first scan; scan data cannot contain the marker.
     _, scan = jpeg.frame_and_scan(content)
-    return scan is not None and content.find(jpeg.END, scan) >= 0
+    if scan is None or content.find(jpeg.END, scan) < 0:
+        return False
+    jpeg.check_scans(content, scan, path)
+    return True
 
 
 def scale_of(height: int, width: int, short: int, long: int) -> float:
