@@ -194,6 +194,13 @@ def test_embedded_frames_are_shrunk_and_never_larger_than_their_files(folder, tm
     assert base64.b64decode(report_data.embedded(file, 200).partition(",")[2]) == file.read_bytes()
 
 
+@pytest.mark.parametrize("words", [["--limit", "nan"], ["--limit", "-1"], ["--side", "0"], ["--side", "-5"]])
+def test_options_out_of_range(capsys, words):
+    with pytest.raises(SystemExit) as stop:
+        report.main(["a.json", "--out", "r.html", *words])
+    assert stop.value.code == 2 and f"argument {words[0]}: {words[1]} is " in capsys.readouterr().err
+
+
 def test_frame_that_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.JPEG")
     with pytest.raises(InputError, match="pipe"):

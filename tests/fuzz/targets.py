@@ -233,7 +233,8 @@ STARTED_BY = {
 }
 # Commands that read nothing but this repository's own files, or files that they have made.
 NOT_FUZZED = (
-    "lib/cuda.py", "lib/ops/build.py", "bench/cuda_operators.py", "bench/training_step.py", "bench/full_frame.py",
+    "lib/cuda.py", "lib/cli/doctor.py", "lib/ops/build.py", "bench/cuda_operators.py", "bench/training_step.py",
+    "bench/full_frame.py",
     "experiments/minivid/report.py", "experiments/minivid/reproduce.py", "bench/curve.py", "bench/loader.py",
     "bench/scaling.py",
 )  # fmt: skip
