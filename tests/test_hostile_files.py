@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import types
+import warnings
 import zipfile
 
 import cv2
@@ -18,6 +19,7 @@ from lib.config import make_config
 from lib.dataset import check, image, lists
 from lib.dataset.annotation import read_annotation
 from lib.dataset.importing import coco, cvat, cvat_xml, mot
+from lib.dataset.importing.frames import ImageFiles
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.inference.detect import detections_of
@@ -39,7 +41,7 @@ def test_weights_that_are_not_finite(tmp_path):
             params.load(tmp_path / "x.params")
     assert np.isinf(params.load(tmp_path / "x.params", finite=False)[0]["c"][1])
     outputs = np.zeros((2, 5)), np.array([[0.5, np.nan]] * 2), np.zeros((2, 8))
-    with pytest.raises(InputError, match="outputs are not finite"):
+    with pytest.raises(InputError, match="produced NaN or infinity"):
         detections_of(*outputs, np.array([10, 10, 1]), tiny.settings().TEST)
 
 
@@ -206,6 +208,15 @@ def test_cvat_tasks_of_many_frames_in_all(tmp_path, monkeypatch):
         with monkeypatch.context() as patch, pytest.raises(InputError, match=problem):
             patch.setattr(cvat, name, 5)
             cvat.read([tmp_path / "a.xml"], tmp_path / "media")
+
+
+def test_importing_an_image_that_is_too_large_is_one_message(tmp_path):
+    """Pillow warns of such a size on two more lines."""
+    for side in (9900, 20000):
+        Image.new("1", (side, side)).save(tmp_path / "a.png")
+        with warnings.catch_warnings(), pytest.raises(InputError, match=r"a\.png: .*too large, the limit is"):
+            warnings.simplefilter("error")
+            ImageFiles([tmp_path / "a.png"]).size(0)
 
 
 def test_mot_folders_outside(tmp_path):

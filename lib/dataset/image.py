@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -52,13 +55,25 @@ def _size(path: Path, content: bytes) -> tuple[int, int]:
         if size is not None and 0 not in size:
             return size
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that `check_size` judges
-            return Image.open(io.BytesIO(content)).size
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too large, {jpeg.LIMIT}; shrink it") from error
+        with header(io.BytesIO(content), path) as image:
+            return image.size
+    except InputError:
+        raise
     except Exception as error:  # Pillow raises all kinds of errors on malformed files
         raise InputError(f"{path}: not an image that OpenCV can decode; download or create it again") from error
+
+
+@contextlib.contextmanager
+def header(file: BinaryIO, where: str | os.PathLike) -> Iterator[Image.Image]:
+    """An image of which only the header is read. Raises InputError if it is far too large, or what Pillow does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that `check_size` judges
+        try:
+            image = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{where}: too large, {jpeg.LIMIT}; shrink it") from error
+    with image:
+        yield image
 
 
 def _is_complete(content: bytes, path: Path) -> bool:
