@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="animation to write, .gif or .webp")
     parser.add_argument("--fps", type=real(0.1, 1000), default=6, help="frames per second (default: %(default)s)")
     args = parser.parse_args(argv)
+    if args.out.suffix.lower() not in (".gif", ".webp"):
+        raise InputError(f"--out {args.out}: must end in .gif or .webp")
     frames = [frame.name for frame in open_clip(str(args.folders[0] / "*.JPEG"))]
     with tempfile.TemporaryDirectory() as folder:
         joined = []

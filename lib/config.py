@@ -21,6 +21,7 @@ MOST_ITEMS = 1000  # of a list
 LARGEST_NUMBER = 10**9
 LARGEST_SIDE, MOST_PIXELS = 2**13, 2**24  # of the network's input
 LARGEST_DILATION = 1000
+MOST_PROPOSALS = 50_000  # of an image, before NMS
 MOST_UNITS = 1000  # residual units of the backbone
 
 Rule = tuple[str, bool]  # (message, whether the rule holds)
@@ -241,6 +242,10 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
         ("TRAIN.lr_step must be numbers separated by commas", _numbers(train.lr_step)),
         ("TRAIN.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(train)),
         ("TEST.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N", _nms_counts(test)),
+        (
+            f"RPN_PRE_NMS_TOP_N must not exceed {MOST_PROPOSALS}",
+            max(train.RPN_PRE_NMS_TOP_N, test.RPN_PRE_NMS_TOP_N) <= MOST_PROPOSALS,
+        ),
         ("dataset.NUM_CLASSES must be at least 2: the background and a class", cfg.dataset.NUM_CLASSES >= 2),
         *(
             (f"TRAIN.AUGMENT.{name} must be from 0 to {limit}", 0 <= train.AUGMENT[name] <= limit)

@@ -246,6 +246,10 @@ def split(arrays: Mapping[str, np.ndarray], *groups: str) -> list[dict[str, np.n
 
 def check_unpacked(archive: zipfile.ZipFile, path: str | os.PathLike, advice: str) -> None:
     """Raises InputError if an archive unpacks to more than UNPACKED bytes and to more than RATIO times its size."""
-    size = sum(member.file_size for member in archive.infolist())
+    check_size(sum(member.file_size for member in archive.infolist()), path, advice)
+
+
+def check_size(size: int, path: str | os.PathLike, advice: str) -> None:
+    """Raises InputError if a file unpacks to `size` bytes, more than UNPACKED and more than RATIO times its size."""
     if size > max(UNPACKED, RATIO * os.path.getsize(path)):
         raise InputError(f"{path}: unpacks to {size} bytes, more than {UNPACKED} and {RATIO} times its size; {advice}")

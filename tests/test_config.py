@@ -189,6 +189,7 @@ def test_lr_steps():
     ("TRAIN: {MIN_OFFSET: 9, MAX_OFFSET: 9}", "TRAIN.MIN_OFFSET must be less than TRAIN.MAX_OFFSET"),
     ("TRAIN: {RPN_NEGATIVE_OVERLAP: 0.8}", "TRAIN.RPN_NEGATIVE_OVERLAP must not exceed TRAIN.RPN_POSITIVE_OVERLAP"),
     ("TRAIN: {RPN_POST_NMS_TOP_N: 7000}", "TRAIN.RPN_POST_NMS_TOP_N must not exceed RPN_PRE_NMS_TOP_N"),
+    ("TEST: {RPN_PRE_NMS_TOP_N: 1000000000}", "RPN_PRE_NMS_TOP_N must not exceed 50000"),
     ("TEST: {RPN_POST_NMS_TOP_N: 0}", "TEST.RPN_POST_NMS_TOP_N"),
     ("TEST: {KEY_FRAME_INTERVAL: -1}", "TEST.KEY_FRAME_INTERVAL must be 0 or more"),
     ("TRAIN: {lr_step: 'a,b'}", "TRAIN.lr_step must be numbers separated by commas"),

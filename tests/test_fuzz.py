@@ -13,7 +13,7 @@ import pytest
 from bench.turns import memory
 from tests.conftest import needs
 from tests.fuzz.case import faults, run
-from tests.fuzz.targets import NOT_FUZZED, STARTED_BY, TARGETS, Target
+from tests.fuzz.targets import METHODS, NOT_FUZZED, STARTED_BY, TARGETS, Target
 from tests.tiny import ROOT
 
 FOLDERS = ("lib", "experiments", "bench", "rfcn", "fgfa_rfcn", "dff_rfcn")
@@ -28,6 +28,18 @@ def test_every_command_is_fuzzed():
     missing = {path for path in commands if STARTED_BY.get(path, path) not in fuzzed}
     assert missing == set(NOT_FUZZED), "add a target to tests/fuzz/targets.py"
     assert set(STARTED_BY) <= commands
+
+
+def test_every_program_is_a_command():
+    """Else its errors have tracebacks, as has a closed pipe of its output."""
+    programs = {
+        str(path.relative_to(ROOT))
+        for folder in ("lib", "experiments")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"^(?<!@command\n)def main\(", path.read_text(), re.MULTILINE)
+    }
+    scripts = {f"experiments/{m}/{m}_{what}.py" for m in METHODS for what in ("test", "end2end_train_test")}
+    assert programs == {"lib/install.py"} | scripts  # the scripts call commands of lib.cli.experiment
 
 
 def test_three_hundred_cases(tmp_path):

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import types
+import warnings
+import zipfile
 
 import cv2
 import numpy as np
@@ -16,7 +18,8 @@ from lib.backends.mxnet.loader import select
 from lib.config import make_config
 from lib.dataset import check, image, lists
 from lib.dataset.annotation import read_annotation
-from lib.dataset.importing import coco, cvat, mot
+from lib.dataset.importing import coco, cvat, cvat_xml, mot
+from lib.dataset.importing.frames import ImageFiles
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.inference.detect import detections_of
@@ -38,7 +41,7 @@ def test_weights_that_are_not_finite(tmp_path):
             params.load(tmp_path / "x.params")
     assert np.isinf(params.load(tmp_path / "x.params", finite=False)[0]["c"][1])
     outputs = np.zeros((2, 5)), np.array([[0.5, np.nan]] * 2), np.zeros((2, 8))
-    with pytest.raises(InputError, match="outputs are not finite"):
+    with pytest.raises(InputError, match="produced NaN or infinity"):
         detections_of(*outputs, np.array([10, 10, 1]), tiny.settings().TEST)
 
 
@@ -167,6 +170,53 @@ def test_cvat_tasks_without_end(tmp_path):
     (tmp_path / "a.xml").write_text('<!DOCTYPE a [<!ENTITY a "x">]>' + text)
     with pytest.raises(InputError, match="XML with a <!DOCTYPE>"):
         cvat.read([tmp_path / "a.xml"], tmp_path / "media")
+
+
+@pytest.mark.parametrize(
+    "inner, problem",
+    [
+        ("\n" * 2**21, "a text of more than 1048576 characters"),
+        (f"<a b='{'x' * 2**21}'/>", "a tag of more than 1048576 bytes"),
+        (f"<!--{'x' * 2**21}-->", "a tag of more than 1048576 bytes"),
+        ("<a>" * 200, "elements nested more than 100 deep"),
+        ("<meta>" + "<task/>" * 60 + "</meta>", "more than 50 elements"),
+        ("<label/>" * 60, "more than 50 elements"),
+    ],
+    ids=["text", "attribute", "comment", "depth", "tasks", "labels"],
+)
+def test_cvat_files_that_would_fill_the_memory(tmp_path, monkeypatch, inner, problem):
+    monkeypatch.setattr(cvat_xml, "MOST_ELEMENTS", 50 if "50" in problem else 1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", f"<annotations>{inner}</annotations>")
+    with pytest.raises(InputError, match=rf"a\.zip:\d+: {problem}"):
+        cvat_xml.parse(tmp_path / "a.zip")
+
+
+def test_cvat_tasks_of_many_frames_in_all(tmp_path, monkeypatch):
+    put_film(tmp_path / "media/a.mp4", 2)
+    task, track = (
+        "<task><id>{0}</id><size>2</size><source>a.mp4</source></task>",
+        "<track id='1' label='a' task_id='{0}'>",
+    )
+    box = "<box frame='0' xtl='1' ytl='1' xbr='9' ybr='9' outside='0' occluded='0'/></track>"
+    text = "".join(map(task.format, range(3))), "".join(map((track + box).format, range(3)))
+    (tmp_path / "a.xml").write_text(
+        "<annotations><meta><project><tasks>{}</tasks></project></meta>{}</annotations>".format(*text)
+    )
+    assert len(cvat.read([tmp_path / "a.xml"], tmp_path / "media").videos) == 3
+    for name, problem in {"MOST_FRAMES": "more than 5 frames in all", "MOST_BOXES": "more than 5 boxes"}.items():
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=problem):
+            patch.setattr(cvat, name, 5)
+            cvat.read([tmp_path / "a.xml"], tmp_path / "media")
+
+
+def test_importing_an_image_that_is_too_large_is_one_message(tmp_path):
+    """Pillow warns of such a size on two more lines."""
+    for side in (9900, 20000):
+        Image.new("1", (side, side)).save(tmp_path / "a.png")
+        with warnings.catch_warnings(), pytest.raises(InputError, match=r"a\.png: .*too large, the limit is"):
+            warnings.simplefilter("error")
+            ImageFiles([tmp_path / "a.png"]).size(0)
 
 
 def test_mot_folders_outside(tmp_path):

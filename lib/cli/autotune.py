@@ -161,8 +161,12 @@ def frames_per_second(detector: Detector, clip: Clip, seconds: float, cycle: int
 
 def _repeated(clip: Clip) -> Iterator[np.ndarray]:
     while True:
+        empty = True
         for frame in clip:
+            empty = False
             yield frame.image
+        if empty:  # or this would look for a frame forever
+            raise InputError(f"--input {clip.source.where}: contains no frames; give a video that plays")
 
 
 def _demo(method: Method, cfg: str, weights: str, settings: Sequence[str], args: argparse.Namespace) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lib.cli import checks, engine_checks
 from lib.cli.checks import INIT, Line
-from lib.errors import InputError
+from lib.errors import InputError, command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +57,7 @@ def _remedy(error: Exception) -> str:
     return f"{INIT}; if that does not help, report it with this whole output"
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lib.doctor", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="also check every file of the datasets (slow)")

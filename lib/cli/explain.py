@@ -15,9 +15,10 @@ from lib.dataset.classes import ClassList
 from lib.errors import InputError
 from lib.method import Explain, Layer, Method
 from lib.methods import METHODS, method_named
-from lib.video.clips import Clip, open_clips
+from lib.video.clips import Clip, check_held, open_clips
 from lib.video.drawing import compare_boxes
 from lib.video.pictures import write_picture
+from lib.video.sources import Frame
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,10 @@ def explain_frames(
     written = []
     for position in args.explain:
         first, stop = explain.span(cfg, position)
-        frames = list(clip.part(first, stop))
+        frames: list[Frame] = []
+        for frame in clip.part(first, stop):
+            frames.append(frame)
+            check_held(frames)
         place = position - first
         if len(frames) <= place:
             raise InputError(f"--explain {position}: the clip has only {first + len(frames)} frames")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -32,7 +35,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{path}: cannot read the image: {getattr(error, 'strerror', error)}") from error
     if not content:
         raise InputError(f"{path}: empty image file; download or create it again")
-    if not _is_complete(content):
+    if not _is_complete(content, path):
         raise InputError(f"{path}: truncated image; download or create it again")
     check_size(*_size(path, content), path)
     buffer = np.frombuffer(content, dtype=np.uint8)
@@ -52,24 +55,39 @@ def _size(path: Path, content: bytes) -> tuple[int, int]:
         if size is not None and 0 not in size:
             return size
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that `check_size` judges
-            return Image.open(io.BytesIO(content)).size
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too large, {jpeg.LIMIT}; shrink it") from error
+        with header(io.BytesIO(content), path) as image:
+            return image.size
+    except InputError:
+        raise
     except Exception as error:  # Pillow raises all kinds of errors on malformed files
         raise InputError(f"{path}: not an image that OpenCV can decode; download or create it again") from error
 
 
-def _is_complete(content: bytes) -> bool:
-    """Whether a JPEG or PNG has its end marker. Other formats count as complete."""
+@contextlib.contextmanager
+def header(file: BinaryIO, where: str | os.PathLike) -> Iterator[Image.Image]:
+    """An image of which only the header is read. Raises InputError if it is far too large, or what Pillow does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that `check_size` judges
+        try:
+            image = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{where}: too large, {jpeg.LIMIT}; shrink it") from error
+    with image:
+        yield image
+
+
+def _is_complete(content: bytes, path: Path) -> bool:
+    """Whether a JPEG or PNG has its end marker. Other formats count as complete. Raises InputError as `check_scans`."""
     if content.startswith(_PNG_START):
         return b"IEND" in content[-32:]
     if not content.startswith(_JPEG_START):
         return True
     # An embedded thumbnail has an end marker too, so search from the first scan; scan data cannot contain the marker.
     _, scan = jpeg.frame_and_scan(content)
-    return scan is not None and content.find(jpeg.END, scan) >= 0
+    if scan is None or content.find(jpeg.END, scan) < 0:
+        return False
+    jpeg.check_scans(content, scan, path)
+    return True
 
 
 def scale_of(height: int, width: int, short: int, long: int) -> float:

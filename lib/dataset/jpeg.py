@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from lib.errors import InputError, check_regular
@@ -16,6 +17,8 @@ SCAN = 0xDA
 BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])  # not followed by a length
 
 LARGEST_SIDE, MOST_PIXELS = 2**15 - 1, 2**26  # of an image: 192 MiB once decoded
+MOST_SCANS = 100  # of a JPEG file; each costs time for all its pixels, however few bytes it has
+_MARKER = re.compile(rb"\xff[^\x00\xff\x01\xd0-\xd7]")  # after a 0xFF, the data of a scan has nothing else
 LIMIT = f"the limit is {LARGEST_SIDE} pixels a side and {MOST_PIXELS} in all"
 
 
@@ -72,3 +75,13 @@ def frame_and_scan(data: bytes) -> tuple[tuple[int, int] | None, int | None]:
                 )
             place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return size, None
+
+
+def check_scans(data: bytes, scan: int, where: str | os.PathLike) -> None:
+    """Raises InputError if a JPEG file has more than MOST_SCANS scans. scan: position of the first."""
+    count, place = 0, scan
+    while (marker := _MARKER.search(data, place)) and marker[0] != END:
+        count += marker[0][1] == SCAN
+        if count > MOST_SCANS:
+            raise InputError(f"{where}: JPEG file of more than {MOST_SCANS} scans; save it again")
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import re
 from collections.abc import Iterator
@@ -16,8 +17,12 @@ from lib.reading import foreign
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
-# FFmpeg "plays" text files as terminal art; nobody who passes one means that.
-_NO_VIDEO_FORMATS = {"tty", "bin", "xbin", "idf", "adf"}
+# What FFmpeg may take a file for, whatever its suffix: formats that hold their frames themselves. Playlists would open
+# other files, pipes and addresses, and FFmpeg "plays" text as terminal art.
+_FORMATS = (
+    "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,m4v,h264,hevc,asf,flv,gif,apng,ogg,mxf,nut,dv,ivf,obu,mjpeg,"
+    "yuv4mpegpipe,wtv,rm,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
 
 
 def natural_key(text: str) -> tuple:
@@ -29,20 +34,25 @@ def natural_key(text: str) -> tuple:
 @contextlib.contextmanager
 def opened(where: str) -> Iterator[av.container.InputContainer]:
     """Opens a video file or stream address. Raises InputError if it has no video that can be decoded."""
-    options = {"rtsp_transport": "tcp"} if where.startswith("rtsp:") else {}
     address = "://" in where
+    local = where.removeprefix("file://") if not address or where.startswith("file://") else None
     with foreign(where, "cannot be opened", "give a video or picture that plays"):
-        if not address:
-            check_regular(where)
+        if local is not None:
+            check_regular(local)
         try:
             container = av.open(
-                where, options=options, timeout=(10.0, 20.0) if address else None, metadata_errors="replace"
+                where if local is None else f"file:{local}",  # else a name such as pipe:0 is an address
+                options={"rtsp_transport": "tcp"} if local is None else {"format_whitelist": _FORMATS},
+                timeout=(10.0, 20.0) if local is None else None,
+                metadata_errors="replace",
             )
         except av.error.FFmpegError as error:
-            reason = "not a video or picture" if isinstance(error, av.error.InvalidDataError) else error.strerror
+            # FFmpeg calls a format that is not in _FORMATS an invalid argument.
+            unknown = isinstance(error, av.error.InvalidDataError) or error.errno == errno.EINVAL
+            reason = "not a video or picture" if unknown else error.strerror
             raise InputError(f"{where}: cannot be opened: {reason}") from error
     with container:
-        if not container.streams.video or container.format.name in _NO_VIDEO_FORMATS:
+        if not container.streams.video:
             raise InputError(f"{where}: cannot be opened: not a video or picture")
         context = container.streams.video[0].codec_context
         if context is None:  # a header cut short; PyAV 15 would crash on decoding

@@ -26,6 +26,7 @@ from lib.reading import LARGEST_COORDINATE, RATIO, UNPACKED, foreign
 
 RECORD = np.dtype([("frame", "<i4"), ("class", "<i2"), ("score", "<f4"), ("box", "<f4", (4,))])
 
+FEWEST_ROWS, ROW_BYTES = 2_000_000, 4  # a file may have this many rows, or one for each ROW_BYTES of its size
 _BLOCK = 1 << 24
 _HEADER = 128
 _FORMAT = "frame_id class_index score x1 y1 x2 y2"
@@ -137,7 +138,12 @@ def write_detections(path: str | os.PathLike, table: DetectionTable) -> None:
 
 
 def read_detections(paths: Sequence[str | os.PathLike], classes: int = 0) -> DetectionTable:
-    """All detections of several files, concatenated. Raises InputError as `iter_detections`."""
+    """All detections of several files, concatenated.
+
+    Raises InputError as `iter_detections`, and for a file given twice.
+    """
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise InputError(f"{paths[0]} ...: a detection file is given twice; give each once")
     return DetectionTable.join([part for path in paths for part in iter_detections(path, classes)])
 
 
@@ -145,8 +151,8 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
     """Yield the detections of a file as a stream of tables; the suffix sets the format (see `DetectionWriter`).
 
     classes: the number of classes C; 0 accepts any class index. Blank lines are skipped, an empty file gives nothing.
-    Raises InputError, with file and line, if the file is missing, the gzip data is broken, a line has the wrong number
-    of columns, a value is not a finite number, or a class is outside 1..C.
+    Raises InputError, with file and line, if the file is missing, the gzip data is broken or too much, a line
+    has the wrong number of columns, a value is not a finite number, or a class is outside 1..C.
     """
     path = Path(path)
     if not path.is_file():
@@ -157,7 +163,8 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
     with foreign(path, "cannot be read", "pass the file(s) that a test run wrote"):
         check_regular(path)
     opened = gzip.open if path.suffix == ".gz" else open
-    line = total = 0
+    line = total = rows = 0
+    most_rows = max(FEWEST_ROWS, path.stat().st_size // ROW_BYTES)
     limit = max(UNPACKED, RATIO * path.stat().st_size)
     rest = b""
     with opened(path, "rb") as file:
@@ -177,6 +184,9 @@ def iter_detections(path: str | os.PathLike, classes: int = 0) -> Iterator[Detec
             if data:
                 table, lines = _parse(path, data, line, classes)
                 line += lines
+                rows += len(table)
+                if rows > most_rows:
+                    raise InputError(f"{path}: a small file of more than {most_rows} detections; recreate it")
                 yield table
             if not block:
                 return

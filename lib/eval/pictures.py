@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -19,8 +20,9 @@ POINTS = 2000  # maximum number of points per curve; a picture cannot show more
 def save_pictures(result: Evaluation, folder: Path) -> list[Path]:
     """Write precision_recall.png and motion_area.png to `folder` and return their paths."""
     paths = [Path(folder) / "precision_recall.png", Path(folder) / "motion_area.png"]
-    draw_curves(result, paths[0])
-    draw_motion_area(result, paths[1])
+    with rc_context({"text.parse_math": False}):  # names may contain $
+        draw_curves(result, paths[0])
+        draw_motion_area(result, paths[1])
     return paths
 
 

@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.argument import positive, real
 from lib.errors import InputError, command, start_logging
 from lib.eval.errors import add_locations
 from lib.eval.report_data import content
@@ -46,9 +47,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--frames", choices=("embed", "link", "none"), default="embed",
         help="embed them, worst clips first; link: read them from the dataset (default: %(default)s)")  # fmt: skip
     add("--images", type=Path, metavar="DIR", help="folder of the frames (default: Data/VID beside Annotations/VID)")
-    add("--limit", type=float, default=60, metavar="MB", help="largest total of embedded frames (default: %(default)s)")
-    add("--side", type=int, default=640, metavar="PIXELS", help="shrink embedded frames whose longer side is longer "
-        "(default: %(default)s)")  # fmt: skip
+    add("--limit", type=real(0, 1e6), default=60, metavar="MB",
+        help="largest total of embedded frames (default: %(default)s)")  # fmt: skip
+    add("--side", type=positive, default=640, metavar="PIXELS",
+        help="shrink embedded frames whose longer side is longer (default: %(default)s)")  # fmt: skip
     add("--bootstrap", type=int, default=1000, metavar="N", help="samples for the 95 %% intervals (default: 1000)")
     add_locations(parser)
     return parser.parse_args(argv)

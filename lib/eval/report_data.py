@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lib.dataset.image import read
 from lib.errors import InputError
 from lib.eval.behaviour import clips
 from lib.eval.bootstrap import bootstrap
@@ -212,12 +213,8 @@ def _add_frames(shown: list[dict], run: Run, how: str, images: Path, limit: int,
 
 def embedded(path: Path, side: int) -> str:
     """A frame as a data: address: as WebP, or the file itself where that is smaller."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); pass --images, or --frames none") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise InputError(f"{path}: not an image; create it again, or pass --frames none")
+    if not path.exists():
+        raise InputError(f"{path}: no such image; pass --images, or --frames none")
+    image, data = read(path), path.read_bytes()
     url = frame_url(image, side)
     return min(url, _url(data, "jpeg"), key=len) if max(image.shape[:2]) <= side else url

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.eval.detections import DetectionTable, read_detections
 from lib.eval.evaluation import Evaluation, Matching, match
 from lib.eval.rescore import rescore
 from lib.eval.results import load_result
 from lib.eval.truth import Truth, load_truth
 from lib.files import sha256
+from lib.reading import foreign, read_json
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,25 @@ def load_run(path: Path, *, annotations: Path | None = None, cache: Path | None 
     """Load a result of `save_result` with the files that its manifest names.
 
     annotations: where this folder is now, if it was moved. cache: as in `load_truth`.
-    Raises InputError if the result does not name a file, or it is missing or was changed after the evaluation.
+    Raises InputError if the manifest is damaged or does not name a file, or the file is missing or was changed after
+    the evaluation.
     """
     result = load_result(path)
-    about = json.loads(Path(path).read_text(encoding="utf-8"))["manifest"]
-    image_set = _unchanged(path, about, "image_set")[0]
-    files = _unchanged(path, about, "detections")
-    motion_file = _unchanged(path, about, "motion_iou")[0] if about.get("motion_iou") else None
-    folder = annotations or _named(path, about, "annotations")[0][0]
+    with foreign(path, "its manifest is damaged", "evaluate again, with --json"):
+        about = read_json(path, "evaluate again, with --json")["manifest"]
+        iou, seq_nms = about.get("iou", 0.5), about.get("seq_nms", False)
+        if not (isinstance(iou, (int, float)) and 0 < iou <= 1 and isinstance(seq_nms, bool)):
+            raise ValueError(f"IoU {quoted(iou)}, Seq-NMS {quoted(seq_nms)}")
+        image_set = _unchanged(path, about, "image_set")[0]
+        files = _unchanged(path, about, "detections")
+        motion_file = _unchanged(path, about, "motion_iou")[0] if about.get("motion_iou") else None
+        folder = annotations or _named(path, about, "annotations")[0][0]
     truth = load_truth(folder, image_set, result.classes, motion_file=motion_file,
                        motion=len(result.motion_ranges) > 1, cache=cache, progress=False)  # fmt: skip
     table = read_detections(files, len(result.classes))
-    if about.get("seq_nms"):
+    if seq_nms:
         table = rescore(table, truth.image_ids, truth.frame_ids, progress=False)
-    found = match(table, truth, motion_ranges=result.motion_ranges, iou=about.get("iou", 0.5))
+    found = match(table, truth, motion_ranges=result.motion_ranges, iou=iou)
     return Run(Path(path), result, table, truth, found, folder)
 
 

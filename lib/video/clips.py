@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -17,10 +17,13 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from lib.dataset.jpeg import MOST_PIXELS
 from lib.dataset.media import PICTURES, VIDEOS, natural_key
 from lib.errors import LONGEST, InputError, nearest
 from lib.reading import walk
 from lib.video.sources import Camera, Frame, PictureFiles, VideoStream
+
+MOST_HELD = 2**28  # pixels of the frames that wait for their detections: 768 MiB
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,10 @@ class Clip:
     """The frames of one video. It can be iterated more than once.
 
     name: used for output folders. start, stop, step: a slice of the source's frames. max_size: frames whose longer
-    side exceeds this many pixels are shrunk to it; None keeps their size. prefetch: frames read ahead. A live source
-    does not wait: if `prefetch` frames are waiting when another arrives, the oldest is dropped, which leaves a gap in
-    the frame numbers. pace: plays images or a video file at this many frames per second, as if it were live.
+    side exceeds this many pixels are shrunk to it; None keeps their size. prefetch: frames read ahead, fewer if they
+    have more than MOST_PIXELS in all. A live source does not wait: if as many frames are waiting when another arrives,
+    the oldest is dropped, which leaves a gap in the frame numbers. pace: plays images or a video file at this many
+    frames per second, as if it were live.
     """
 
     name: str
@@ -159,6 +163,20 @@ def open_clip(source: str, *, frames: str | None = None, max_size: int | None = 
     return clips[0]
 
 
+def pixels(frames: Collection[Frame]) -> int:
+    """Number of pixels of all frames."""
+    return sum(frame.image.shape[0] * frame.image.shape[1] for frame in frames)
+
+
+def check_held(frames: Collection[Frame]) -> None:
+    """Raises InputError if frames that are kept at the same time have more than MOST_HELD pixels in all."""
+    if pixels(frames) > MOST_HELD:
+        raise InputError(
+            f"{len(frames)} frames of {pixels(frames)} pixels must be kept at the same time, the limit is {MOST_HELD}; "
+            "shrink them with --max-size, or lower TEST.KEY_FRAME_INTERVAL or TEST.BATCH_IMAGES"
+        )
+
+
 def _expand(text: str) -> list[Path | str]:
     """Expand a path or a glob pattern to paths. Camera numbers and URLs are returned unchanged."""
     if "://" in text:
@@ -238,27 +256,33 @@ def _name_of(source: PictureFiles | VideoStream | Camera) -> str:
 
 
 def _read_ahead(frames: Generator[Frame, None, None], depth: int, live: bool) -> Generator[Frame, None, None]:
-    """Read frames in a thread, at most `depth` ahead. An error is raised after the frames read before it.
+    """Read frames in a thread, at most `depth` ahead, and only one if they have more than MOST_PIXELS in all. An error
+    is raised after the frames read before it.
 
-    live: the source must not wait, so when `depth` frames are waiting the oldest is dropped.
+    live: the source must not wait, so when as many frames are waiting the oldest is dropped.
     """
     ready: deque[Frame] = deque()
     changed = threading.Condition()
     ended, stopped, failure = False, False, None
+
+    def full(frame: Frame) -> bool:
+        return len(ready) >= depth or (len(ready) > 0 and pixels([*ready, frame]) > MOST_PIXELS)
 
     def work() -> None:
         nonlocal ended, failure
         try:
             for frame in frames:
                 with changed:
-                    if live and len(ready) >= depth:
-                        ready.popleft()
-                    while len(ready) >= depth and not stopped:
-                        changed.wait()
+                    while full(frame) and not stopped:
+                        if live:
+                            ready.popleft()
+                        else:
+                            changed.wait()
                     if stopped:
                         return
                     ready.append(frame)
                     changed.notify_all()
+                del frame  # do not keep the frame alive while reading the next
         except BaseException as error:
             failure = error
         finally:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lib.bbox.detections import Detections
 from lib.errors import InputError
-from lib.video.clips import Clip
+from lib.video.clips import Clip, check_held
 from lib.video.records import JsonLines, Result
 from lib.video.sources import Frame
 from lib.video.tracks import FAINT, Tracker
@@ -185,6 +185,7 @@ def _detect(detector: Detector, frames: Iterable[Frame], summary: Summary) -> It
             if frame is None:
                 return
             waiting.append(frame)
+            check_held(waiting)
             image = frame.image
             del frame  # do not keep the frame alive while the generator is suspended
             yield image

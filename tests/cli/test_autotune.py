@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+from types import SimpleNamespace
 
 import pytest
 
 from lib.cli import autotune
+from lib.errors import InputError
 from lib.methods import METHODS
+from lib.video.clips import Clip
 from tests.tiny import ROOT
 
 CLIP = "data/demo/MiniVID_val_0026"
@@ -136,3 +139,9 @@ def test_measured_with_the_bundled_network(curve, caplog):
     autotune.main(["--input", CLIP, "--target-fps", "0.001", "--seconds", "0.01"])
     assert caplog.messages[-1].startswith("the most accurate that reaches 0.001")
     assert "fgfa_k2, float32" in caplog.text
+
+
+def test_clip_without_frames():
+    clip = Clip("x", SimpleNamespace(where="a.avi", live=False, length=None, read=lambda wanted: ()))
+    with pytest.raises(InputError, match=r"a\.avi: contains no frames"):
+        next(autotune._repeated(clip))

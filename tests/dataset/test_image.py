@@ -152,3 +152,17 @@ def test_prepare_refuses_other_arrays():
 def test_a_picture_too_thin_to_be_resized():
     with pytest.raises(InputError, match="3000x1 is too thin"):
         prepare(np.zeros((1, 3000, 3), np.uint8), 600, 1000, (0, 0, 0))
+
+
+def test_jpeg_of_many_scans(tmp_path):
+    """A scan of a few bytes costs as much time as one of all pixels, so a small file could take minutes."""
+    write_jpeg(tmp_path / "a.jpg", picture(64, 64), progressive=True)
+    content = (tmp_path / "a.jpg").read_bytes()
+    assert read(tmp_path / "a.jpg").shape == (64, 64, 3)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    comment = b"\xff\xfe\x00\x06\xff\xd9\xff\xda"  # whose markers do not count
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + comment * 99 + b"\xff\xd9" + last * 99)
+    assert read(tmp_path / "a.jpg").shape == (64, 64, 3)
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + comment + last * 99 + b"\xff\xd9")
+    with pytest.raises(InputError, match=r"a\.jpg: JPEG file of more than 100 scans; save it again"):
+        read(tmp_path / "a.jpg")

@@ -112,6 +112,23 @@ def test_an_invalid_line_after_the_first_block_is_reported(tmp_path, monkeypatch
         read_detections([path], 3)
 
 
+def test_a_small_file_of_many_rows(tmp_path, monkeypatch):
+    """Compressed, the same line takes a thirtieth of a byte."""
+    monkeypatch.setattr(module, "FEWEST_ROWS", 1000)
+    for name, rows in {"a.txt.gz": 1000, "a.txt": 2000, "a.npy": 2000}.items():
+        write_detections(tmp_path / name, DetectionTable.join([TABLE.take(slice(1))] * rows))
+        assert len(read_detections([tmp_path / name])) == rows
+    write_detections(tmp_path / "a.txt.gz", DetectionTable.join([TABLE.take(slice(1))] * 1001))
+    with pytest.raises(InputError, match=r"a\.txt\.gz: a small file of more than 1000 detections; recreate it"):
+        read_detections([tmp_path / "a.txt.gz"])
+
+
+def test_a_file_given_twice(tmp_path):
+    (tmp_path / "b.txt").symlink_to(written(tmp_path / "a.txt", "7 1 0.5 1 2 3 4\n"))
+    with pytest.raises(InputError, match="a detection file is given twice"):
+        read_detections([tmp_path / "a.txt", tmp_path / "b.txt"])
+
+
 def test_the_block_size_does_not_change_the_result(tmp_path, monkeypatch):
     path = tmp_path / "found.txt"
     write_detections(path, DetectionTable.join([TABLE] * 20))

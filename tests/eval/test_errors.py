@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,29 @@ def test_changed_or_missing_files_are_reported(results, capsys):
     assert "half.json: does not name its detections; evaluate again, with --json" in rejected(
         capsys, results / "half.json"
     )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"detections": "x"},
+        {"detections": [{"path": 5}]},
+        {"detections": [[]]},
+        {"image_set": {"sha256": "x"}},
+        {"annotations": {"path": {"a": 1}}},
+        {"motion_iou": 7},
+        {"iou": "x"},
+        {"iou": -5},
+        {"iou": [1]},
+        {"seq_nms": "no"},
+        [1],
+        None,
+    ],
+)
+def test_damaged_manifests_are_reported_on_one_line(results, tmp_path, capsys, changes):
+    content = json.loads((results / "all.json").read_text())
+    content["manifest"] = {**content["manifest"], **changes} if isinstance(changes, dict) else changes
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    shutil.copy(results / "all.outcomes.npz", tmp_path)
+    message = rejected(capsys, tmp_path / "all.json")
+    assert message.startswith(f"error: {tmp_path}/all.json: its manifest is damaged (") and message.count("\n") == 1

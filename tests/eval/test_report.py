@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import time
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.errors import InputError
 from lib.eval import report, report_data, vid_map
 from tests.eval.browser import browser
 
@@ -190,6 +192,19 @@ def test_embedded_frames_are_shrunk_and_never_larger_than_their_files(folder, tm
     file = tmp_path / "noise.JPEG"
     file.write_bytes(cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 20])[1].tobytes())
     assert base64.b64decode(report_data.embedded(file, 200).partition(",")[2]) == file.read_bytes()
+
+
+@pytest.mark.parametrize("words", [["--limit", "nan"], ["--limit", "-1"], ["--side", "0"], ["--side", "-5"]])
+def test_options_out_of_range(capsys, words):
+    with pytest.raises(SystemExit) as stop:
+        report.main(["a.json", "--out", "r.html", *words])
+    assert stop.value.code == 2 and f"argument {words[0]}: {words[1]} is " in capsys.readouterr().err
+
+
+def test_frame_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.JPEG")
+    with pytest.raises(InputError, match="pipe"):
+        report_data.embedded(tmp_path / "a.JPEG", 100)
 
 
 def test_results_of_other_objects_and_repeated_names_are_rejected(folder, tmp_path, capsys):

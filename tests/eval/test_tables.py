@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from PIL import Image
 
@@ -94,6 +96,12 @@ def test_pictures_are_drawn(tmp_path):
         image = np.asarray(Image.open(path).convert("RGB"))
         assert min(image.shape[:2]) > 100
         assert len(np.unique(image.reshape(-1, 3), axis=0)) > 5
+
+
+def test_names_are_no_formulas(tmp_path):
+    classes = dataclasses.replace(RESULT.classes, names=[r"$\frac$", "$_", "a$b$"])
+    areas = [dataclasses.replace(entry, name=rf"$\{entry.name}$") for entry in RESULT.area_ranges]
+    save_pictures(dataclasses.replace(RESULT, classes=classes, area_ranges=tuple(areas)), tmp_path)
 
 
 def test_pictures_without_objects(tmp_path):

@@ -40,6 +40,9 @@ def make(root: Path) -> None:
     """Writes the corpus to the folder `root`, one folder per kind."""
     root.mkdir(parents=True)
     generate(root / "data", Settings(1, 2, 2, FRAMES, 64, 96), workers=1, progress=False)
+    still = root / "data/Annotations/DET/train/still.xml"
+    still.parent.mkdir(parents=True)
+    shutil.copy(min((root / "data/Annotations/VID/train").rglob("*.xml")), still)
     _media(root / "media")
     _annotations(root / "import")
     _networks(root / "net", root / "data")
@@ -105,6 +108,8 @@ def _annotations(folder: Path) -> None:
     content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
     content["videos"] = [{"id": video, "name": name} for video, name in enumerate(names, 1)]
     (folder / "coco.json").write_text(json.dumps(content))
+    content["videos"] = [{**video, "name": f"val {video['name']}"} for video in content["videos"]]
+    (folder / "val.json").write_text(json.dumps(content))
 
 
 def _networks(folder: Path, data: Path) -> None:

@@ -136,7 +136,7 @@ def _network_targets(method: str) -> list[Target]:
 
 TARGETS = [
     Target("lists", "lib/dataset/lists.py", "--root in/data --out out", ("data",), ("in/data/Data/**/*", "in/data/*"),
-           ("--frames 3", "--cap 2", "--seed 1", "--force", "--workers 1")),
+           ("--frames 3", "--cap 2", "--seed 1", "--force", "--workers 1", "--det", "--det")),
     Target("check", "lib/dataset/check.py", "--root in/data --workers 1", ("data",), (*SET, "in/data/Data/**/*.JPEG"),
            ("--decode", "--allow-gaps", "--classes in/data/classes.txt")),
     Target("motion", "lib/dataset/motion.py", f"{EVAL} --out out/m.json --cache out/cache", ("data", "results"),
@@ -147,9 +147,11 @@ TARGETS = [
              ("data",), (*SET, "in/data/Data/**/*.JPEG"), ("--split val", "--tracks"))
       for kind in ("cvat", "coco", "mot", "yolo")),
     Target("import_coco", "lib/dataset/import_coco.py", "--json in/import/coco.json --media in/import/media --out out",
-           ("import", "data"), ("in/import/coco.json",) * 2 + ("in/import/media/**/*",), IMPORT, _imported),
+           ("import", "data"), ("in/import/*.json",) * 2 + ("in/import/media/**/*",),
+           (*IMPORT, "--val-json in/import/val.json", "--video a", "--skip-unknown"), _imported),
     Target("import_cvat", "lib/dataset/import_cvat.py", "--xml in/import/a.xml in/import/b.xml --media in/import/media "
-           "--out out", ("import", "data"), ("in/import/*.xml", "in/import/media/**/*"), IMPORT, _imported),
+           "--out out", ("import", "data"), ("in/import/*.xml", "in/import/media/**/*"),
+           (*IMPORT, "--order name", "--order natural"), _imported),
     Target("import_cvat zip", "lib/dataset/import_cvat.py", "--xml in/import/a.zip in/import/b.zip --media "
            "in/import/media --out out", ("import", "data"), ("in/import/*.zip",), IMPORT, _imported),
     Target("import_mot", "lib/dataset/import_mot.py", "--media in/import/mot --out out", ("import", "data"),
@@ -158,10 +160,12 @@ TARGETS = [
            "in/import/data.yaml --out out", ("import", "data"), ("in/import/labels/**/*", "in/import/media/**/*",
            "in/import/data.yaml"), (*IMPORT, "--first-frame 0"), _imported),
     Target("vid_map", "lib/eval/vid_map.py", f"--detections in/results/detections.txt {EVAL} --json out/r.json --cache "
-           "out/cache", ("data", "results"), (*SET, "in/results/detections.txt", "in/results/motion.*"),
+           "out/cache", ("data", "results", "net/rfcn"),
+           (*SET, "in/results/detections.txt", "in/results/motion.*", "in/net/rfcn/cfgs/rfcn.yaml"),
            ("--bootstrap 20", "--iou 0.3", "--seed 1", "--motion-range all=0:1", "--area-range a=0:1e5", "--plain",
             "--motion-iou in/results/motion.mat", "--motion-iou in/results/motion.json", "--seq-nms", "--workers 1",
-            "--markdown out/t.md"), _evaluated),
+            "--markdown out/t.md", "--pictures out/pictures", "--cfg in/net/rfcn/cfgs/rfcn.yaml",
+            "--weights in/net/rfcn/cfgs/net-0000.params", "--classes in/data/classes.txt"), _evaluated),
     *(Target(f"vid_map {suffix}", "lib/eval/vid_map.py", f"--detections in/results/detections.{suffix} {EVAL} --json "
              "out/r.json --cache out/cache", ("data", "results"), (f"in/results/detections.{suffix}",),
              ("--seq-nms", "--coco"), _evaluated) for suffix in ("npy", "txt.gz")),
@@ -174,7 +178,8 @@ TARGETS = [
     Target("report", "lib/eval/report.py", "in/results/a.json in/results/b.json --out out/r.html --bootstrap 20 "
            "--cache out/cache", ("data", "results"),
            (*SET, "in/results/?.json", "in/results/*.npz", "in/results/detections.txt", "in/data/Data/**/*.JPEG"),
-           ("--score 0.3", "--frames none", "--frames link", "--limit 1", "--side 64", "--names a b", "--title x")),
+           ("--score 0.3", "--frames none", "--frames link", "--limit 1", "--side 64", "--names a b", "--title x",
+            "--lowest 0.3", "--images in/data/Data/VID")),
     Target("tracking", "lib/cli/tracking.py", "--root in/data --results in/results/detections.txt --mot out",
            ("data", "results"), (*SET, "in/results/detections.txt"), ("--threshold 0.3",)),
     Target("rescore", "lib/eval/rescore.py", "--detections in/results/detections.txt --image-set "
@@ -233,7 +238,8 @@ STARTED_BY = {
 }
 # Commands that read nothing but this repository's own files, or files that they have made.
 NOT_FUZZED = (
-    "lib/cuda.py", "lib/ops/build.py", "bench/cuda_operators.py", "bench/training_step.py", "bench/full_frame.py",
+    "lib/cuda.py", "lib/cli/doctor.py", "lib/ops/build.py", "bench/cuda_operators.py", "bench/training_step.py",
+    "bench/full_frame.py",
     "experiments/minivid/report.py", "experiments/minivid/reproduce.py", "bench/curve.py", "bench/loader.py",
     "bench/scaling.py",
 )  # fmt: skip

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -187,6 +190,44 @@ def test_files_that_are_no_video(tmp_path, name, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match="not a video or picture"):
         open_clip(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "file:///a.mp4"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile pipe.ts\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\npipe.ts\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        '<?xml version="1.0"?><MPD profiles="urn:mpeg:dash:profile:isoff-live:2011"/>',
+    ],
+    ids=["concat", "hls", "sdp", "dash"],
+)
+def test_playlist_is_no_video_file(tmp_path, monkeypatch, name, content):
+    """Whatever its suffix: the files that it names may be pipes, from which FFmpeg would read forever."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.ts")
+    Path(name.rpartition("/")[2]).write_text(content)
+    with pytest.raises(InputError, match="not a video or picture"):
+        open_clip(name.replace("file://", f"file://{tmp_path}"))
+
+
+def test_file_named_like_an_address_of_ffmpeg(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "film.mp4", 3).rename("pipe:0.mp4")
+    assert [frame.index for frame in open_clip("pipe:0.mp4")] == [0, 1, 2]
+
+
+def test_addresses_may_be_playlists(tmp_path):
+    write_video(tmp_path / "film.ts", 25)
+    write_video(tmp_path / "film.mkv", 25)
+    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfilm.ts\n#EXT-X-ENDLIST\n")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("film.mkv", "film.ts", "live.m3u8"):
+            assert list(open_clip(f"http://127.0.0.1:{server.server_port}/{name}"))  # live, so some may be dropped
+        server.shutdown()
 
 
 def test_cut_video_is_an_error_after_its_last_frame(tmp_path):

@@ -227,3 +227,39 @@ def test_two_thousand_frames_take_constant_memory(tmp_path):
     assert summary.finished == sink.finished() == 2000
     frame = 256 * 384 * 3
     assert peak < (9 + 4 + 6) * frame
+
+
+class Large:
+    """A source of frames that take no memory, each of the same size."""
+
+    fps, size, live, where = None, None, False, "large"
+
+    def __init__(self, length, height, width):
+        self.length, self.given = length, 0
+        self.image = np.broadcast_to(np.uint8(0), (height, width, 3))
+
+    def name_of(self, index):
+        return str(index)
+
+    def read(self, wanted):
+        for index in wanted:
+            self.given += 1
+            yield Frame(index, str(index), self.image)
+
+
+@pytest.mark.parametrize("height, width", [(1080, 1920), (2160, 3840), (2160, 4096)])
+def test_full_size_frames_may_wait_for_the_longest_window(tmp_path, height, width):
+    """FGFA with K = 9 and key frames 10 apart looks 18 frames ahead; a batch of 1 on a GPU is one frame late."""
+    clip = Clip("x", Large(40, height, width))
+    assert run_clip(Window(19), clip, [JsonLines(tmp_path / "a", CLASSES)], plain, progress=False).finished == 40
+
+
+def test_frames_that_wait_have_a_limit_in_all(tmp_path):
+    source = Large(20, 8190, 8190)
+    sinks = [JsonLines(tmp_path / "a", CLASSES)]
+    assert run_clip(Window(3), Clip("x", source), sinks, plain, progress=False).finished == 20
+    source.given = 0
+    message = "5 frames of 335380500 pixels must be kept at the same time, the limit is 268435456; shrink .* --max-size"
+    with pytest.raises(InputError, match=message):
+        run_clip(Window(9), Clip("x", source), sinks, plain, progress=False)
+    assert source.given <= 5 + 3  # of the largest frames, only one is read ahead

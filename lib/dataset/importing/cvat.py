@@ -27,7 +27,7 @@ from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, has_
 from lib.errors import InputError
 
 NO_BOXES = "objects that are not boxes (polygons and similar shapes)"
-MOST_BOXES = 2_000_000  # of a task
+MOST_BOXES = MOST_FRAMES = 2_000_000  # of a file
 
 
 def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
@@ -39,6 +39,8 @@ def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
     dropped: Counter = Counter()
     videos = []
     parsed = [parse(path) for path in paths]
+    boxes: Counter = Counter()  # by file
+    frames: Counter = Counter()
     for task, single in ((task, len(tasks) == 1) for tasks in parsed for task in tasks):
         names.update(dict.fromkeys(task.labels))
         names.update(dict.fromkeys(track.label for track in task.tracks))
@@ -46,14 +48,16 @@ def read(paths: Sequence[Path], media: Path, order: str | None = None) -> Found:
         if task.other:
             dropped[NO_BOXES] += task.other
         wanted = task.frames()
+        frames[task.path] += len(wanted)
+        if frames[task.path] > MOST_FRAMES:
+            raise InputError(f"{task.path}: tasks of more than {MOST_FRAMES} frames in all; export it in parts")
         only = single and len(parsed) == 1
         video = Video(_name(task, single), _frames(task, wanted, media, single=single, only=only, order=order))
         places = {frame: place for place, frame in enumerate(wanted)}
-        count = 0
         for track in task.tracks:
             for frame, key in filled(track, wanted):
-                count += 1
-                if count > MOST_BOXES:
+                boxes[task.path] += 1
+                if boxes[task.path] > MOST_BOXES:
                     raise InputError(f"{task.path}: more than {MOST_BOXES} boxes once interpolated; export it in parts")
                 thing = SourceObject(track.label, key.edges, track.number, key.where, key.occluded, key.generated)
                 video.add(places[frame], thing)

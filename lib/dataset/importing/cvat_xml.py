@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from xml.parsers import expat
 
 from lib.dataset.importing.archive import opened_xml
@@ -15,6 +16,9 @@ from lib.errors import LONGEST, InputError, quoted
 
 SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
 MOST_FRAMES = 200_000  # of a task: two hours of video
+MOST_ELEMENTS = 2_000_000  # of a file, without attributes of boxes
+DEEPEST = 100  # elements around an element
+LONGEST_TEXT = 2**20  # characters of a text; bytes of a tag
 WHAT = "a task or project exported as `CVAT for video 1.1` or `CVAT for images 1.1`"
 
 
@@ -79,7 +83,7 @@ def parse(path: Path) -> list[Task]:
     reader = _Reader(path)
     with opened_xml(path, WHAT) as file:
         try:
-            reader.parser.ParseFile(file)
+            reader.read(file)
         except (LookupError, ValueError) as error:  # an unknown encoding
             raise InputError(f"{path}:1: broken XML ({error}); export it again") from error
         except expat.ExpatError as error:
@@ -102,17 +106,32 @@ class _Reader:
         self.meta: dict[str, str] = {}  # of a job, and <source>
         self.labels: list[str] = []
         self.above: list[str] = []
-        self.text = ""
+        self.text: list[str] = []
+        self.elements = 0
         self.task: Task | None = None  # of the track or image that is open
         self.track: Track | None = None
         self.frame: int | None = None
-        self.box: tuple[str, dict[str, str], dict[str, str]] | None = None  # of an image: place, attributes, its own
+        self.box: tuple[str, dict[str, str]] | None = None  # of an image: place, attributes
+        self.track_id: str | None = None  # of that box
         self.own = ""  # the name of the attribute that is open
         self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self.doctype
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.add_text
+
+    def read(self, file: IO[bytes]) -> None:
+        size = 0
+        for block in iter(lambda: file.read(1 << 16), b""):
+            self.parser.Parse(block)
+            size += len(block)
+            if size - self.parser.CurrentByteIndex > LONGEST_TEXT:  # what expat keeps until the tag ends
+                raise self.excess(f"a tag of more than {LONGEST_TEXT} bytes")
+        self.parser.Parse(b"", True)
+
+    def excess(self, what: str) -> InputError:
+        return InputError(f"{self.where()}: {what}; export it in parts")
 
     def where(self) -> str:
         return f"{self.path}:{self.parser.CurrentLineNumber}"
@@ -121,6 +140,11 @@ class _Reader:
         raise InputError(f"{self.where()}: XML with a <!DOCTYPE>, which is not read; remove it")
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.elements += tag != "attribute"
+        if self.elements > MOST_ELEMENTS:
+            raise self.excess(f"more than {MOST_ELEMENTS} elements")
+        if len(self.above) > DEEPEST:
+            raise self.excess(f"elements nested more than {DEEPEST} deep")
         if not self.above and tag != "annotations":
             raise InputError(f"{self.where()}: <{tag[:LONGEST]}> instead of <annotations>; give {WHAT}")
         if tag == "task" and self.above[1:2] == ["meta"] and self.above[-1] in ("meta", "tasks"):
@@ -138,13 +162,13 @@ class _Reader:
         elif tag == "box" and self.track is not None:
             self.key(self.track, attributes)
         elif tag == "box" and self.frame is not None:
-            self.box = self.where(), attributes, {}
+            self.box, self.track_id = (self.where(), attributes), None
         elif tag == "attribute":
             self.own = attributes.get("name", "")
         elif tag in SHAPES and self.task is not None and attributes.get("outside") != "1":
             self.task.other += 1
         self.above.append(tag)
-        self.text = ""
+        self.text.clear()
 
     def task_of(self, attributes: Mapping[str, str], what: str) -> Task:
         """The task that a track or image belongs to: the only one, or that of its task_id."""
@@ -185,28 +209,30 @@ class _Reader:
         )
 
     def add_text(self, text: str) -> None:
-        self.text += text
+        self.text.append(text)
+        if len(self.text) > LONGEST_TEXT // self.parser.buffer_size:
+            raise self.excess(f"a text of more than {LONGEST_TEXT} characters")
 
     def end(self, tag: str) -> None:
         self.above.pop()
-        text = self.text.strip()
+        text = "".join(self.text).strip()
         if text and self.above[-2:] in (["meta", "task"], ["tasks", "task"]):
             self.tasks[-1].meta.setdefault(tag, text)
         elif text and (self.above[-2:] == ["meta", "job"] or self.above == ["annotations", "meta"]):
             self.meta.setdefault(tag, text)
         elif tag == "name" and self.above[-1:] == ["label"] and text:
             self.labels.append(text)
-        elif tag == "attribute" and self.box is not None:
-            self.box[2][self.own] = text
+        elif tag == "attribute" and self.box is not None and self.own == "track_id":
+            self.track_id = text
         if tag == "box" and self.box is not None and self.task is not None and self.frame is not None:
             self.task.boxes.setdefault(self.frame, []).append(self.thing(*self.box))
             self.box = None
         if tag in ("track", "image"):
             self.task = self.track = self.frame = None
-        self.text = ""
+        self.text.clear()
 
-    def thing(self, where: str, attributes: Mapping[str, str], own: Mapping[str, str]) -> SourceObject:
-        track = own.get("track_id")
+    def thing(self, where: str, attributes: Mapping[str, str]) -> SourceObject:
+        track = self.track_id
         return SourceObject(
             self.label(attributes, "box"),
             _edges(attributes, where),

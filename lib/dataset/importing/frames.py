@@ -12,9 +12,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from lib.dataset.image import read
+from lib.dataset.image import header, read
 from lib.dataset.jpeg import check_size, jpeg_size
 from lib.dataset.media import PICTURES, VIDEOS, decoded, natural_key, opened
 from lib.errors import InputError, check_regular
@@ -194,7 +193,8 @@ def _size(path: Path) -> tuple[int, int, bool]:
             head = file.read(HEAD)
     if head.startswith(JPEG_START) and b"Exif\0\0" not in head:
         return (*jpeg_size(path), True)
-    with foreign(path, "not a readable image", "download or create it again"), Image.open(path) as image:
+    problem = foreign(path, "not a readable image", "download or create it again")
+    with problem, open(path, "rb") as file, header(file, path) as image:
         width, height = image.size
         check_size(width, height, path)
         turned = image.getexif().get(ORIENTATION, 1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib.errors import InputError
-from lib.reading import foreign
+from lib.reading import check_size, check_unpacked, foreign
 
 
 def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -36,6 +37,9 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
             f"{path}: PyTorch {torch.__version__} may run code that a file contains; install 2.6 or later, or convert "
             "a .safetensors file"
         )
+    if zipfile.is_zipfile(path):
+        with foreign(path, "not a PyTorch file, or truncated", "get it again"), zipfile.ZipFile(path) as archive:
+            check_unpacked(archive, path, "get it again")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -51,11 +55,17 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     if isinstance(content.get("state_dict"), dict):
         beside = {name: value for name, value in content.items() if name != "state_dict"}
         content = content["state_dict"]
-    state = {
-        str(name).removeprefix("module."): value.detach().float().numpy()  # prefix added by DataParallel
-        for name, value in content.items()
-        if isinstance(value, torch.Tensor)
-    }
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    with foreign(path, "tensors that are not plain arrays", "save only the weights of a network"):
+        # Tensors may repeat what a small storage holds.
+        check_size(4 * sum(value.numel() for value in tensors.values()), path, "get it again")
+        for name, value in tensors.items():
+            if value.is_complex():
+                raise ValueError(f"{name} is complex")
+        state = {
+            name.removeprefix("module."): value.detach().float().numpy()  # prefix added by DataParallel
+            for name, value in tensors.items()
+        }
     if not state:
         raise InputError(f"{path}: no tensor in it; pass a state dict written by torch.save")
     return state, beside

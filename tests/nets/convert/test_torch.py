@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 import yaml
 
+from lib import reading
 from lib.cli.weights import main
 from lib.errors import InputError
 from lib.nets import params
@@ -183,6 +186,11 @@ class Unwanted:
         ({"state_dict": {"a": torch.ones(1)}, "other": Unwanted()}, "would have to be run"),
         ([torch.ones(1)], "holds a list"),
         ({"epoch": 3}, "no tensor in it"),
+        ({"a": torch.zeros(1, dtype=torch.float16).expand(2**28)}, r"unpacks to 1073741824 bytes"),
+        (dict.fromkeys(map(str, range(5000)), torch.zeros(2**14)), r"unpacks to 327680000 bytes"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "not plain arrays .a is complex"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "not plain arrays"),
+        ({"a": torch.zeros(2, device="meta")}, "not plain arrays"),
     ],
 )
 def test_files_with_other_things_are_refused(tmp_path, content, message):
@@ -195,6 +203,14 @@ def test_files_with_other_things_are_refused(tmp_path, content, message):
 def test_broken_files_are_refused(tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.pth"):
+        read_state(tmp_path / "x.pth")
+
+
+def test_compressed_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "UNPACKED", 1000)
+    with zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data/0", bytes(2**20))
+    with pytest.raises(InputError, match=r"x\.pth: unpacks to 1048576 bytes"):
         read_state(tmp_path / "x.pth")
 
 
