@@ -98,7 +98,7 @@ def plan(
     sinks: list = [] if folder is None else [PictureFolder(folder)]
     sinks += videos
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
-        sinks += [kind(own_path(Path(text), clip, several))] if text else []
+        sinks += [kind(own_path(Path(text), clip, several), classes)] if text else []
     sinks += [Csv(own_path(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
     if args.report:
         path = own_path(Path(args.report), clip, several)
