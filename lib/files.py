@@ -15,7 +15,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -129,6 +129,24 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_stream(path)):
         raise InputError(f"{path}: is a device or socket, which is not written to; choose another output")
     return path
+
+
+def check_distinct(inputs: Iterable[str | os.PathLike | None], outputs: Iterable[str | os.PathLike | None]) -> None:
+    """Raises InputError if an output is an input or inside an input folder, or if two outputs are the same file.
+
+    Options that were not given, None, are skipped, and so are streams among the outputs.
+    """
+    read = {Path(os.path.realpath(path)) for path in inputs if path is not None}
+    seen: set[Path] = set()
+    for path in outputs:
+        if path is None or is_stream(path):
+            continue
+        real = Path(os.path.realpath(path))
+        if not read.isdisjoint((real, *real.parents)):
+            raise InputError(f"{path}: is an input, or inside one, and would be overwritten; choose another output")
+        if real in seen:
+            raise InputError(f"{path}: is given for two outputs; give each its own file")
+        seen.add(real)
 
 
 def is_stream(path: str | os.PathLike) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.cli.options import add_settings, begin
 from lib.errors import command
-from lib.files import replacing
+from lib.files import check_distinct, check_output, replacing
 from lib.methods import method_of
 from lib.minivid.pretrain_flow import flow_errors
 from lib.nets.params import load
@@ -23,10 +23,11 @@ def main(argv: list[str] | None = None) -> None:
     add_settings(parser)
     parser.add_argument("--weights", type=Path, help="parameter file (default: network.pretrained_flow)")
     parser.add_argument("--sharp", action="store_true", help="use frames without blur, noise and low contrast")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--json", type=check_output, help="also write the results to this file")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")
+    check_distinct([args.cfg, weights], [args.json])
     errors = flow_errors(cfg, load(weights)[0], degraded=not args.sharp)
     log.info("%s: end-point error on moving objects, in feature cells", weights)
     for distance, values in errors.items():

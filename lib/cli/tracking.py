@@ -33,6 +33,7 @@ from lib.errors import InputError, command, read_text, start_logging
 from lib.eval.detections import read_detections
 from lib.eval.tables import Table
 from lib.eval.truth import read_image_set, videos_of
+from lib.files import check_distinct
 from lib.video.tracks import FAINT, Tracker
 
 log = logging.getLogger(__name__)
@@ -207,6 +208,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--mot", type=Path, metavar="DIR", help="write the tracks of detection files to DIR/<number>/<video>.txt")
     args = parser.parse_args(argv)
     start_logging()
+    folders = [args.mot / str(number) for number in range(1, len(args.results) + 1)] if args.mot else []
+    check_distinct(args.results, [folder for folder, path in zip(folders, args.results) if not path.is_dir()])
     classes = ClassList.of_dataset(args.root)
     image_ids, frame_ids = read_image_set(list_path(args.root, args.image_set))
     truth = true_tracks(build_index(args.root / "Annotations" / "VID", image_ids, classes))
@@ -220,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             clips = tracked_clips(path, image_ids, frame_ids, classes, args.threshold)
             texts = {clip.name: mot(clip) for clip in clips}
             for video, text in texts.items() if args.mot else ():
-                write_text(args.mot / str(number) / mot_name(video), text)
+                write_text(folders[number - 1] / mot_name(video), text)
         found = {video: parse_mot(text, f"{path}: {mot_name(video)}") for video, text in texts.items()}
         results = score(truth, found, lengths, len(classes))
         everything[str(path)] = results["all"]

@@ -28,7 +28,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import read_image_ids
 from lib.errors import InputError, check_regular, command, start_logging
-from lib.files import check_output, replacing
+from lib.files import check_distinct, check_output, replacing
 from lib.reading import foreign, read_json
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see `parse_args`."""
     args = parse_args(argv)
     start_logging()
+    check_distinct([args.annotations, args.image_set, args.classes, args.compare], [args.out])
     classes = ClassList.of_dataset(args.annotations.resolve().parent.parent, args.classes)
     image_ids = read_image_ids(args.image_set)
     index = build_index(args.annotations, image_ids, classes, cache=args.cache, workers=args.workers)

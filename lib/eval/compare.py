@@ -19,10 +19,10 @@ from lib.argument import whole
 from lib.errors import command
 from lib.eval.bootstrap import paired_bootstrap
 from lib.eval.errors import add_locations, difference_of_kinds
-from lib.eval.results import load_result
+from lib.eval.results import load_result, outcomes_path
 from lib.eval.stored import load_run
 from lib.eval.tables import Report, difference_table
-from lib.files import check_output, replacing
+from lib.files import check_distinct, check_output, replacing
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -47,6 +47,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check_distinct([*map(outcomes_path, (args.first, args.second)), args.first, args.second], [args.json])
     first, second = load_result(args.first), load_result(args.second)
     difference = paired_bootstrap(first, second, args.draws, args.seed, args.area)
     if args.json:

@@ -21,9 +21,10 @@ import numpy as np
 from lib.errors import command
 from lib.eval.behaviour import BINS, Calibration, Track, calibration, clips, confusion, tracks
 from lib.eval.kinds import KINDS, Errors, find_errors, gains
+from lib.eval.results import outcomes_path
 from lib.eval.stored import Run, load_run
 from lib.eval.tables import Report, Table, grid, motion_columns, percent
-from lib.files import replacing
+from lib.files import check_distinct, check_output, replacing
 
 WORST = 10
 
@@ -38,7 +39,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--score", type=float, default=0.5, help="lowest score of the detections in confusion, tracks and worst videos "
         "(default: %(default)s)")  # fmt: skip
     add("--markdown", action="store_true", help="print Markdown instead of plain text")
-    add("--json", type=Path, metavar="OUT", help="also write all figures to this file")
+    add("--json", type=check_output, metavar="OUT", help="also write all figures to this file")
     add_locations(parser)
     return parser.parse_args(argv)
 
@@ -54,6 +55,7 @@ def add_locations(parser: argparse.ArgumentParser) -> None:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check_distinct([args.result, outcomes_path(args.result), args.annotations], [args.json])
     run = load_run(args.result, annotations=args.annotations, cache=args.cache)
     errors = find_errors(run)
     tables = Report([*kind_tables(run, errors), *behaviour_tables(run, errors, args.score)])

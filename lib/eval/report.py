@@ -21,8 +21,9 @@ from pathlib import Path
 from lib.errors import InputError, command, start_logging
 from lib.eval.errors import add_locations
 from lib.eval.report_data import content
+from lib.eval.results import outcomes_path
 from lib.eval.stored import load_run
-from lib.files import replacing
+from lib.files import check_distinct, check_output, replacing
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -36,7 +37,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT.json", help="results on the same image set")
-    add("--out", type=Path, required=True, metavar="FILE.html", help="the report")
+    add("--out", type=check_output, required=True, metavar="FILE.html", help="the report")
     add("--names", nargs="+", metavar="NAME", help="a name for each result (default: the paths)")
     add("--title", default="Video object detection", help="heading of the report (default: %(default)s)")
     add("--score", type=float, default=0.5, help="lowest score that is shown at first and in the tables "
@@ -58,6 +59,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     start_logging()
+    check_distinct([*args.results, *map(outcomes_path, args.results), args.annotations], [args.out])
     names = args.names or [str(path) for path in args.results]
     if len(names) != len(args.results) or len(set(names)) < len(names):
         raise InputError(f"--names {' '.join(names)}: give {len(args.results)} different names, one for each result")

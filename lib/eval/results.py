@@ -18,6 +18,11 @@ from lib.files import is_stream, replacing, sha256
 from lib.reading import foreign, read_json
 
 
+def outcomes_path(path: Path) -> Path:
+    """The file beside a result that has its outcomes."""
+    return path.with_name(f"{path.stem}.outcomes.npz")
+
+
 def save_result(
     path: Path,
     result: Evaluation,
@@ -35,7 +40,7 @@ def save_result(
     path = Path(path)
     about_outcomes = None
     if not is_stream(path):
-        outcomes = path.with_name(f"{path.stem}.outcomes.npz")
+        outcomes = outcomes_path(path)
         result.outcomes.save(outcomes)
         about_outcomes = {"file": outcomes.name, "sha256": sha256(outcomes)}
     by_motion = {}

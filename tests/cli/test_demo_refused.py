@@ -120,3 +120,24 @@ def test_a_second_demo_on_the_same_output_is_refused(folder, tmp_path, output):
 
     (summary,) = run("--input", folder, "--output", tmp_path / output, make=lambda: twice)
     assert summary.finished == 12 and sorted(os.listdir(tmp_path)) == ["clip", output]
+
+
+@pytest.mark.parametrize("options", [
+    ["--csv", "x", "--mot", "x"],
+    ["--cvat", "x", "--mot", "x"],
+    ["--csv", "o/000001.jpg"],
+    ["--csv", "o/run.json"],
+    ["--csv", "o/animation.gif"],
+    ["--imagenet", "y/classes.txt", "--yolo", "y"],
+    ["--imagenet", "y/clip/000001.txt", "--yolo", "y"],
+    ["--csv", "clip/000003.JPEG"],
+    ["--json", "WEIGHTS"],
+    ["--report", "CFG"],
+])  # fmt: skip
+def test_outputs_replace_neither_inputs_nor_each_other(folder, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    for name in ("WEIGHTS", "CFG"):
+        (tmp_path / name).write_text("kept")
+    with pytest.raises(InputError, match=r"choose another|give each its own file"):
+        run("--input", folder, "--output", "o", "--weights", "WEIGHTS", "--cfg", "CFG", *options, make=None)
+    assert sorted(os.listdir(tmp_path)) == ["CFG", "WEIGHTS", "clip"]
