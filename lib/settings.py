@@ -26,9 +26,9 @@ def classes_of(cfg: EasyDict) -> ClassList:
     return classes
 
 
-def output_folder(cfg: EasyDict, cfg_path: str | Path, method: str, image_set: str) -> Path:
-    """output/<method>/<dataset>/<cfg name>/<image set>."""
-    return Path(cfg.output_path) / method / cfg.dataset.dataset / Path(cfg_path).stem / image_set.replace("+", "_")
+def output_folder(cfg: EasyDict, name: str, method: str, image_set: str) -> Path:
+    """output/<method>/<dataset>/<name of the experiment>/<image set>."""
+    return Path(cfg.output_path) / method / cfg.dataset.dataset / name / image_set.replace("+", "_")
 
 
 def check_folder(folder: Path) -> None:
