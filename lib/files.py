@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lib.errors import InputError
 
@@ -63,6 +63,21 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def json_text(path: str | os.PathLike, content: Any, **options: Any) -> str:
+    """`content` as JSON for the file `path`. Raises InputError for NaN and infinity, which are not JSON."""
+    try:
+        return json.dumps(content, allow_nan=False, **options)
+    except ValueError as error:
+        raise InputError(f"{path}: not written, since a number in it is not finite; check the inputs") from error
+
+
+def write_json(path: str | os.PathLike, content: Any, *, indent: int | None = 1) -> None:
+    """Writes a file that the user has named as `replacing` does. Raises InputError as `json_text`."""
+    text = json_text(path, content, indent=indent)
+    with replacing(path, pipes=True) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
 from lib.cli.options import add_settings, begin
 from lib.errors import command
-from lib.files import check_distinct, check_output, replacing
+from lib.files import check_distinct, check_output, write_json
 from lib.methods import method_of
 from lib.minivid.pretrain_flow import flow_errors
 from lib.nets.params import load
@@ -33,8 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     for distance, values in errors.items():
         log.info("%2s frames apart: %.3f, zero flow %.3f, ratio %.2f", distance, *values.values())
     if args.json:
-        with replacing(args.json, pipes=True) as path:
-            path.write_text(json.dumps(errors, indent=1) + "\n")
+        write_json(args.json, errors)
 
 
 if __name__ == "__main__":

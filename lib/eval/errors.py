@@ -11,7 +11,6 @@ detections and annotations that the result was computed from.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from lib.eval.kinds import KINDS, Errors, find_errors, gains
 from lib.eval.results import outcomes_path
 from lib.eval.stored import Run, load_run
 from lib.eval.tables import Report, Table, grid, motion_columns, percent
-from lib.files import check_distinct, check_output, replacing
+from lib.files import check_distinct, check_output, write_json
 
 WORST = 10
 
@@ -60,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     errors = find_errors(run)
     tables = Report([*kind_tables(run, errors), *behaviour_tables(run, errors, args.score)])
     if args.json:
-        with replacing(args.json, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(figures(run, errors, args.score), file, indent=1)
+        write_json(args.json, figures(run, errors, args.score))
     sys.stdout.write(tables.markdown() if args.markdown else tables.text())
 
 

@@ -12,7 +12,6 @@ import argparse
 import base64
 import hashlib
 import html
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from lib.eval.errors import add_locations
 from lib.eval.report_data import content
 from lib.eval.results import outcomes_path
 from lib.eval.stored import load_run
-from lib.files import check_distinct, check_output, replacing
+from lib.files import check_distinct, check_output, json_text, replacing
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -81,7 +80,7 @@ def write(data: dict, path: Path) -> None:
     """
     script = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    text = json_text(path, data, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "TITLE": html.escape(data["title"]),
         "POLICY": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: file: *",

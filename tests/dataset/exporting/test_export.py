@@ -145,6 +145,15 @@ def test_yolo_names_are_read_back_as_they_are(dataset):
     assert read_names(out / "data.yaml") == read_names(out / "classes.txt") == names
 
 
+@pytest.mark.parametrize("name", ["a\x01", "a\udcff", "\ufffe"])
+def test_names_that_xml_cannot_hold_are_refused(name):
+    for clip in (ExportClip(name, "film", range(1), None, [(9, 9)], ["cup"], []),
+                 ExportClip("film", name, range(1), None, [(9, 9)], ["cup"], []),
+                 ExportClip("film", "film", range(1), None, [(9, 9)], [name], [])):  # fmt: skip
+        with pytest.raises(InputError, match="XML cannot hold this name; rename it"):
+            cvat(clip, thinned=False)
+
+
 def clip_of(*tracks, frames=range(8), images=None):
     """Tracks are (number, {place: left}); boxes are 10 x 20 pixels."""
     made = [
