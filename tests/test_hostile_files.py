@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import types
 
@@ -20,6 +21,7 @@ from lib.dataset.importing import coco, cvat, mot
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.inference.detect import detections_of
+from lib.methods import METHODS
 from lib.nets import params
 from lib.nets.convert.torch_file import read_state
 from lib.video.clips import open_clips, parse_frames
@@ -66,6 +68,25 @@ def test_mxnet_is_named_plainly(version):
 def test_names_in_settings(section, key, name):
     with pytest.raises(InputError, match=rf"{section}\.{key} is "):
         make_config({section: {key: name}})
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", ".."])
+def test_the_list_to_validate_on_is_one_of_the_dataset(name):
+    with pytest.raises(InputError, match=r"TRAIN\.VALIDATE_SET is "):
+        make_config({"TRAIN": {"VALIDATE_SET": name}})
+    assert make_config({"TRAIN": {"VALIDATE_SET": ""}}).TRAIN.VALIDATE_SET == ""
+
+
+@pytest.mark.parametrize("prefix", ["../x/backbone", "/tmp/x/backbone"])
+def test_a_settings_file_does_not_choose_where_pretraining_writes(tmp_path, monkeypatch, capsys, prefix):
+    monkeypatch.chdir(tmp_path)
+    text = (tiny.ROOT / METHODS["rfcn"].bundled.cfg).read_text()
+    cfg = tmp_path / "experiments/rfcn/cfgs/a.yaml"
+    cfg.parent.mkdir(parents=True)
+    cfg.write_text(re.sub("pretrained: .*", f"pretrained: {prefix}", text))
+    line = refused(capsys, "experiments/minivid/pretrain.py", "backbone", "--cfg", cfg)
+    assert "a.yaml: network.pretrained says where to write; to do so anywhere, use --set" in line
+    assert os.listdir(tmp_path) == ["experiments"]
 
 
 @pytest.mark.parametrize(
