@@ -11,6 +11,7 @@ import numpy as np
 from lib.argument import real
 from lib.dataset.image import read
 from lib.errors import InputError, command
+from lib.files import check_output
 from lib.video.clips import open_clip
 from lib.video.drawing import side_by_side
 from lib.video.pictures import animate, write_picture
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs=2, type=Path, help="output folders of two demo runs")
     parser.add_argument("--titles", nargs=2, default=("R-FCN", "FGFA"), help="titles above them (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="animation to write, .gif or .webp")
+    parser.add_argument("--out", type=check_output, required=True, help="animation to write, .gif or .webp")
     parser.add_argument("--fps", type=real(0.1, 1000), default=6, help="frames per second (default: %(default)s)")
     args = parser.parse_args(argv)
     frames = [frame.name for frame in open_clip(str(args.folders[0] / "*.JPEG"))]

@@ -34,6 +34,7 @@ from lib.eval.detections import read_detections
 from lib.eval.tables import Table
 from lib.eval.truth import read_image_set, videos_of
 from lib.files import check_distinct
+from lib.settings import check_folder
 from lib.video.tracks import FAINT, Tracker
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     start_logging()
     folders = [args.mot / str(number) for number in range(1, len(args.results) + 1)] if args.mot else []
+    if args.mot:
+        check_folder(args.mot)
     check_distinct(args.results, [folder for folder, path in zip(folders, args.results) if not path.is_dir()])
     classes = ClassList.of_dataset(args.root)
     image_ids, frame_ids = read_image_set(list_path(args.root, args.image_set))

@@ -29,6 +29,7 @@ from lib.eval.results import outcomes_path, save_result
 from lib.eval.tables import report
 from lib.eval.truth import Truth, load_truth
 from lib.files import check_distinct, check_output, replacing
+from lib.settings import check_folder
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # matplotlib takes a second to import and is needed only here.
         from lib.eval.pictures import picture_paths, save_pictures
 
+        check_folder(args.pictures)
         outputs += picture_paths(args.pictures)
     check_distinct(
         [*args.detections, args.annotations, args.image_set, args.motion_iou, args.classes, args.cfg, args.weights],
