@@ -22,9 +22,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs=2, type=Path, help="output folders of two demo runs")
     parser.add_argument("--titles", nargs=2, default=("R-FCN", "FGFA"), help="titles above them (default: %(default)s)")
-    parser.add_argument("--out", type=check_output, required=True, help="animation to write, .gif or .webp")
+    parser.add_argument("--out", type=Path, required=True, help="animation to write, .gif or .webp")
     parser.add_argument("--fps", type=real(0.1, 1000), default=6, help="frames per second (default: %(default)s)")
     args = parser.parse_args(argv)
+    check_output(args.out, pipes=False)
     frames = [frame.name for frame in open_clip(str(args.folders[0] / "*.JPEG"))]
     with tempfile.TemporaryDirectory() as folder:
         joined = []

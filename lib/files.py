@@ -37,9 +37,7 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
     milliseconds. pipes: whether `path` may be a named pipe, which waits for its reader; only for files that the user
     names. Raises InputError if `path` is a folder, a device or a socket.
     """
-    path = followed(check_output(path))
-    if not pipes and is_pipe(path):
-        raise InputError(f"{path}: is a pipe instead of a file; remove it")
+    path = followed(check_output(path, pipes=pipes))
     stream = is_stream(path)
     folder = Path(tempfile.gettempdir()) if stream else path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +51,10 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
                 return
             temporary.chmod(0o666 & ~_umask())
             if durable:
-                _sync(temporary)
+                sync(temporary)
             temporary.replace(path)
             if durable:
-                _sync(path.parent)
+                sync(path.parent)
         except OSError as error:
             if error.filename is None:  # a full disk, for example
                 error.filename = os.fspath(path)
@@ -130,8 +128,11 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
                 folder.rmdir()
 
 
-def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
-    """`path`, if it is a file or a stream, or does not exist; `folder`: or a folder. Raises InputError otherwise."""
+def check_output(path: str | os.PathLike, *, folder: bool = False, pipes: bool = True) -> Path:
+    """`path`, if it is a file or a stream, or does not exist; `folder`: or a folder; not `pipes`: and no named pipe.
+
+    Raises InputError otherwise.
+    """
     path = Path(path)
     try:
         mode = os.stat(path).st_mode
@@ -141,6 +142,8 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error
     if stat.S_ISDIR(mode) and not folder:
         raise InputError(f"{path}: is a folder; give the name of a file")
+    if not pipes and is_pipe(path):
+        raise InputError(f"{path}: is a pipe instead of a file; remove it")
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_stream(path)):
         raise InputError(f"{path}: is a device or socket, which is not written to; choose another output")
     return path
@@ -321,7 +324,7 @@ def _umask() -> int:
     return umask
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Waits until a file's content, or a folder's list of files, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

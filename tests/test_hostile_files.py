@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
+import struct
 import sys
 import types
+import warnings
+import zlib
 
 import cv2
 import numpy as np
@@ -17,7 +21,7 @@ from lib.backends.mxnet.loader import select
 from lib.config import make_config
 from lib.dataset import check, image, lists
 from lib.dataset.annotation import read_annotation
-from lib.dataset.importing import coco, cvat, mot
+from lib.dataset.importing import coco, cvat, mot, yolo
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.inference.detect import detections_of
@@ -269,3 +273,30 @@ def test_a_long_or_impossible_path(capsys, tmp_path):
     for given, problem in {"x" * 300: "File name too long", "~nobody/x": "no such|user who does not exist"}.items():
         line = refused(capsys, *argv, given)
         assert any(part in line for part in problem.split("|")), line
+
+
+@pytest.mark.parametrize("command", [
+    "lib.eval.report r.json --out o.html --lowest",
+    "lib.eval.report r.json --out o.html --score",
+    "lib.eval.errors r.json --score",
+    "lib.cli.tracking --root r --results d --threshold",
+])  # fmt: skip
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "1.5"])
+def test_scores_in_options(capsys, command, value):
+    module, *argv = command.split()
+    with pytest.raises(SystemExit) as left:
+        importlib.import_module(module).main([*argv[:-1], f"{argv[-1]}={value}"])
+    assert left.value.code == 2 and "is not a finite number from 0 to 1" in capsys.readouterr().err
+
+
+def test_a_png_of_many_pixels_is_one_line(tmp_path, capsys):
+    (path,) = put_frames(tmp_path / "media" / "a", 1, "{:06d}.png")
+    content = path.read_bytes()
+    header = content[12:16] + struct.pack(">2I", 9900, 9900) + content[24:29]
+    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    (tmp_path / "names.txt").write_text("cat\n")
+    (tmp_path / "media/a/000000.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    given = ("--media", tmp_path / "media", "--labels", tmp_path / "media", "--names", tmp_path / "names.txt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "9900" in failure(yolo.main, capsys, *given, "--out", tmp_path / "out", "--val-share", 0)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.argument import real
 from lib.bbox.detections import Detections
 from lib.bbox.overlaps import overlaps
 from lib.dataset.classes import ClassList
@@ -205,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="detection files, or folders of MOT files",
     )
     add("--image-set", default="VID_val_videos", help="list of the videos (default: %(default)s)")
-    add("--threshold", type=float, default=0.5, help="lowest score that starts a track (default: %(default)s)")
+    add("--threshold", type=real(0, 1), default=0.5, help="lowest score that starts a track (default: %(default)s)")
     add("--mot", type=Path, metavar="DIR", help="write the tracks of detection files to DIR/<number>/<video>.txt")
     args = parser.parse_args(argv)
     start_logging()

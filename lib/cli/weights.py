@@ -97,7 +97,7 @@ def _convert(args: argparse.Namespace) -> None:
     cfg = load_config(args.cfg, schema=method.schema) if args.cfg else make_config({}, METHODS["fgfa_rfcn"].schema)
     if args.out.suffix != ".params":
         raise InputError(f"{args.out}: must end in .params; the YAML names it without -0000.params")
-    check_distinct([args.source, args.cfg], [check_output(args.out)])
+    check_distinct([args.source, args.cfg], [check_output(args.out, pipes=False)])
     try:
         with foreign(args.source, "cannot be converted, its layers are not those expected", "pass another file"):
             part, stride_in_3x3, found = _read(args.source, cfg, eps, args.source_means)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.argument import real
 from lib.errors import command
 from lib.eval.behaviour import BINS, Calibration, Track, calibration, clips, confusion, tracks
 from lib.eval.kinds import KINDS, Errors, find_errors, gains
@@ -35,8 +36,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("result", type=Path, metavar="RESULT.json", help="result of lib.eval.vid_map --json or of a test script")
-    add("--score", type=float, default=0.5, help="lowest score of the detections in confusion, tracks and worst videos "
-        "(default: %(default)s)")  # fmt: skip
+    add("--score", type=real(0, 1), default=0.5, help="lowest score of the detections in confusion, tracks and worst "
+        "videos (default: %(default)s)")  # fmt: skip
     add("--markdown", action="store_true", help="print Markdown instead of plain text")
     add("--json", type=check_output, metavar="OUT", help="also write all figures to this file")
     add_locations(parser)

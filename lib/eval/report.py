@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.argument import real
 from lib.errors import InputError, command, start_logging
 from lib.eval.errors import add_locations
 from lib.eval.report_data import content
@@ -39,9 +40,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=check_output, required=True, metavar="FILE.html", help="the report")
     add("--names", nargs="+", metavar="NAME", help="a name for each result (default: the paths)")
     add("--title", default="Video object detection", help="heading of the report (default: %(default)s)")
-    add("--score", type=float, default=0.5, help="lowest score that is shown at first and in the tables "
+    add("--score", type=real(0, 1), default=0.5, help="lowest score that is shown at first and in the tables "
         "(default: %(default)s)")  # fmt: skip
-    add("--lowest", type=float, default=0.05, help="leave out detections with a lower score from the clips "
+    add("--lowest", type=real(0, 1), default=0.05, help="leave out detections with a lower score from the clips "
         "(default: %(default)s)")  # fmt: skip
     add("--frames", choices=("embed", "link", "none"), default="embed",
         help="embed them, worst clips first; link: read them from the dataset (default: %(default)s)")  # fmt: skip

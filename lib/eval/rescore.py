@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         before, image_ids, frame_ids, workers=args.workers, link_iou=args.link_iou,
         suppress_iou=args.suppress_iou, min_sum=args.min_sum, nms_iou=args.nms_iou,
     )  # fmt: skip
-    write_detections(args.out, after)
+    write_detections(args.out, after, pipes=True)
     log.info("%s: %d of %d detections", args.out, len(after), len(before))
 
 

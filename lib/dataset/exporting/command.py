@@ -82,11 +82,11 @@ def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool
 
     Raises InputError if `out` exists or anything is missing or broken in the dataset.
     """
-    if out.exists():
-        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     if form == "coco":
         coco.write(root, splits, out)
         return
+    if out.exists():
+        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     with new_folder(out) as folder:
         count = _write(root, splits, form, folder, tracks)
         if form == "yolo":
