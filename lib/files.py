@@ -37,12 +37,13 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
     milliseconds. pipes: whether `path` may be a named pipe, which waits for its reader; only for files that the user
     names. Raises InputError if `path` is a folder, a device or a socket.
     """
+    suffix = Path(path).suffix  # libraries choose a format by it, which the file that a link points to may lack
     path = followed(check_output(path, pipes=pipes))
     stream = is_stream(path)
     folder = Path(tempfile.gettempdir()) if stream else path.parent
     folder.mkdir(parents=True, exist_ok=True)
     _remove_dead(folder)
-    with _claimed(lambda: _make_file(folder, path)) as temporary:
+    with _claimed(lambda: _make_file(folder, path, suffix)) as temporary:
         try:
             yield temporary
             if stream:
@@ -222,9 +223,9 @@ def _prefix(path: Path) -> str:
     return f".{path.stem[:40]}{_MARK}"
 
 
-def _make_file(folder: Path, path: Path) -> str:
+def _make_file(folder: Path, path: Path, suffix: str) -> str:
     try:
-        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=suffix, dir=folder)
     except OSError as error:
         error.filename = os.fspath(path)  # not the temporary name, which says nothing to the user
         raise

@@ -45,6 +45,14 @@ def test_json_with_a_number_that_is_not_finite_is_not_written(tmp_path, value):
     assert not os.listdir(tmp_path)
 
 
+def test_a_link_to_a_file_of_another_suffix_keeps_the_suffix(tmp_path):
+    (tmp_path / "a.gif").symlink_to("plain")
+    with replacing(tmp_path / "a.gif") as temporary:
+        assert temporary.suffix == ".gif"
+        temporary.write_text("whole")
+    assert (tmp_path / "plain").read_text() == "whole" and (tmp_path / "a.gif").is_symlink()
+
+
 def test_an_interrupt_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.txt"):
         raise KeyboardInterrupt

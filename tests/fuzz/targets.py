@@ -207,7 +207,8 @@ TARGETS = [
            "--input 'in/media/clip 0' --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
            "--threshold 0.1 --resume", ("net/rfcn", "data", "media", "earlier"),
            ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
-           check=_resumed, slow=True, writes=("in/earlier*", "in/earlier/*"), resumed=("in/earlier/*",)),
+           check=_resumed, slow=True, writes=("in/earlier*", "in/earlier/*"),
+           resumed=("in/earlier/*.json*", "in/earlier/*.csv")),
     Target("autotune", "lib/cli/autotune.py", "--input 'in/media/clip 0' --target-fps 0.01 --seconds 0.05 "
            "--network rfcn in/net/rfcn/cfgs/rfcn.yaml in/net/rfcn/cfgs/net-0000.params", ("net/rfcn", "data", "media"),
            ("in/net/rfcn/cfgs/rfcn.yaml", "in/net/rfcn/cfgs/net-0000.params", "in/media/clip 0/*"),
