@@ -232,7 +232,7 @@ def _log_commands(method: Method, path: Path) -> None:
     start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not start.is_file():
         log.warning("%s: missing, but training starts from it (see model/README.md)", start)
-    weights = output_folder(cfg, path, method.name, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
+    weights = output_folder(cfg, path.stem, method.name, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
     log.info(
         "  train and test:  python experiments/%s/%s_end2end_train_test.py --cfg %s\n"
         "  test again:      python experiments/%s/%s_test.py --cfg %s\n"

@@ -11,6 +11,7 @@ import numpy as np
 from lib.argument import real
 from lib.dataset.image import read
 from lib.errors import InputError, command
+from lib.files import check_output
 from lib.video.clips import open_clip
 from lib.video.drawing import side_by_side
 from lib.video.pictures import animate, write_picture
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.out.suffix.lower() not in (".gif", ".webp"):
         raise InputError(f"--out {args.out}: must end in .gif or .webp")
+    check_output(args.out, pipes=False)
     frames = [frame.name for frame in open_clip(str(args.folders[0] / "*.JPEG"))]
     with tempfile.TemporaryDirectory() as folder:
         joined = []

@@ -269,6 +269,7 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
                 "dataset.image_set": cfg.dataset.image_set,
                 "dataset.test_image_set": cfg.dataset.test_image_set,
                 "TRAIN.model_prefix": train.model_prefix,
+                "TRAIN.VALIDATE_SET": train.VALIDATE_SET or "none",
             }.items()
         ),
         (

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None, *args: Any, **options: Any) -> None:
+        warnings.filterwarnings("ignore", module="PIL")  # of sizes and metadata, which are checked where they matter
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # names of files need not be valid text
                 stream.reconfigure(errors="backslashreplace")

@@ -15,9 +15,9 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lib.errors import InputError
 
@@ -37,14 +37,13 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
     milliseconds. pipes: whether `path` may be a named pipe, which waits for its reader; only for files that the user
     names. Raises InputError if `path` is a folder, a device or a socket.
     """
-    path = followed(check_output(path))
-    if not pipes and is_pipe(path):
-        raise InputError(f"{path}: is a pipe instead of a file; remove it")
+    suffix = Path(path).suffix  # libraries choose a format by it, which the file that a link points to may lack
+    path = followed(check_output(path, pipes=pipes))
     stream = is_stream(path)
     folder = Path(tempfile.gettempdir()) if stream else path.parent
     folder.mkdir(parents=True, exist_ok=True)
     _remove_dead(folder)
-    with _claimed(lambda: _make_file(folder, path)) as temporary:
+    with _claimed(lambda: _make_file(folder, path, suffix)) as temporary:
         try:
             yield temporary
             if stream:
@@ -53,16 +52,31 @@ def replacing(path: str | os.PathLike, *, durable: bool = True, pipes: bool = Fa
                 return
             temporary.chmod(0o666 & ~_umask())
             if durable:
-                _sync(temporary)
+                sync(temporary)
             temporary.replace(path)
             if durable:
-                _sync(path.parent)
+                sync(path.parent)
         except OSError as error:
             if error.filename is None:  # a full disk, for example
                 error.filename = os.fspath(path)
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def json_text(path: str | os.PathLike, content: Any, **options: Any) -> str:
+    """`content` as JSON for the file `path`. Raises InputError for NaN and infinity, which are not JSON."""
+    try:
+        return json.dumps(content, allow_nan=False, **options)
+    except ValueError as error:
+        raise InputError(f"{path}: not written, since a number in it is not finite; check the inputs") from error
+
+
+def write_json(path: str | os.PathLike, content: Any, *, indent: int | None = 1) -> None:
+    """Writes a file that the user has named as `replacing` does. Raises InputError as `json_text`."""
+    text = json_text(path, content, indent=indent)
+    with replacing(path, pipes=True) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -115,8 +129,20 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
                 folder.rmdir()
 
 
-def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
-    """`path`, if it is a file or a stream, or does not exist; `folder`: or a folder. Raises InputError otherwise."""
+def check_folder(folder: Path) -> None:
+    """Raises InputError if `folder` cannot be created or written to. Creates nothing."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(f"{folder}: {existing} is a file; choose another output folder")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"{folder}: no permission to write to {existing}; choose another output folder")
+
+
+def check_output(path: str | os.PathLike, *, folder: bool = False, pipes: bool = True) -> Path:
+    """`path`, if it is a file or a stream, or does not exist; `folder`: or a folder; not `pipes`: and no named pipe.
+
+    Raises InputError otherwise.
+    """
     path = Path(path)
     try:
         mode = os.stat(path).st_mode
@@ -126,9 +152,29 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> Path:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error
     if stat.S_ISDIR(mode) and not folder:
         raise InputError(f"{path}: is a folder; give the name of a file")
+    if not pipes and is_pipe(path):
+        raise InputError(f"{path}: is a pipe instead of a file; remove it")
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_stream(path)):
         raise InputError(f"{path}: is a device or socket, which is not written to; choose another output")
     return path
+
+
+def check_distinct(inputs: Iterable[str | os.PathLike | None], outputs: Iterable[str | os.PathLike | None]) -> None:
+    """Raises InputError if an output is an input or inside an input folder, or if two outputs are the same file.
+
+    Options that were not given, None, are skipped, and so are streams among the outputs.
+    """
+    read = {Path(os.path.realpath(path)) for path in inputs if path is not None}
+    seen: set[Path] = set()
+    for path in outputs:
+        if path is None or is_stream(path):
+            continue
+        real = Path(os.path.realpath(path))
+        if not read.isdisjoint((real, *real.parents)):
+            raise InputError(f"{path}: is an input, or inside one, and would be overwritten; choose another output")
+        if real in seen:
+            raise InputError(f"{path}: is given for two outputs; give each its own file")
+        seen.add(real)
 
 
 def is_stream(path: str | os.PathLike) -> bool:
@@ -186,9 +232,9 @@ def _prefix(path: Path) -> str:
     return f".{path.stem[:40]}{_MARK}"
 
 
-def _make_file(folder: Path, path: Path) -> str:
+def _make_file(folder: Path, path: Path, suffix: str) -> str:
     try:
-        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=suffix, dir=folder)
     except OSError as error:
         error.filename = os.fspath(path)  # not the temporary name, which says nothing to the user
         raise
@@ -288,7 +334,7 @@ def _umask() -> int:
     return umask
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Waits until a file's content, or a folder's list of files, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -27,6 +27,7 @@ LARGEST_INTEGER = 2**63 - 1  # in YAML and JSON
 LARGEST_COORDINATE = 2.0**24  # of boxes, pixels; up to here, float32 holds every whole number
 YAML_LENGTH = 2**17  # characters
 YAML_NODES = 100_000  # after the expansion of aliases
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML text cannot contain
 FOLDERS = 100_000  # below one folder
 UNPACKED, RATIO = 2**28, 100  # an archive may unpack to this many bytes, or to RATIO times its size
 

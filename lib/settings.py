@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,9 @@ def classes_of(cfg: EasyDict) -> ClassList:
     return classes
 
 
-def output_folder(cfg: EasyDict, cfg_path: str | Path, method: str, image_set: str) -> Path:
-    """output/<method>/<dataset>/<cfg name>/<image set>."""
-    return Path(cfg.output_path) / method / cfg.dataset.dataset / Path(cfg_path).stem / image_set.replace("+", "_")
-
-
-def check_folder(folder: Path) -> None:
-    """Raises InputError if `folder` cannot be created or written to. Creates nothing."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise InputError(f"{folder}: {existing} is a file; choose another output folder")
-    if not os.access(existing, os.W_OK):
-        raise InputError(f"{folder}: no permission to write to {existing}; choose another output folder")
+def output_folder(cfg: EasyDict, name: str, method: str, image_set: str) -> Path:
+    """output/<method>/<dataset>/<name of the experiment>/<image set>."""
+    return Path(cfg.output_path) / method / cfg.dataset.dataset / name / image_set.replace("+", "_")
 
 
 def plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ import pytest
 
 from lib import files
 from lib.errors import InputError
-from lib.files import check_output, locked, new_folder, replacing, sha256
+from lib.files import check_output, locked, new_folder, replacing, sha256, write_json
 from tests.tiny import ROOT
 
 
@@ -36,6 +36,21 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
         temporary.write_text("ne")
         raise RuntimeError("half-way")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_with_a_number_that_is_not_finite_is_not_written(tmp_path, value):
+    with pytest.raises(InputError, match="a number in it is not finite"):
+        write_json(tmp_path / "a.json", {"a": [1.0, value]})
+    assert not os.listdir(tmp_path)
+
+
+def test_a_link_to_a_file_of_another_suffix_keeps_the_suffix(tmp_path):
+    (tmp_path / "a.gif").symlink_to("plain")
+    with replacing(tmp_path / "a.gif") as temporary:
+        assert temporary.suffix == ".gif"
+        temporary.write_text("whole")
+    assert (tmp_path / "plain").read_text() == "whole" and (tmp_path / "a.gif").is_symlink()
 
 
 def test_an_interrupt_leaves_nothing(tmp_path):

@@ -92,3 +92,13 @@ def test_outputs_are_checked(tmp_path):
     assert faults(tmp_path) == ""
     np.savez(tmp_path / "a.npz", a=np.array([np.nan]))
     assert "a is not finite" in faults(tmp_path)
+    (tmp_path / "d.csv").write_text("a,b\n1,nan\n")
+    assert "d.csv: a row is not whole and finite" in faults(tmp_path / "d.csv")
+
+
+def test_what_a_resumed_command_wrote_is_checked(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("def main(argv):\n    open('in/earlier.json', 'w').write('[NaN]')\n")
+    target = Target("x", str(script), "", (), (), writes=("in/earlier.json",), resumed=("in/*.json",))
+    verdict, _ = run(target, tmp_path, tmp_path / "work" / "case", "0")
+    assert verdict.kind == "wrong success" and "NaN" in verdict.detail

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
+import struct
 import sys
 import types
 import warnings
 import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -18,11 +22,12 @@ from lib.backends.mxnet.loader import select
 from lib.config import make_config
 from lib.dataset import check, image, lists
 from lib.dataset.annotation import read_annotation
-from lib.dataset.importing import coco, cvat, cvat_xml, mot
+from lib.dataset.importing import coco, cvat, cvat_xml, mot, yolo
 from lib.dataset.importing.frames import ImageFiles
 from lib.errors import InputError, quoted
 from lib.files import sha256
 from lib.inference.detect import detections_of
+from lib.methods import METHODS
 from lib.nets import params
 from lib.nets.convert.torch_file import read_state
 from lib.video.clips import open_clips, parse_frames
@@ -69,6 +74,25 @@ def test_mxnet_is_named_plainly(version):
 def test_names_in_settings(section, key, name):
     with pytest.raises(InputError, match=rf"{section}\.{key} is "):
         make_config({section: {key: name}})
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", ".."])
+def test_the_list_to_validate_on_is_one_of_the_dataset(name):
+    with pytest.raises(InputError, match=r"TRAIN\.VALIDATE_SET is "):
+        make_config({"TRAIN": {"VALIDATE_SET": name}})
+    assert make_config({"TRAIN": {"VALIDATE_SET": ""}}).TRAIN.VALIDATE_SET == ""
+
+
+@pytest.mark.parametrize("prefix", ["../x/backbone", "/tmp/x/backbone"])
+def test_a_settings_file_does_not_choose_where_pretraining_writes(tmp_path, monkeypatch, capsys, prefix):
+    monkeypatch.chdir(tmp_path)
+    text = (tiny.ROOT / METHODS["rfcn"].bundled.cfg).read_text()
+    cfg = tmp_path / "experiments/rfcn/cfgs/a.yaml"
+    cfg.parent.mkdir(parents=True)
+    cfg.write_text(re.sub("pretrained: .*", f"pretrained: {prefix}", text))
+    line = refused(capsys, "experiments/minivid/pretrain.py", "backbone", "--cfg", cfg)
+    assert "a.yaml: network.pretrained says where to write; to do so anywhere, use --set" in line
+    assert os.listdir(tmp_path) == ["experiments"]
 
 
 @pytest.mark.parametrize(
@@ -298,3 +322,30 @@ def test_a_long_or_impossible_path(capsys, tmp_path):
     for given, problem in {"x" * 300: "File name too long", "~nobody/x": "no such|user who does not exist"}.items():
         line = refused(capsys, *argv, given)
         assert any(part in line for part in problem.split("|")), line
+
+
+@pytest.mark.parametrize("command", [
+    "lib.eval.report r.json --out o.html --lowest",
+    "lib.eval.report r.json --out o.html --score",
+    "lib.eval.errors r.json --score",
+    "lib.cli.tracking --root r --results d --threshold",
+])  # fmt: skip
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "1.5"])
+def test_scores_in_options(capsys, command, value):
+    module, *argv = command.split()
+    with pytest.raises(SystemExit) as left:
+        importlib.import_module(module).main([*argv[:-1], f"{argv[-1]}={value}"])
+    assert left.value.code == 2 and "is not a finite number from 0 to 1" in capsys.readouterr().err
+
+
+def test_a_png_of_many_pixels_is_one_line(tmp_path, capsys):
+    (path,) = put_frames(tmp_path / "media" / "a", 1, "{:06d}.png")
+    content = path.read_bytes()
+    header = content[12:16] + struct.pack(">2I", 9900, 9900) + content[24:29]
+    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    (tmp_path / "names.txt").write_text("cat\n")
+    (tmp_path / "media/a/000000.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    given = ("--media", tmp_path / "media", "--labels", tmp_path / "media", "--names", tmp_path / "names.txt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "9900" in failure(yolo.main, capsys, *given, "--out", tmp_path / "out", "--val-share", 0)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
 from lib.cli.options import add_settings, begin
 from lib.errors import command
-from lib.files import replacing
+from lib.files import check_distinct, check_output, write_json
 from lib.methods import method_of
 from lib.minivid.pretrain_flow import flow_errors
 from lib.nets.params import load
@@ -23,17 +22,17 @@ def main(argv: list[str] | None = None) -> None:
     add_settings(parser)
     parser.add_argument("--weights", type=Path, help="parameter file (default: network.pretrained_flow)")
     parser.add_argument("--sharp", action="store_true", help="use frames without blur, noise and low contrast")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--json", type=check_output, help="also write the results to this file")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     weights = args.weights or Path(f"{cfg.network.pretrained_flow}-0000.params")
+    check_distinct([args.cfg, weights], [args.json])
     errors = flow_errors(cfg, load(weights)[0], degraded=not args.sharp)
     log.info("%s: end-point error on moving objects, in feature cells", weights)
     for distance, values in errors.items():
         log.info("%2s frames apart: %.3f, zero flow %.3f, ratio %.2f", distance, *values.values())
     if args.json:
-        with replacing(args.json, pipes=True) as path:
-            path.write_text(json.dumps(errors, indent=1) + "\n")
+        write_json(args.json, errors)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Pre-trains a network for detection on MiniVID: the backbone, by classifying rendered objects, or the flow network.
 
 Writes <network.pretrained>-0000.params or <network.pretrained_flow>-0000.params. Existing weights are kept.
+A path outside the working folder must be given with --set, not in the YAML file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from lib.files import locked
 from lib.methods import method_of
 from lib.minivid.pretrain_backbone import train_backbone
 from lib.minivid.pretrain_flow import train_flow
+from lib.reading import inside
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method_of(args.cfg).schema)
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
-    prefix = Path(cfg.network.pretrained if args.stage == "backbone" else cfg.network.pretrained_flow)
+    key = "pretrained" if args.stage == "backbone" else "pretrained_flow"
+    prefix = Path(cfg.network[key])
+    if not any(
+        text.startswith(f"network.{key}=") for text in args.set
+    ):  # from a file, which a stranger may have written
+        inside(Path.cwd(), str(prefix), f"{args.cfg}: network.{key} says where to write; to do so anywhere, use --set")
     path = prefix.with_name(f"{prefix.name}-0000.params")
     train = train_backbone if args.stage == "backbone" else train_flow
     folder = prefix.parent / "training"

@@ -50,7 +50,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
     explained = method.explain if batch == 1 and getattr(args, "explain", None) is not None else None
     layers = None
     if explained:
-        check_explain(args)
+        check_explain(args, classes)
         layers = Layers(explained, args.explain) if args.report else None
     run(
         lambda: method.detector.load(settings, args.weights, batch=batch, watch=layers.watch if layers else None),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.dataset.classes import ClassList
-from lib.dataset.exporting.formats import cvat, label_studio, mot, write_text, write_yolo
+from lib.dataset.exporting.formats import check_xml, cvat, label_studio, mot, write_text, write_yolo
 from lib.errors import InputError
 from lib.files import is_stream
 from lib.video.clips import Clip
@@ -61,6 +61,8 @@ class Exports:
         option = f"--{(wanted or '').replace('_', '-')}"
         if wanted and args.max_size is not None:
             raise InputError(f"{option}: boxes would be those of shrunken frames; leave out --max-size")
+        if files["cvat"]:
+            check_xml(clip.name, Path(clip.source.where).name, *classes.names)
         if files["label_studio"] and isinstance(clip.source, PictureFiles):
             raise InputError(
                 f"--label-studio: Label Studio needs a video file, but {clip.source.where} is not one; use --cvat"

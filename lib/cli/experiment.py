@@ -15,12 +15,13 @@ from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
 from lib.errors import command, quoted
 from lib.eval.tables import report
+from lib.files import check_folder
 from lib.inference.evaluate import detect_shard, evaluate_detector, weights_path
 from lib.inference.parts import Shard
 from lib.machine import ALONE, launch, task
 from lib.method import Method
 from lib.reading import is_plain
-from lib.settings import check_folder, output_folder
+from lib.settings import output_folder
 from lib.training.checkpoints import averaged
 from lib.training.train import train
 
@@ -44,7 +45,7 @@ def train_and_test(argv: list[str] | None, method: Method) -> None:
     cfg = begin(args.cfg, args.set, method.schema, starters=("torchrun", "DMLC_ROLE"))
     first = (launch() or ALONE).first
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
-    folder = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
+    folder = output_folder(cfg, _name(args), method.name, cfg.dataset.image_set)
     for each in (folder, _results(cfg, args, method)):
         check_folder(each)
     with log_file(folder / "train.log") if first else contextlib.nullcontext(), stop_requested(say=first) as stopped:
@@ -87,7 +88,7 @@ def test_only(argv: list[str] | None, method: Method) -> None:
     share.add_argument("--merge", type=Path, metavar="FOLDER", help="evaluate the parts in this folder")
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema, starters=("torchrun",))
-    trained = output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.image_set)
+    trained = output_folder(cfg, _name(args), method.name, cfg.dataset.image_set)
     weights = args.weights or weights_path(cfg, trained)
     shard = None if args.merge else _shard(args.shard, cfg)
     if shard is None:
@@ -130,9 +131,14 @@ def _plain(name: str) -> str:
     return name
 
 
+def _name(args: argparse.Namespace) -> str:
+    """The name of the experiment."""
+    return args.name or Path(args.cfg).stem
+
+
 def _results(cfg: EasyDict, args: argparse.Namespace, method: Method) -> Path:
     """The folder for detections and results."""
-    return args.output or output_folder(cfg, args.name or args.cfg, method.name, cfg.dataset.test_image_set)
+    return args.output or output_folder(cfg, _name(args), method.name, cfg.dataset.test_image_set)
 
 
 def _test(cfg: EasyDict, args: argparse.Namespace, method: Method, weights: Path, merge: Path | None = None) -> None:

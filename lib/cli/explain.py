@@ -10,9 +10,11 @@ from typing import Any
 
 from easydict import EasyDict
 
+from lib.backends.choice import backend_of
 from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError
+from lib.inference.detector import read_parameters
 from lib.method import Explain, Layer, Method
 from lib.methods import METHODS, method_named
 from lib.video.clips import Clip, check_held, open_clips
@@ -45,16 +47,21 @@ def add_explain_arguments(parser: argparse.ArgumentParser, method: Method) -> No
     )
 
 
-def check_explain(args: argparse.Namespace) -> None:
-    """Raises InputError, before any work, for options that --explain does not go with."""
+def check_explain(args: argparse.Namespace, classes: ClassList) -> None:
+    """Raises InputError, before any work, for options that --explain does not go with and an unusable baseline."""
     if not args.explain:
         if not args.report:
             raise InputError("--explain: give the numbers of frames, or add --report, which then explains all frames")
         return
     other = method_named(args.baseline[0], "--baseline")
-    load_config(args.baseline[1], schema=other.schema)
-    if not Path(args.baseline[2]).is_file():
-        raise InputError(f"--baseline: {args.baseline[2]}: no such weights; train them first")
+    cfg = load_config(args.baseline[1], schema=other.schema)
+    if cfg.dataset.NUM_CLASSES != len(classes) + 1:
+        what = f"detects {cfg.dataset.NUM_CLASSES - 1} classes, not {len(classes)}"
+        raise InputError(f"--baseline: {args.baseline[1]}: {what}; give one with the classes of --cfg")
+    try:
+        read_parameters(other.parts(cfg), args.baseline[2], backend_of(cfg))
+    except InputError as error:
+        raise InputError(f"--baseline: {error}") from None
     if args.output and not any(is_folder_name(text) for text in args.output):
         raise InputError(f"--explain writes images; add a folder to --output {' '.join(args.output)}")
     clip, *_ = open_clips(args.input, frames=args.frames, max_size=args.max_size)

@@ -16,13 +16,13 @@ from lib.backends.choice import backend_of
 from lib.cli.options import add_network, begin
 from lib.config import make_config, pairs
 from lib.errors import InputError, command
-from lib.files import replacing
+from lib.files import check_distinct, check_folder, replacing
 from lib.inference.detector import read_parameters
 from lib.machine import cores
 from lib.method import Method
 from lib.nets.onnx_graph import require, to_onnx
 from lib.nets.part import Part
-from lib.settings import check_folder, keep_config
+from lib.settings import keep_config
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ def run_export(argv: list[str] | None, method: Method) -> None:
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema)
     check_folder(args.out)
+    names = [*(f"{name}.onnx" for name in method.parts(cfg)), "config.yaml"]
+    check_distinct([args.cfg, args.weights], [args.out / name for name in names])
     backend = backend_of(cfg)
     parameters = read_parameters(method.parts(cfg), args.weights, backend)
     export(method.parts(cfg), *parameters, cfg, args.out, backend)

@@ -14,7 +14,7 @@ from lib.cli.report_page import ReportPage
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, quoted
-from lib.files import check_output, is_stream, replacing
+from lib.files import check_distinct, check_output, is_stream, replacing
 from lib.reading import read_json
 from lib.video.clips import Clip
 from lib.video.film import Film
@@ -98,7 +98,7 @@ def plan(
     sinks: list = [] if folder is None else [PictureFolder(folder)]
     sinks += videos
     for text, kind in ((args.coco, CocoResults), (args.imagenet, ImageNetFile)):
-        sinks += [kind(own_path(Path(text), clip, several))] if text else []
+        sinks += [kind(own_path(Path(text), clip, several), classes)] if text else []
     sinks += [Csv(own_path(Path(args.csv), clip, several), classes, args.track)] if args.csv else []
     if args.report:
         path = own_path(Path(args.report), clip, several)
@@ -111,32 +111,41 @@ def plan(
     exports = Exports.planned(args, clip, classes, method, fps, several)
     if exports.paths() and not isinstance(sinks[-1], JsonLines):
         raise InputError(f"{exports.paths()[0]}: needs the JSON Lines output; add --json FILE")
-    _spare_source(clip, folder, [sink.path for sink in sinks] + exports.paths())
+    if folder is not None and isinstance(clip.source, PictureFiles):
+        sources = {path.resolve() for path in clip.source.paths}
+        if any((folder / path.name).resolve() in sources for path in clip.source.paths):
+            raise InputError(f"--output {folder}: contains the input, which would be overwritten; use another folder")
     animation = None if folder is None or args.animation == "none" else folder / f"animation.{args.animation}"
     return Output(sinks, exports, folder, animation, fps)
 
 
-def _spare_source(clip: Clip, folder: Path | None, paths: Sequence[Path]) -> None:
-    """Raises InputError if the output would overwrite the input."""
-    if isinstance(clip.source, PictureFiles):
-        sources = {path.resolve() for path in clip.source.paths}
-        if folder is not None and any((folder / path.name).resolve() in sources for path in clip.source.paths):
-            raise InputError(f"--output {folder}: contains the input, which would be overwritten; use another folder")
-    elif Path(clip.source.where).resolve() in [path.resolve() for path in paths]:
-        raise InputError(f"--output {clip.source.where}: is the input, which would be overwritten; use another file")
-
-
 def check_outputs(args: argparse.Namespace, outputs: Sequence[Output]) -> None:
-    """Raises InputError for an output that cannot be written, or resumed, and for one that is given twice."""
-    seen: set[Path] = set()
+    """Raises InputError for an output that cannot be written, or resumed, or would replace an input or another one."""
+    inputs: list[str | Path] = [args.cfg, args.weights, *getattr(args, "baseline", ())[1:]]
+    files: list[Path | None] = []
     for output in outputs:
+        source, yolo = output.exports.clip.source, output.exports.yolo
+        inputs += source.paths if isinstance(source, PictureFiles) else [Path(source.where)]
+        given = [path for path in output.exports.paths() if path != yolo]
         for path in output.exports.paths():
-            check_output(path, folder=path == output.exports.yolo)
+            check_output(path, folder=path == yolo)
         for sink in output.sinks:
             check_output(sink.path, folder=sink.path == output.folder)
-            if is_stream(sink.path):
-                if args.resume:
-                    raise InputError(f"--resume: {sink.path} cannot be continued; give the name of a file")
-            elif sink.path.resolve() in seen:
-                raise InputError(f"{sink.path}: is given for two outputs; give each its own file")
-            seen.add(sink.path.resolve())
+            if sink.path != output.folder:
+                given.append(sink.path)
+            if is_stream(sink.path) and args.resume:
+                raise InputError(f"--resume: {sink.path} cannot be continued; give the name of a file")
+        _spare_own_files(given, output.folder, PICTURES)
+        if yolo is not None:
+            for folder in (yolo, yolo / output.exports.clip.name):
+                _spare_own_files(given, folder, (".txt",))
+        files += [output.folder, output.animation, *given]
+        files += [output.folder / "run.json"] if output.folder else []
+    check_distinct(inputs, files)
+
+
+def _spare_own_files(paths: Sequence[Path], folder: Path | None, suffixes: Sequence[str]) -> None:
+    """Raises InputError for a path that could be one of the files with these suffixes that are written to a folder."""
+    for path in paths:
+        if folder is not None and path.parent.resolve() == folder.resolve() and path.suffix.lower() in suffixes:
+            raise InputError(f"{path}: is the name of a file that {folder} may get; choose another name")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.argument import real
 from lib.bbox.detections import Detections
 from lib.bbox.overlaps import overlaps
 from lib.dataset.classes import ClassList
@@ -33,6 +34,7 @@ from lib.errors import InputError, command, read_text, start_logging
 from lib.eval.detections import read_detections
 from lib.eval.tables import Table
 from lib.eval.truth import read_image_set, videos_of
+from lib.files import check_distinct, check_folder
 from lib.video.tracks import FAINT, Tracker
 
 log = logging.getLogger(__name__)
@@ -203,10 +205,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="detection files, or folders of MOT files",
     )
     add("--image-set", default="VID_val_videos", help="list of the videos (default: %(default)s)")
-    add("--threshold", type=float, default=0.5, help="lowest score that starts a track (default: %(default)s)")
+    add("--threshold", type=real(0, 1), default=0.5, help="lowest score that starts a track (default: %(default)s)")
     add("--mot", type=Path, metavar="DIR", help="write the tracks of detection files to DIR/<number>/<video>.txt")
     args = parser.parse_args(argv)
     start_logging()
+    folders = [args.mot / str(number) for number in range(1, len(args.results) + 1)] if args.mot else []
+    if args.mot:
+        check_folder(args.mot)
+    check_distinct(args.results, [folder for folder, path in zip(folders, args.results) if not path.is_dir()])
     classes = ClassList.of_dataset(args.root)
     image_ids, frame_ids = read_image_set(list_path(args.root, args.image_set))
     truth = true_tracks(build_index(args.root / "Annotations" / "VID", image_ids, classes))
@@ -220,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             clips = tracked_clips(path, image_ids, frame_ids, classes, args.threshold)
             texts = {clip.name: mot(clip) for clip in clips}
             for video, text in texts.items() if args.mot else ():
-                write_text(args.mot / str(number) / mot_name(video), text)
+                write_text(folders[number - 1] / mot_name(video), text)
         found = {video: parse_mot(text, f"{path}: {mot_name(video)}") for video, text in texts.items()}
         results = score(truth, found, lengths, len(classes))
         everything[str(path)] = results["all"]

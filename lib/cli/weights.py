@@ -13,7 +13,7 @@ from lib.argument import real
 from lib.cli import inspection
 from lib.config import load_config, make_config
 from lib.errors import InputError, command
-from lib.files import check_output
+from lib.files import check_distinct, check_output
 from lib.methods import METHODS, method_named, method_of
 from lib.nets import params, sizes
 from lib.nets.convert import flownet, resnet
@@ -97,7 +97,7 @@ def _convert(args: argparse.Namespace) -> None:
     cfg = load_config(args.cfg, schema=method.schema) if args.cfg else make_config({}, METHODS["fgfa_rfcn"].schema)
     if args.out.suffix != ".params":
         raise InputError(f"{args.out}: must end in .params; the YAML names it without -0000.params")
-    check_output(args.out)
+    check_distinct([args.source, args.cfg], [check_output(args.out, pipes=False)])
     try:
         with foreign(args.source, "cannot be converted, its layers are not those expected", "pass another file"):
             part, stride_in_3x3, found = _read(args.source, cfg, eps, args.source_means)

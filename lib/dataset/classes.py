@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import InputError, quoted, read_text
+from lib.reading import NOT_XML
 
 BUILTIN = {"ImageNetVID": Path(__file__).parent / "classes" / "imagenet_vid.txt"}
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -81,6 +82,8 @@ class ClassList:
                     raise InputError(
                         f"{path}:{number}: {what} {quoted(word)[1:-1]} is already in line {seen[word]}; remove one"
                     )
+                if NOT_XML.search(word):
+                    raise InputError(f"{path}:{number}: {what} {quoted(word)} has a control character; remove it")
                 seen[word] = number
             if len(fields) == 2:
                 colours.append(default_colour(len(ids)))

@@ -15,7 +15,6 @@ frames within +-10. The paper does not specify the edge cases; the official file
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import read_image_ids
 from lib.errors import InputError, check_regular, command, start_logging
-from lib.files import check_output, replacing
+from lib.files import check_distinct, check_output, replacing, write_json
 from lib.reading import foreign, read_json
 
 log = logging.getLogger(__name__)
@@ -85,8 +84,7 @@ def save(path: str | Path, image_ids: Sequence[str], frames: Sequence[np.ndarray
     """
     path = Path(path)
     if path.suffix == ".json":
-        with replacing(path, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump({image_id: values.tolist() for image_id, values in zip(image_ids, frames)}, file)
+        write_json(path, {image_id: values.tolist() for image_id, values in zip(image_ids, frames)}, indent=None)
     elif path.suffix == ".mat":
         cells = np.empty((len(frames), 1), object)
         for row, values in enumerate(frames):
@@ -182,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see `parse_args`."""
     args = parse_args(argv)
     start_logging()
+    check_distinct([args.annotations, args.image_set, args.classes, args.compare], [args.out])
     classes = ClassList.of_dataset(args.annotations.resolve().parent.parent, args.classes)
     image_ids = read_image_ids(args.image_set)
     index = build_index(args.annotations, image_ids, classes, cache=args.cache, workers=args.workers)

@@ -9,7 +9,6 @@ same samples of the videos for both. With --errors, also which kinds of errors c
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,10 +18,10 @@ from lib.argument import whole
 from lib.errors import command
 from lib.eval.bootstrap import paired_bootstrap
 from lib.eval.errors import add_locations, difference_of_kinds
-from lib.eval.results import load_result
+from lib.eval.results import load_result, outcomes_path
 from lib.eval.stored import load_run
 from lib.eval.tables import Report, difference_table
-from lib.files import check_output, replacing
+from lib.files import check_distinct, check_output, write_json
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -47,11 +46,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check_distinct([*map(outcomes_path, (args.first, args.second)), args.first, args.second], [args.json])
     first, second = load_result(args.first), load_result(args.second)
     difference = paired_bootstrap(first, second, args.draws, args.seed, args.area)
     if args.json:
-        with replacing(args.json, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(asdict(difference), file, indent=1)
+        write_json(args.json, asdict(difference))
     tables = [difference_table(difference, first)]
     if args.errors:
         runs = [load_run(path, annotations=args.annotations, cache=args.cache) for path in (args.first, args.second)]

@@ -93,15 +93,16 @@ class DetectionWriter:
 
     _file: BinaryIO | gzip.GzipFile
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, *, pipes: bool = False):
         self.path = Path(path)
+        self._pipes = pipes
         self._binary = self.path.suffix == ".npy"
         self._stack = contextlib.ExitStack()
         self._rows = 0
 
     def __enter__(self) -> DetectionWriter:
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(replacing(self.path))
+            temporary = stack.enter_context(replacing(self.path, pipes=self._pipes))
             if self.path.suffix == ".gz":
                 # No name and time in the header, so that the same detections give the same file.
                 raw = stack.enter_context(open(temporary, "wb"))
@@ -131,9 +132,9 @@ class DetectionWriter:
         self._rows += len(table)
 
 
-def write_detections(path: str | os.PathLike, table: DetectionTable) -> None:
-    """Write a whole detection file; the suffix sets the format (see `DetectionWriter`)."""
-    with DetectionWriter(path) as writer:
+def write_detections(path: str | os.PathLike, table: DetectionTable, *, pipes: bool = False) -> None:
+    """Write a whole detection file; the suffix sets the format (see `DetectionWriter`). pipes: as in `replacing`."""
+    with DetectionWriter(path, pipes=pipes) as writer:
         writer.write_table(table)
 
 

@@ -11,19 +11,20 @@ detections and annotations that the result was computed from.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lib.argument import real
 from lib.errors import command
 from lib.eval.behaviour import BINS, Calibration, Track, calibration, clips, confusion, tracks
 from lib.eval.kinds import KINDS, Errors, find_errors, gains
+from lib.eval.results import outcomes_path
 from lib.eval.stored import Run, load_run
 from lib.eval.tables import Report, Table, grid, motion_columns, percent
-from lib.files import replacing
+from lib.files import check_distinct, check_output, write_json
 
 WORST = 10
 
@@ -35,10 +36,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("result", type=Path, metavar="RESULT.json", help="result of lib.eval.vid_map --json or of a test script")
-    add("--score", type=float, default=0.5, help="lowest score of the detections in confusion, tracks and worst videos "
-        "(default: %(default)s)")  # fmt: skip
+    add("--score", type=real(0, 1), default=0.5, help="lowest score of the detections in confusion, tracks and worst "
+        "videos (default: %(default)s)")  # fmt: skip
     add("--markdown", action="store_true", help="print Markdown instead of plain text")
-    add("--json", type=Path, metavar="OUT", help="also write all figures to this file")
+    add("--json", type=check_output, metavar="OUT", help="also write all figures to this file")
     add_locations(parser)
     return parser.parse_args(argv)
 
@@ -54,12 +55,12 @@ def add_locations(parser: argparse.ArgumentParser) -> None:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check_distinct([args.result, outcomes_path(args.result), args.annotations], [args.json])
     run = load_run(args.result, annotations=args.annotations, cache=args.cache)
     errors = find_errors(run)
     tables = Report([*kind_tables(run, errors), *behaviour_tables(run, errors, args.score)])
     if args.json:
-        with replacing(args.json, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(figures(run, errors, args.score), file, indent=1)
+        write_json(args.json, figures(run, errors, args.score))
     sys.stdout.write(tables.markdown() if args.markdown else tables.text())
 
 

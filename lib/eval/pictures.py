@@ -17,9 +17,14 @@ from lib.files import replacing
 POINTS = 2000  # maximum number of points per curve; a picture cannot show more
 
 
+def picture_paths(folder: Path) -> list[Path]:
+    """The files that `save_pictures` writes."""
+    return [Path(folder) / "precision_recall.png", Path(folder) / "motion_area.png"]
+
+
 def save_pictures(result: Evaluation, folder: Path) -> list[Path]:
     """Write precision_recall.png and motion_area.png to `folder` and return their paths."""
-    paths = [Path(folder) / "precision_recall.png", Path(folder) / "motion_area.png"]
+    paths = picture_paths(folder)
     with rc_context({"text.parse_math": False}):  # names may contain $
         draw_curves(result, paths[0])
         draw_motion_area(result, paths[1])

@@ -25,15 +25,17 @@ class Range:
 
     @staticmethod
     def parse(text: str) -> Range:
-        """Parse `NAME=LOW:HIGH`. Raises InputError if it is not of this form or LOW > HIGH."""
+        """Parse `NAME=LOW:HIGH`. Raises InputError if it is not of this form, with finite LOW <= HIGH."""
         name, equals, bounds = text.partition("=")
         low, colon, high = bounds.partition(":")
         try:
             result = Range(name.strip(), float(low), float(high))
         except ValueError:
             result = Range("", math.nan, math.nan)
-        if not (equals and colon and 0 < len(result.name) <= LONGEST and result.low <= result.high):
-            raise InputError(f"range {quoted(text)}: write NAME=LOW:HIGH with LOW <= HIGH, for example fast=0:0.7")
+        named = equals and colon and 0 < len(result.name) <= LONGEST
+        if not (named and -math.inf < result.low <= result.high < math.inf):
+            form = "write NAME=LOW:HIGH with numbers LOW <= HIGH, for example fast=0:0.7"
+            raise InputError(f"range {quoted(text)}: {form}")
         return result
 
 

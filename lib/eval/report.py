@@ -12,7 +12,6 @@ import argparse
 import base64
 import hashlib
 import html
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from lib.argument import positive, real
 from lib.errors import InputError, command, start_logging
 from lib.eval.errors import add_locations
 from lib.eval.report_data import content
+from lib.eval.results import outcomes_path
 from lib.eval.stored import load_run
-from lib.files import replacing
+from lib.files import check_distinct, check_output, json_text, replacing
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -37,12 +37,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT.json", help="results on the same image set")
-    add("--out", type=Path, required=True, metavar="FILE.html", help="the report")
+    add("--out", type=check_output, required=True, metavar="FILE.html", help="the report")
     add("--names", nargs="+", metavar="NAME", help="a name for each result (default: the paths)")
     add("--title", default="Video object detection", help="heading of the report (default: %(default)s)")
-    add("--score", type=float, default=0.5, help="lowest score that is shown at first and in the tables "
+    add("--score", type=real(0, 1), default=0.5, help="lowest score that is shown at first and in the tables "
         "(default: %(default)s)")  # fmt: skip
-    add("--lowest", type=float, default=0.05, help="leave out detections with a lower score from the clips "
+    add("--lowest", type=real(0, 1), default=0.05, help="leave out detections with a lower score from the clips "
         "(default: %(default)s)")  # fmt: skip
     add("--frames", choices=("embed", "link", "none"), default="embed",
         help="embed them, worst clips first; link: read them from the dataset (default: %(default)s)")  # fmt: skip
@@ -60,6 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     start_logging()
+    check_distinct([*args.results, *map(outcomes_path, args.results), args.annotations], [args.out])
     names = args.names or [str(path) for path in args.results]
     if len(names) != len(args.results) or len(set(names)) < len(names):
         raise InputError(f"--names {' '.join(names)}: give {len(args.results)} different names, one for each result")
@@ -81,7 +82,7 @@ def write(data: dict, path: Path) -> None:
     """
     script = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    text = json_text(path, data, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "TITLE": html.escape(data["title"]),
         "POLICY": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: file: *",

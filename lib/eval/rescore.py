@@ -19,7 +19,7 @@ from lib.dataset.index import parallel, process_count
 from lib.errors import InputError, command, start_logging
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.truth import positions, read_image_set, videos_of
-from lib.files import check_output
+from lib.files import check_distinct, check_output
 from lib.nms.seq_nms import seq_nms
 
 log = logging.getLogger(__name__)
@@ -123,13 +123,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     start_logging()
+    check_distinct([*args.detections, args.image_set], [args.out])
     image_ids, frame_ids = read_image_set(args.image_set)
     before = read_detections(args.detections)
     after = rescore(
         before, image_ids, frame_ids, workers=args.workers, link_iou=args.link_iou,
         suppress_iou=args.suppress_iou, min_sum=args.min_sum, nms_iou=args.nms_iou,
     )  # fmt: skip
-    write_detections(args.out, after)
+    write_detections(args.out, after, pipes=True)
     log.info("%s: %d of %d detections", args.out, len(after), len(before))
 
 

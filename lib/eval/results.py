@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,8 +13,13 @@ from lib.eval.bootstrap import Interval
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import Outcomes
 from lib.eval.ranges import Range, checked
-from lib.files import is_stream, replacing, sha256
+from lib.files import is_stream, sha256, write_json
 from lib.reading import foreign, read_json
+
+
+def outcomes_path(path: Path) -> Path:
+    """The file beside a result that has its outcomes."""
+    return path.with_name(f"{path.stem}.outcomes.npz")
 
 
 def save_result(
@@ -35,7 +39,7 @@ def save_result(
     path = Path(path)
     about_outcomes = None
     if not is_stream(path):
-        outcomes = path.with_name(f"{path.stem}.outcomes.npz")
+        outcomes = outcomes_path(path)
         result.outcomes.save(outcomes)
         about_outcomes = {"file": outcomes.name, "sha256": sha256(outcomes)}
     by_motion = {}
@@ -60,9 +64,7 @@ def save_result(
         "manifest": manifest,
         "outcomes": about_outcomes,
     }
-    with replacing(path, pipes=True) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
+    write_json(path, content)
 
 
 def load_result(path: Path) -> Evaluation:

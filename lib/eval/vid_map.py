@@ -25,10 +25,10 @@ from lib.eval.evaluation import Evaluation, evaluate
 from lib.eval.manifest import manifest
 from lib.eval.ranges import AREA, MOTION, parse_ranges
 from lib.eval.rescore import rescore
-from lib.eval.results import save_result
+from lib.eval.results import outcomes_path, save_result
 from lib.eval.tables import report
 from lib.eval.truth import Truth, load_truth
-from lib.files import check_output, replacing
+from lib.files import check_distinct, check_folder, check_output, replacing
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     start_logging()
+    outputs = [args.json, args.markdown]
+    if args.json:
+        outputs.append(outcomes_path(args.json))
+    if args.pictures:
+        # matplotlib takes a second to import and is needed only here.
+        from lib.eval.pictures import picture_paths, save_pictures
+
+        check_folder(args.pictures)
+        outputs += picture_paths(args.pictures)
+    check_distinct(
+        [*args.detections, args.annotations, args.image_set, args.motion_iou, args.classes, args.cfg, args.weights],
+        outputs,
+    )
     result, truth, table = _evaluated(args)
     if result.unknown_frames:
         log.warning("ignored %d detections on frames outside %s", result.unknown_frames, args.image_set)
@@ -93,9 +106,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         with replacing(args.markdown, pipes=True) as temporary:
             temporary.write_text(tables.markdown(), encoding="utf-8")
     if args.pictures:
-        # matplotlib takes a second to import and is needed only here.
-        from lib.eval.pictures import save_pictures
-
         save_pictures(result, args.pictures)
     sys.stdout.write(tables.text())
 

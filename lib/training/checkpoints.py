@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import InputError, quoted
-from lib.files import sha256
+from lib.files import sha256, sync
 from lib.nets import params
 from lib.reading import foreign, join, load_arrays, save_arrays, split
 
@@ -114,6 +114,7 @@ class Checkpoints:
         }
         save_arrays(self._named(name, _STATE), arrays)
         new.replace(path)
+        sync(path.parent)
         if epoch_end:
             self._drop_latest()
         return path

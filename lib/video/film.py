@@ -110,7 +110,7 @@ class Film:
 
     def _make_ordinary(self) -> None:
         with replacing(self.path) as temporary, av.open(str(self.path)) as old:
-            with av.open(str(temporary), "w", options=_DONE) as new:
+            with av.open(str(temporary), "w", format="mp4", options=_DONE) as new:
                 stream = new.add_stream_from_template(old.streams.video[0])
                 for packet in old.demux(old.streams.video[0]):
                     if packet.size:
@@ -120,7 +120,7 @@ class Film:
     def _open(self, width: int, height: int) -> tuple[av.container.OutputContainer, av.VideoStream]:
         """Open the file. Frames kept from an earlier run are copied to a new file, which replaces the old one."""
         path = self.path.with_name(f".{self.path.stem}-growing.mp4") if self._kept else self.path
-        container = av.open(str(path), "w", options=_GROWING)
+        container = av.open(str(path), "w", format="mp4", options=_GROWING)
         stream = container.add_stream("libx264", rate=self._rate)
         self._film = container, stream
         stream.width, stream.height = width + width % 2, height + height % 2

@@ -14,8 +14,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,9 +23,13 @@ import numpy as np
 
 from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.files import is_stream, open_stream, replacing
-from lib.reading import foreign, parse_json
+from lib.reading import LARGEST_COORDINATE, foreign, parse_json
+
+ADVICE = "run without --resume"
+LARGEST_NUMBER = 2**30  # of a class or track; later tracks must fit into int32
+INVERTED = 16  # pixels; a detector's boxes are inverted by less than one pixel of the network's input
 
 
 @dataclass
@@ -62,16 +66,18 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")  # file names need not be UTF-8
 
 
-class _RowFile:
+class RowFile:
     """A text file that grows row by row. After each frame it holds `head`, the rows joined by `joint`, and `tail`.
 
     A stream, such as a pipe or /dev/stdout, gets the rows of a frame at once, and `tail` at the end.
     """
 
     head, joint, tail, tail_without_rows = "", "\n", "\n", ""
+    every_frame = False  # whether each frame has exactly one row
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, classes: ClassList | None = None) -> None:
         self.path = Path(path)
+        self.names = classes.names if classes else ()
         self._file: io.FileIO | None = None
         self._stream: BinaryIO | None = None
         self._end = 0
@@ -83,7 +89,7 @@ class _RowFile:
     def start(self, kept: Sequence[tuple[int, str]]) -> None:
         """Open the file. kept: (index, name) of each frame whose rows are kept.
 
-        Raises InputError if the existing file has other columns.
+        Raises InputError if the existing file is not one that this run can continue.
         """
         self.close()
         if is_stream(self.path):
@@ -103,23 +109,60 @@ class _RowFile:
     def _tail(self) -> str:
         return self.tail if self._rows else self.tail_without_rows
 
-    def _old_rows(self, kept: Sequence[tuple[int, str]]) -> Iterable[str]:
-        if not self.path.exists():
-            return
-        with open(self.path, encoding="utf-8", errors="surrogateescape", newline="") as old:
-            if old.read(len(self.head)) != self.head:
-                raise InputError(f"{self.path}: has different columns from this run; run without --resume")
-            for number, line in enumerate(old, 1):
-                row = line.removesuffix("\n").removesuffix(",")
-                if line.endswith("\n") and row not in ("", "]"):
-                    with foreign(f"{self.path}: row {number}", "damaged", "run without --resume"):
-                        late = self.index_of(row) > kept[-1][0]
-                    if late:
-                        return
-                    yield row
+    def check(self, kept: Sequence[tuple[int, str]]) -> None:
+        """Raises InputError unless the file holds rows of the frames `kept` as `write` makes them."""
+        for _ in self._old_rows(kept):
+            pass
 
-    def index_of(self, row: str) -> int:
-        """The frame number stored in a row of this file."""
+    def _old_rows(self, kept: Sequence[tuple[int, str]]) -> Iterator[str]:
+        """The rows of the frames `kept`. Raises InputError unless each is as `write` makes it, and in order."""
+        if not self.path.exists():
+            raise InputError(f"{self.path}: does not exist, so it cannot be continued; {ADVICE}")
+        names = dict(kept)
+        count, last = 0, kept[0][0]
+        with open(self.path, encoding="utf-8", errors="surrogateescape", newline="\n") as old:
+            if old.read(len(self.head)) != self.head:
+                raise InputError(f"{self.path}: has different columns from this run; {ADVICE}")
+            for number, row in self._numbered(old):
+                if self.every_frame and count == len(kept):
+                    return
+                frame = self._parsed(row, f"{self.path}: row {number}")
+                expected = kept[count][0] if self.every_frame else last
+                if frame.index < expected or (self.every_frame and frame.index > expected):
+                    raise InputError(f"{self.path}: row {number}: frame {frame.index} instead of {expected}; {ADVICE}")
+                last = frame.index
+                if frame.index > kept[-1][0]:  # other files lack this frame
+                    continue
+                if frame.index not in names or frame.name not in ("", names[frame.index]):
+                    what = f"{quoted(frame.name)} is not frame {frame.index} of this clip"
+                    raise InputError(f"{self.path}: row {number}: {what}; {ADVICE}")
+                count += 1
+                yield row
+
+    def _parsed(self, row: str, where: str) -> Result:
+        with foreign(where, "damaged", ADVICE):
+            frame = self.read(row, where)
+            if self.rows_of(frame) != [row]:
+                raise ValueError("its content is not what this program writes")
+            return frame
+
+    def _numbered(self, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+        """The complete rows and their numbers."""
+        row = ""
+        for number, line in enumerate(lines, 1):
+            row += line
+            if row.endswith("\n") and self.is_whole(row):
+                row = row.removesuffix("\n").removesuffix(",")
+                if row not in ("", "]"):
+                    yield number, row
+                row = ""
+
+    def is_whole(self, row: str) -> bool:
+        """Whether a row ends with these lines."""
+        return True
+
+    def read(self, row: str, where: str) -> Result:
+        """The frame of a row with its detections; the name is "" where the file has none. May raise any exception."""
         raise NotImplementedError
 
     def rows_of(self, result: Result) -> list[str]:
@@ -170,17 +213,14 @@ def _write_at(file: int, position: int, data: bytes) -> None:
         position, data = position + count, data[count:]
 
 
-class JsonLines(_RowFile):
+class JsonLines(RowFile):
     """One JSON object per frame: frame, index, width, height and detections.
 
     Each detection has class, class_id, score, box (x1 y1 x2 y2) and, if tracked, track.
     """
 
+    every_frame = True
     _keys = ("class", "class_id", "score", "box", "track")
-
-    def __init__(self, path: str | os.PathLike, classes: ClassList) -> None:
-        super().__init__(path)
-        self.classes = classes
 
     def finished(self) -> int:
         if not self.path.exists():
@@ -188,14 +228,17 @@ class JsonLines(_RowFile):
         with open(self.path, "rb") as file:
             return sum(line.endswith(b"}\n") for line in file)
 
-    def index_of(self, row: str) -> int:
-        return json.loads(row)["index"]
+    def read(self, row: str, where: str) -> Result:
+        frame = parse_json(row, where, ADVICE)
+        found = [
+            [each["class_id"], each["score"], *each["box"], *_track(each, "track")] for each in frame["detections"]
+        ]
+        return _read(frame["index"], frame["frame"], found, self.names, (frame["height"], frame["width"]))
 
     def rows_of(self, result: Result) -> list[str]:
         height, width = result.image.shape[:2]
         found = [
-            dict(zip(self._keys, (self.classes.names[c - 1], c, score, box, *track)))
-            for c, score, box, track in result.rows()
+            dict(zip(self._keys, (self.names[c - 1], c, score, box, *track))) for c, score, box, track in result.rows()
         ]
         frame = {"frame": result.name, "index": result.index, "width": width, "height": height, "detections": found}
         return [json.dumps(frame, ensure_ascii=False)]
@@ -204,46 +247,45 @@ class JsonLines(_RowFile):
         """Read the file's detections frame by frame. Raises InputError if it was written without tracks."""
         with open(self.path, encoding="utf-8", errors="surrogateescape") as file:
             for number, line in enumerate(file, 1):
-                with foreign(f"{self.path}:{number}", "damaged", "run without --resume"):
-                    found = parse_json(line, f"{self.path}:{number}", "run without --resume")["detections"]
-                    if not all("track" in each for each in found):
-                        raise InputError(f"{self.path}: was written without --track; run without --resume")
-                    detections = Detections(
-                        np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
-                        np.array([each["score"] for each in found], np.float32),
-                        np.array([each["class_id"] for each in found], np.int32),
-                        np.array([each["track"] for each in found], np.int32),
-                        self.classes.names,
-                    )
-                    if len({each["track"] for each in found}) < len(found):
-                        raise InputError(f"{self.path}:{number}: a track occurs twice; run without --resume")
-                yield detections
+                found = self._parsed(line.removesuffix("\n"), f"{self.path}:{number}").detections
+                if found.tracks is None:
+                    if len(found):
+                        raise InputError(f"{self.path}: was written without --track; {ADVICE}")
+                    found = replace(found, tracks=np.zeros(0, np.int32))
+                yield found
 
 
-class Csv(_RowFile):
+class Csv(RowFile):
     """One row per detection: frame, index, class, class_id, score, x1, y1, x2, y2 and, if `tracks`, track."""
 
     def __init__(self, path: str | os.PathLike, classes: ClassList, tracks: bool = False) -> None:
-        super().__init__(path)
-        self.classes = classes
+        super().__init__(path, classes)
         self.head = f"frame,index,class,class_id,score,x1,y1,x2,y2{',track' if tracks else ''}\n"
 
-    def index_of(self, row: str) -> int:
-        return int(next(csv.reader([row]))[1])
+    def is_whole(self, row: str) -> bool:
+        return row.count('"') % 2 == 0  # names may contain line breaks
+
+    def read(self, row: str, where: str) -> Result:
+        name, index, _, *found = next(csv.reader(io.StringIO(row, newline="")))
+        return _read(index, name, [[float(value) for value in found]], self.names)
 
     def rows_of(self, result: Result) -> list[str]:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        rows = []
         for c, score, box, track in result.rows():
-            writer.writerow([result.name, result.index, self.classes.names[c - 1], c, score, *box, *track])
-        return text.getvalue().splitlines()
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\r\n").writerow(  # quotes names with either character
+                [result.name, result.index, self.names[c - 1], c, score, *box, *track]
+            )
+            rows.append(text.getvalue().removesuffix("\r\n"))
+        return rows
 
 
-class ImageNetFile(_RowFile):
+class ImageNetFile(RowFile):
     """ImageNet's detection file, one line per detection: `frame_id class_index score x1 y1 x2 y2`; frames from 1."""
 
-    def index_of(self, row: str) -> int:
-        return int(row.split()[0]) - 1
+    def read(self, row: str, where: str) -> Result:
+        number, *found = row.split()
+        return _read(int(number) - 1, "", [[float(value) for value in found]], self.names)
 
     def rows_of(self, result: Result) -> list[str]:
         return [
@@ -252,14 +294,18 @@ class ImageNetFile(_RowFile):
         ]
 
 
-class CocoResults(_RowFile):
+class CocoResults(RowFile):
     """COCO's results file, a JSON array: image_id (frames from 1), category_id, bbox (x y w h), score, track_id."""
 
     head, joint, tail, tail_without_rows = "[\n", ",\n", "\n]\n", "]\n"
     _keys = ("image_id", "category_id", "bbox", "score", "track_id")
 
-    def index_of(self, row: str) -> int:
-        return json.loads(row)["image_id"] - 1
+    def read(self, row: str, where: str) -> Result:
+        each = parse_json(row, where, ADVICE)
+        x, y, width, height = each["bbox"]
+        box = x, y, x + width - 1, y + height - 1
+        found = [each["category_id"], each["score"], *box, *_track(each, "track_id")]
+        return _read(each["image_id"] - 1, "", [found], self.names)
 
     def rows_of(self, result: Result) -> list[str]:
         return [
@@ -270,3 +316,32 @@ class CocoResults(_RowFile):
 
 def _x_y_w_h(box: Sequence[float]) -> list[float]:
     return [box[0], box[1], round(box[2] - box[0] + 1, 2), round(box[3] - box[1] + 1, 2)]
+
+
+def _track(row: Mapping, key: str) -> list[int]:
+    return [row[key]] if key in row else []
+
+
+def _read(index: int | str, name: str, rows: list, names: Sequence[str], size: tuple[int, int] = (1, 1)) -> Result:
+    """A frame of rows class, score, x1, y1, x2, y2 and, if tracked, track. names: of the classes. size: height, width.
+
+    Raises ValueError for what no detector yields.
+    """
+    table = np.array(rows, np.float64).reshape(len(rows), -1 if rows else 6)
+    classes, scores, boxes, tracks = table[:, 0], table[:, 1], table[:, 2:6], table[:, 6:].T
+    if not (np.abs(boxes) <= LARGEST_COORDINATE).all() or (boxes[:, 2:] < boxes[:, :2] - INVERTED).any():
+        raise ValueError("not a box")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError("a score outside 0 to 1")
+    if not ((classes >= 1) & (classes <= (len(names) or LARGEST_NUMBER))).all():
+        raise ValueError("an unknown class")
+    if not ((tracks >= 1) & (tracks <= LARGEST_NUMBER)).all() or any(
+        len(set(row)) < len(row) for row in tracks.tolist()
+    ):
+        raise ValueError(f"tracks that are not different numbers from 1 to {LARGEST_NUMBER}")
+    found = Detections(
+        boxes.astype(np.float32), scores.astype(np.float32), classes.astype(np.int32),
+        tracks[0].astype(np.int32) if len(tracks) else None, names,
+    )  # fmt: skip
+    image = np.broadcast_to(np.uint8(0), (*size, 3))
+    return Result(int(index), name, image, found, lambda image, _: image)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lib.bbox.detections import Detections
 from lib.errors import InputError
 from lib.video.clips import Clip, check_held
-from lib.video.records import JsonLines, Result
+from lib.video.records import JsonLines, Result, RowFile
 from lib.video.sources import Frame
 from lib.video.tracks import FAINT, Tracker
 
@@ -92,6 +92,10 @@ def run_clip(
     frames are kept.
     """
     done = _finished(clip, sinks) if resume else 0
+    kept = [(clip.numbers[position], clip.name_at(position)) for position in range(done)]
+    for sink in sinks if done else ():
+        if isinstance(sink, RowFile):
+            sink.check(kept)
     summary = Summary(clip.name, finished=done, dropped=0 if clip.live else None)
     if done and done == clip.length:
         return summary
@@ -112,7 +116,7 @@ def run_clip(
         with _writing(clip):
             before()
             for sink in sinks:
-                sink.start([(clip.numbers[position], clip.name_at(position)) for position in range(done)])
+                sink.start(kept)
         results = _detect(detector, chain([first], frames), summary)
         total = None if clip.live else clip.length  # the number of dropped frames is not known in advance
         with tqdm(total=total, initial=done, unit="frame", desc=clip.name, disable=not progress) as bar:

@@ -139,6 +139,12 @@ def test_what_cannot_be_exported_is_reported_before_the_run(folder, tmp_path, mo
         run("--input", folder, *options, make=None)
 
 
+def test_a_name_that_xml_cannot_hold_is_reported_before_the_run(folder, tmp_path):
+    named = folder.rename(tmp_path / "clip\udcff")
+    with pytest.raises(InputError, match="XML cannot hold this name"):
+        run("--input", named, "--output", tmp_path / "out", "--cvat", tmp_path / "x.xml", make=None)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_with_its_bundled_weights(name, tmp_path):
     images = [cv2.imread(str(path)) for path in sorted(CLIP.iterdir())[:5]]

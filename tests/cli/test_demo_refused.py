@@ -85,9 +85,9 @@ def test_rows_go_to_pipes_frame_by_frame(folder, tmp_path):
 
 def test_a_film_through_a_link(folder, tmp_path):
     (tmp_path / "films").mkdir()
-    (tmp_path / "link.mp4").symlink_to("films/a.mp4")
+    (tmp_path / "link.mp4").symlink_to("films/a")
     run("--input", folder, "--output", tmp_path / "link.mp4")
-    assert (tmp_path / "link.mp4").is_symlink() and os.listdir(tmp_path / "films") == ["a.mp4"]
+    assert (tmp_path / "link.mp4").is_symlink() and os.listdir(tmp_path / "films") == ["a"]
 
 
 def test_impossible_outputs_are_refused_before_the_run(folder, tmp_path):
@@ -120,3 +120,24 @@ def test_a_second_demo_on_the_same_output_is_refused(folder, tmp_path, output):
 
     (summary,) = run("--input", folder, "--output", tmp_path / output, make=lambda: twice)
     assert summary.finished == 12 and sorted(os.listdir(tmp_path)) == ["clip", output]
+
+
+@pytest.mark.parametrize("options", [
+    ["--csv", "x", "--mot", "x"],
+    ["--cvat", "x", "--mot", "x"],
+    ["--csv", "o/000001.jpg"],
+    ["--csv", "o/run.json"],
+    ["--csv", "o/animation.gif"],
+    ["--imagenet", "y/classes.txt", "--yolo", "y"],
+    ["--imagenet", "y/clip/000001.txt", "--yolo", "y"],
+    ["--csv", "clip/000003.JPEG"],
+    ["--json", "WEIGHTS"],
+    ["--report", "CFG"],
+])  # fmt: skip
+def test_outputs_replace_neither_inputs_nor_each_other(folder, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    for name in ("WEIGHTS", "CFG"):
+        (tmp_path / name).write_text("kept")
+    with pytest.raises(InputError, match=r"choose another|give each its own file"):
+        run("--input", folder, "--output", "o", "--weights", "WEIGHTS", "--cfg", "CFG", *options, make=None)
+    assert sorted(os.listdir(tmp_path)) == ["CFG", "WEIGHTS", "clip"]

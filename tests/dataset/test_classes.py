@@ -46,6 +46,7 @@ def test_load_skips_comments_and_takes_colours(tmp_path):
     [
         ("c1 star\nc2\n", "classes.txt:2: 1 columns"),
         ("c1 a red star\n", "classes.txt:1: 4 columns"),
+        ("c1 star\nc2 a\x01b\n", r"classes.txt:2: name 'a\\x01b' has a control character; remove it"),
         ("c1 star red\n", "classes.txt:1: red is not a colour"),
         ("c1 star\n\nc1 fish\n", "classes.txt:3: id c1 is already in line 1"),
         ("c1 star\nc2 star\n", "classes.txt:2: name star is already in line 1"),

@@ -147,6 +147,8 @@ def test_invalid_input_is_reported_on_one_line(run, tmp_path, capsys):
     assert "1 frames, but the list has 50" in error(motion=tmp_path / "motion.json")
     assert "write NAME=LOW:HIGH" in error("--motion-range", "fast")
     assert "write NAME=LOW:HIGH" in error("--area-range", "small=5:1")
+    for bounds in ("0:inf", "-inf:1", "nan:1", "0:1e999"):
+        assert "write NAME=LOW:HIGH" in error("--area-range", f"a={bounds}")
     assert "no such weights" in error("--weights", tmp_path / "none.params")
     assert "--iou 0.0" in error("--iou", "0")
     assert "-3 bootstrap samples" in error("--bootstrap", "-3")

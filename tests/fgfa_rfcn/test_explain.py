@@ -48,6 +48,12 @@ def test_contradictions_are_refused_before_the_work(tmp_path, capsys):
         ((tmp_path, "--explain", 99), "--explain 99: the clip's frames are numbered from 0 to"),
         ((tmp_path, "--explain", 0, "--baseline", "rfn", cfg, weights), "rfn"),
         ((tmp_path, "--explain", 0, "--baseline", method, cfg, "none.params"), "none.params: no such weights"),
+        ((tmp_path, "--explain", 0, "--baseline", method, cfg, ROOT / METHODS["fgfa_rfcn"].bundled.cfg), ".yaml"),
+        (
+            (tmp_path, "--explain", 0, "--baseline", method, cfg, METHODS["fgfa_rfcn"].bundled.weights),
+            "--baseline: model",
+        ),
+        ((tmp_path, "--explain", 0, "--baseline", method, METHODS["rfcn"].published.cfg, weights), "30 classes, not 8"),
         ((tmp_path, "--explain", 0, "--live"), "--explain rereads frames and cannot be used with --live or a camera"),
     ):
         assert message in refused(capsys, *options, *more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import faulthandler
 import json
 import logging
@@ -204,7 +205,8 @@ def _judged(target: Target, case: Path, code: int) -> Verdict | None:
     if child == 0:
         os.setsid()
         try:
-            wrong = faults(case / "out") or (target.check(case) if code == 0 else "")
+            continued = [path for pattern in target.resumed for path in case.glob(pattern)] if code == 0 else []
+            wrong = faults(case / "out", *continued) or (target.check(case) if code == 0 else "")
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         os.write(writing, wrong[:300].encode(errors="backslashreplace"))
@@ -246,21 +248,28 @@ def _outside(target: Target, before: dict[str, tuple], after: dict[str, tuple]) 
     return ", ".join(sorted(names))[:300].encode(errors="backslashreplace").decode()
 
 
-def faults(folder: Path) -> str:
-    """What is wrong with the files of an output folder: they must parse, and their numbers must be finite."""
+def faults(*outputs: Path) -> str:
+    """What is wrong with output files and those in output folders: they must parse, and their numbers be finite."""
 
     def refuse(name: str) -> float:
         raise ValueError(f"{name} in JSON")
 
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+    for path in (path for output in outputs for path in (sorted(output.rglob("*")) if output.is_dir() else [output])):
+        if not os.path.lexists(path):
+            continue
         if not path.is_file():
             if not path.is_dir():
                 return f"{path}: no file"
         elif path.suffix == ".json":
             json.loads(path.read_text(), parse_constant=refuse)
         elif path.suffix == ".jsonl":
-            for line in path.read_text(errors="surrogateescape").splitlines():
+            for line in path.read_text(errors="surrogateescape").split("\n")[:-1]:
                 json.loads(line, parse_constant=refuse)
+        elif path.suffix == ".csv":
+            with open(path, newline="", errors="surrogateescape") as file:
+                rows = list(csv.reader(file))
+            if any(len(row) != len(rows[0]) or {"nan", "inf", "-inf"} & set(row) for row in rows):
+                return f"{path}: a row is not whole and finite"
         elif path.suffix == ".xml":
             if ElementTree.parse(path).getroot().tag == "annotation":
                 read_annotation(path)

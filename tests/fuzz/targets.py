@@ -24,7 +24,7 @@ class Target:
     needs: folders of the corpus. damage: patterns of the files below in/ to damage. more: further options, some of
     which are added. check: (case folder) -> what is wrong with a success, "" if nothing. slow: runs a network, so it is
     drawn less often. writes: patterns of files below in/ that it may write. amounts: options that may ask for hours of
-    work, which is no failure.
+    work, which is no failure. resumed: patterns of the files below in/ that a success must have made whole.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Target:
     slow: bool = False
     writes: tuple[str, ...] = ()
     amounts: tuple[str, ...] = ()
+    resumed: tuple[str, ...] = ()
 
     def main(self) -> Callable[[list[str]], None]:
         """The command, taking its arguments."""
@@ -74,6 +75,13 @@ def _demo(case: Path) -> str:
     clips = [path for path in (case / "in/media/clip 0").iterdir() if not path.name.startswith(".")]
     frames = [path for path in clips if path.suffix in (".png", ".jpg", ".bmp", ".webp")]
     return "" if len(lines) in (len(frames), min(3, len(frames))) else f"{len(lines)} frames of {len(frames)}"
+
+
+def _resumed(case: Path) -> str:
+    frames = [json.loads(line) for line in (case / "in/earlier/detections.jsonl").read_text().splitlines()]
+    found = [(frame["index"], frame["frame"]) for frame in frames]
+    clip = case / "in/media/clip 0"
+    return "" if found == list(enumerate(sorted(path.name for path in clip.iterdir()))) else f"frames {found}"
 
 
 EVAL = "--annotations in/data/Annotations/VID --image-set in/data/ImageSets/VID_val_frames.txt"
@@ -123,7 +131,8 @@ def _network_targets(method: str) -> list[Target]:
                f"--cfg {net}/{method}.yaml --output out --resume --set TRAIN.lr=0.001 {RESUMED}",
                (*needs, f"trained/{method}"), (f"{stopped}/VID_train_15frames/*",),
                tuple(f"{each} {RESUMED}" for each in TORCH), slow=True,
-               writes=(stopped, f"{stopped}/*/*", "in/trained/cache", "in/trained/cache/*")),
+               writes=(stopped, f"{stopped}/*/*", "in/trained/cache", "in/trained/cache/*"),
+               resumed=tuple(f"{stopped}/VID_train_15frames/{name}" for name in ("*-0002.params", "losses.jsonl"))),
         Target(f"{method} export", f"{method}/export.py", f"{given} --out out", needs, files, slow=True),
     ]  # fmt: skip
     if importlib.util.find_spec("mxnet"):
@@ -203,7 +212,8 @@ TARGETS = [
            "--input 'in/media/clip 0' --output in/earlier --csv in/earlier/d.csv --coco in/earlier/c.json --track "
            "--threshold 0.1 --resume", ("net/rfcn", "data", "media", "earlier"),
            ("in/earlier/*.json*", "in/earlier/*.csv", "in/earlier/*"),
-           slow=True, writes=("in/earlier*", "in/earlier/*")),
+           check=_resumed, slow=True, writes=("in/earlier*", "in/earlier/*"),
+           resumed=("in/earlier/*.json*", "in/earlier/*.csv")),
     Target("autotune", "lib/cli/autotune.py", "--input 'in/media/clip 0' --target-fps 0.01 --seconds 0.05 "
            "--network rfcn in/net/rfcn/cfgs/rfcn.yaml in/net/rfcn/cfgs/net-0000.params", ("net/rfcn", "data", "media"),
            ("in/net/rfcn/cfgs/rfcn.yaml", "in/net/rfcn/cfgs/net-0000.params", "in/media/clip 0/*"),

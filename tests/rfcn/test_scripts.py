@@ -48,7 +48,7 @@ def test_training_leaves_weights_states_settings_log_and_curves(trained):
     assert names == checkpoints | {"config.yaml", "train.log", "losses.jsonl", "losses.png"}
     cfg = load_config(trained / "rfcn.yaml")
     assert load_config(training(trained) / "config.yaml") == cfg  # defaults included
-    assert output_folder(cfg, trained / "rfcn.yaml", "rfcn", "VID_train_15frames") == training(trained)
+    assert output_folder(cfg, "rfcn", "rfcn", "VID_train_15frames") == training(trained)
     assert weights_path(cfg, training(trained)) == training(trained) / "tiny-0002.params"
     log = (training(trained) / "train.log").read_text()
     assert "new layers: feat_conv_3x3_weight" in log and re.search(r"epoch 2 step (\d+)/\1, ", log)

@@ -40,6 +40,13 @@ def checkpoint(epoch, step, value=0.0):
     )
 
 
+def test_a_checkpoint_is_flushed_after_its_last_rename(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("lib.training.checkpoints.sync", lambda path: flushed.append((path, sorted(os.listdir(path)))))
+    Checkpoints(tmp_path / "x").save(checkpoint(1, 0))
+    assert flushed == [(tmp_path, ["x-0001.params", "x-0001.state.npz"])]
+
+
 def test_params_round_trip_in_the_format_of_mxnet(tmp_path):
     path = tmp_path / "x-0000.params"
     save(path, {"a": np.float32([[1, 2]]), "n": np.ones(2, np.float32)}, {"b": np.float32([3])})

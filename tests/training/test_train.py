@@ -178,8 +178,8 @@ def test_classes_must_fit(cfg, tmp_path):
 
 
 def test_the_output_folder_tells_method_dataset_experiment_and_set(cfg, tmp_path):
-    folder = settings.output_folder(cfg, "cfgs/small.yaml", "rfcn", "DET_a+VID_b")
-    assert folder == tmp_path / "rfcn" / "ImageNetVID" / "small" / "DET_a_VID_b"
+    folder = settings.output_folder(cfg, "lr0.1", "rfcn", "DET_a+VID_b")
+    assert folder == tmp_path / "rfcn" / "ImageNetVID" / "lr0.1" / "DET_a_VID_b"
 
 
 def test_settings_are_kept_as_they_load(cfg, tmp_path):

@@ -120,6 +120,77 @@ def test_half_a_row_at_the_end_is_dropped(tmp_path, make):
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
 
+@pytest.mark.parametrize("make, old, new", [
+    (0, '"index": 1', '"index": 5'),  # would lose frames
+    (0, '"index": 1', '"index": 0'),
+    (0, '"index": 0', '"index": NaN'),
+    (0, '"index": 0', '"index": true'),
+    (0, "000001.jpg", "other.jpg"),
+    (0, '"class": "cat"', '"class": "zebra"'),
+    (0, '"class_id": 2', '"class_id": 3'),
+    (0, "[1.12, 2.0", "[NaN, 2.0"),
+    (0, "[1.12, 2.0", "[-1e300, 2.0"),
+    (0, "[1.12, 2.0", "[90, 2.0"),
+    (0, "[1.12, 2.0", "[2.0"),
+    (0, '"score": 0.5', '"score": -5'),
+    (0, '"score": 0.5', '"score": "0.5"'),
+    (0, '"score": 0.5', '"score": 0.5, "track": 1'),  # only one of the two
+    (0, '"width": 64', '"width": -1'),
+    (0, ', "width": 64, "height": 48', ""),
+    (1, "000000.jpg,0,cat,1,0.9877,1.12,2.0,30.5,40.0", "000000.jpg,0"),
+    (1, "0.9877,1.12", "0.9877,nan"),
+    (1, "000000.jpg,0,cat", "000000.jpg,9,cat"),
+    (1, "000000.jpg,0,cat", "other.jpg,0,cat"),
+    (2, "1 1 0.9877", "1 0 0.9877"),
+    (2, "1 1 0.9877", "-3 1 0.9877"),
+    (3, '"image_id": 1,', '"image_id": 9,'),
+    (3, '"category_id": 1', '"category_id": "x"'),
+    (3, "[1.12, 2.0", "[NaN, 2.0"),
+])  # fmt: skip
+def test_a_row_that_this_run_would_not_have_written_is_refused(tmp_path, make, old, new):
+    sink = SINKS[make](tmp_path / "d")
+    run(sink, range(3), counts=(2, 1))
+    before = sink.path.read_text()
+    assert old in before
+    sink.path.write_text(before.replace(old, new, 1))
+    for refuse in (sink.check, sink.start):
+        with pytest.raises(InputError, match=r"d: row \d.*; run without --resume"):
+            refuse(kept(2))
+    assert sink.path.read_text() == before.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("track", [0, -1, 1.9, 3, 2**31 - 1])
+def test_tracks_are_small_numbers_and_occur_once_in_a_frame(tmp_path, track):
+    sink = JsonLines(tmp_path / "d.jsonl", CLASSES)
+    sink.start([])
+    sink.write(tracked_result(0))
+    sink.close()
+    sink.path.write_text(sink.path.read_text().replace('"track": 7', f'"track": {track}'))
+    for refuse in (lambda: sink.check(kept(1)), lambda: list(sink.tracked())):
+        with pytest.raises(InputError, match="damaged"):
+            refuse()
+
+
+@pytest.mark.parametrize("make", SINKS[1:])
+def test_a_missing_file_is_not_continued(tmp_path, make):
+    with pytest.raises(InputError, match="d: does not exist, so it cannot be continued; run without --resume"):
+        make(tmp_path / "d").start(kept(1))
+
+
+def test_frames_whose_names_contain_line_breaks_are_continued(tmp_path):
+    names = ["a\nb", "a\rb", "a\u2028b", 'a"\x85,']
+    for make in SINKS[:2]:
+        sink = make(tmp_path / "d")
+        for first in (0, 2):
+            sink.start(list(enumerate(names[:first])))
+            for index in range(first, 4):
+                sink.write(result(index, name=names[index]))
+            sink.close()
+        sink.check(list(enumerate(names)))
+    with open(sink.path, newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1::2] == names
+
+
 def test_json_lines_count_whole_frames(tmp_path):
     sink = JsonLines(tmp_path / "d.jsonl", CLASSES)
     assert sink.finished() == 0

@@ -45,7 +45,9 @@ class Window:
             ]
             x = float(np.mean(window))
             yield Detections(
-                np.array([[x, 0, 30, 20], [0, 0, 9, 9]], np.float32), np.array([0.9, 0.3], np.float32), np.int32([1, 2])
+                np.array([[x, 0, 270, 20], [0, 0, 9, 9]], np.float32),
+                np.array([0.9, 0.3], np.float32),
+                np.int32([1, 2]),
             )
             position += 1
             if position - self.reach > first:

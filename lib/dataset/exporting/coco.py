@@ -9,7 +9,6 @@ y2 - y1 + 1.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from lib.dataset.importing.clips import DIGITS, edges_of
 from lib.dataset.index import build_index
 from lib.dataset.lists import find_clips, splits_of
 from lib.errors import InputError, command, start_logging
-from lib.files import check_output, replacing
+from lib.files import check_output, is_stream, write_json
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +61,10 @@ def coco(root: Path, splits: Sequence[str]) -> dict:
 
 def write(root: Path, splits: Sequence[str], out: Path) -> None:
     """Writes the file `out`. Raises InputError if it exists, and as `coco` does."""
-    if out.exists():
+    if out.exists() and not is_stream(out):
         raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     content = coco(root, splits)
-    with replacing(out, pipes=True) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    write_json(out, content, indent=None)
     counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
     log.info("%s: %s", out, counts)
 

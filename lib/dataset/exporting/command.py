@@ -22,6 +22,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from lib.dataset.annotation import NO_TRACK
 from lib.dataset.classes import ClassList
 from lib.dataset.exporting import coco
@@ -31,6 +33,7 @@ from lib.dataset.importing.clips import edges_of
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import find_clips, splits_of
 from lib.errors import InputError, command, start_logging
+from lib.files import new_folder
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +82,20 @@ def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool
 
     Raises InputError if `out` exists or anything is missing or broken in the dataset.
     """
-    if out.exists():
-        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     if form == "coco":
         coco.write(root, splits, out)
         return
+    if out.exists():
+        raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
+    with new_folder(out) as folder:
+        count = _write(root, splits, form, folder, tracks)
+        if form == "yolo":
+            _describe(ClassList.of_dataset(root).names, splits, folder, out)
+    log.info("%s: %d videos", out, count)
+
+
+def _write(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool) -> int:
+    """Writes the videos to a new folder. Returns their number."""
     count = 0
     for split in splits:
         for clip, (video, _) in zip(clips_of(root, split), find_clips(root, split)):
@@ -100,15 +112,19 @@ def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool
                 (out / "images" / split).mkdir(parents=True, exist_ok=True)
                 (out / "images" / split / clip.name).symlink_to(frames)
             count += 1
-    if form == "yolo":
-        names = ClassList.of_dataset(root).names
-        for split in splits:
-            (out / "labels" / split / "classes.txt").unlink()
-        write_text(out / "classes.txt", "".join(f"{name}\n" for name in names))
-        places = "".join(f"{split}: images/{split}\n" for split in splits)
-        listed = "".join(f"  {number}: {name}\n" for number, name in enumerate(names))
-        write_text(out / "data.yaml", f"path: {out.resolve()}\n{places}names:\n{listed}")
-    log.info("%s: %d videos", out, count)
+    return count
+
+
+def _describe(names: Sequence[str], splits: Sequence[str], folder: Path, out: Path) -> None:
+    """Writes the class list and data.yaml of a YOLO dataset that will be at `out`."""
+    for split in splits:
+        (folder / "labels" / split / "classes.txt").unlink()
+    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in names))
+    content = {
+        "path": str(out.resolve()), **{split: f"images/{split}" for split in splits}, "names": dict(enumerate(names))
+    }  # fmt: skip
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=2**20)
+    write_text(folder / "data.yaml", text)
 
 
 @command

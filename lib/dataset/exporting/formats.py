@@ -10,8 +10,9 @@ from pathlib import Path, PurePath
 from xml.sax.saxutils import escape, quoteattr
 
 from lib.dataset.exporting.clips import ExportClip, TrackBox, keyframes
-from lib.errors import InputError
+from lib.errors import InputError, quoted
 from lib.files import replacing
+from lib.reading import NOT_XML
 
 DECIMALS = 3
 
@@ -25,12 +26,22 @@ def write_text(path: Path, text: str) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 
+def check_xml(*names: str) -> None:
+    """Raises InputError for a name that CVAT's XML cannot hold."""
+    for name in names:
+        if NOT_XML.search(name):
+            raise InputError(
+                f"{quoted(name)}: XML cannot hold this name; rename it in UTF-8 without control characters"
+            )
+
+
 def cvat(clip: ExportClip, thinned: bool) -> str:
     """`CVAT for video 1.1` XML.
 
     thinned: write only the keyframes that linear interpolation needs (`keyframes`); otherwise every box, those marked
     as generated with keyframe="0".
     """
+    check_xml(clip.name, clip.source, *clip.classes)
     names = "".join(f"<label><name>{escape(name)}</name><attributes/></label>" for name in clip.classes)
     step = f"<frame_filter>step={clip.frames.step}</frame_filter>" if clip.frames.step > 1 else ""
     lines = [
@@ -153,7 +164,7 @@ def label_studio(clip: ExportClip, video: str, fps: float, model: str) -> str:
             }
         )
     tasks = [{"data": {"video": video}, "predictions": [{"model_version": model, "result": results}]}]
-    return json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(tasks, indent=1) + "\n"  # in ASCII, since file names need not be UTF-8
 
 
 def _text(value: float, decimals: int = DECIMALS) -> str:

@@ -15,6 +15,7 @@ from lib.dataset.importing import coco as import_coco
 from lib.dataset.importing import cvat as import_cvat
 from lib.dataset.importing import mot as import_mot
 from lib.dataset.importing import yolo as import_yolo
+from lib.dataset.importing.values import read_names
 from lib.errors import InputError
 from tests.dataset.importing.imported import HEIGHT, WIDTH, failure, objects, put_film, put_frames
 
@@ -124,6 +125,33 @@ def test_bad_input(dataset, capsys):
     (dataset / "full").mkdir()
     line = failure(command.main, capsys, "--format", "mot", "--root", dataset / "data", "--out", dataset / "full")
     assert "already exists" in line
+
+
+@pytest.mark.parametrize("form", command.FORMATS)
+def test_a_broken_annotation_leaves_nothing_behind(dataset, capsys, form):
+    (dataset / "data/Annotations/VID/val/b/000001.xml").write_text("<annotation>")
+    before = sorted(path.name for path in dataset.iterdir())
+    options = ("--format", form, "--root", dataset / "data", "--out", dataset / "out")
+    assert "000001.xml:1: broken XML" in failure(command.main, capsys, *options)
+    assert sorted(path.name for path in dataset.iterdir()) == before
+
+
+def test_yolo_names_are_read_back_as_they_are(dataset):
+    names = ["[x", "0x10", "yes", "1.5", "#a", "a:", "&b", "'"]
+    (dataset / "data/classes.txt").write_text("".join(f"{number}. {name}\n" for number, name in enumerate(names)))
+    for path in (dataset / "data/Annotations").rglob("*.xml"):
+        path.write_text(path.read_text().replace("<name>car", "<name>0.").replace("<name>dog", "<name>1."))
+    out = export(dataset, "yolo")
+    assert read_names(out / "data.yaml") == read_names(out / "classes.txt") == names
+
+
+@pytest.mark.parametrize("name", ["a\x01", "a\udcff", "\ufffe"])
+def test_names_that_xml_cannot_hold_are_refused(name):
+    for clip in (ExportClip(name, "film", range(1), None, [(9, 9)], ["cup"], []),
+                 ExportClip("film", name, range(1), None, [(9, 9)], ["cup"], []),
+                 ExportClip("film", "film", range(1), None, [(9, 9)], [name], [])):  # fmt: skip
+        with pytest.raises(InputError, match="XML cannot hold this name; rename it"):
+            cvat(clip, thinned=False)
 
 
 def clip_of(*tracks, frames=range(8), images=None):
