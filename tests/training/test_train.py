@@ -15,7 +15,7 @@ from lib.backends.base import Alone
 from lib.config import load_config
 from lib.dataset.loader import single_frame
 from lib.errors import InputError
-from lib.files import locked
+from lib.files import check_folder, locked
 from lib.methods import METHODS
 from lib.nets.flownet import is_flow_layer
 from lib.nets.params import initial, save
@@ -189,9 +189,9 @@ def test_settings_are_kept_as_they_load(cfg, tmp_path):
 
 def test_a_folder_that_can_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    settings.check_folder(tmp_path / "a" / "b")
-    settings.check_folder(tmp_path)
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path)
     for bad in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="file is a file"):
-            settings.check_folder(bad)
+            check_folder(bad)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
