@@ -10,7 +10,7 @@ help:
 	@echo "make lint       check style, formatting and import rules"
 	@echo "make docs       build the documentation site: build/site/index.html"
 	@echo "make data       generate the MiniVID dataset in data/MiniVID"
-	@echo "make reproduce  generate the data, train, test, and renew every MiniVID figure of the README (up to 2 hours);"
+	@echo "make reproduce  generate the data, train, test, and renew every MiniVID figure of the README (2 hours);"
 	@echo "                BACKEND=torch does the same with PyTorch and writes docs/minivid_results_torch.md"
 	@echo "make kill-test  kill every command N=100 times with -9, run it again, and compare with an undisturbed run"
 	@echo "make disk-test  the same with N=100 full disks; needs permission to mount a tmpfs"

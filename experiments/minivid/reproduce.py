@@ -60,7 +60,7 @@ class Step(NamedTuple):
     """A command, and the file that it writes if it succeeds.
 
     after: names of the steps whose files it needs. made_from: a file that must not be newer. test: for results of a
-    test, what they depend on.
+    test, what they depend on. alone: no other step runs at the same time, so it may use all cores.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Step(NamedTuple):
     after: tuple[str, ...] = ()
     made_from: Path | None = None
     test: Test | None = None
+    alone: bool = False
 
     def done(self) -> bool:
         """Whether the file exists and is up to date."""
@@ -133,7 +134,11 @@ class Plan:
         plan.append(self._flow_error("sharp", fgfa, "train fgfa_rfcn", "--sharp"))
         report = ["experiments/minivid/report.py", str(results), "--backend", self.backend]
         report += [] if self._bfloat16 else ["--no-bfloat16"]
-        return [*plan, Step("tables", report, Path(), tuple(step.name for step in plan))]
+        plan.append(Step("tables", report, Path(), tuple(step.name for step in plan), alone=True))
+        if self.backend == "mxnet":
+            curve = ["-m", "bench.curve", str(results)]
+            plan.append(Step("curve", curve, Path("docs/curve.json"), ("tables",), made_from=fgfa, alone=True))
+        return plan
 
     def _weights(self, method: str, name: str) -> Path:
         return self.output / method / f"MiniVID/{name}/VID_train_15frames/{_short(method)}_minivid-0001.params"
@@ -253,7 +258,8 @@ def _run_step(step: Step, jobs: int, logs: Path) -> None:
         log.info("%s: already done (%s)", step.name, step.output)
         return
     started, line, advice = time.monotonic(), f"python {' '.join(step.arguments)}", ""
-    environment = {"OMP_NUM_THREADS": str(max(cores() // jobs, 1)), **os.environ}
+    threads = cores() if step.alone else max(cores() // jobs, 1)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with contextlib.ExitStack() as opened:
         printed = None
         if jobs > 1:
