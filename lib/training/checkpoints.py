@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError, quoted
+from lib.errors import InputError, check_regular, quoted
 from lib.files import sha256, sync
 from lib.nets import params
 from lib.reading import foreign, join, load_arrays, save_arrays, split
@@ -190,6 +190,7 @@ def _arrays(state: Path) -> dict[str, np.ndarray]:
 def _position(state: Path) -> tuple[int, int]:
     """(epoch, step) of a state. Raises InputError if it is damaged."""
     with foreign(state, "damaged", "it is no state of a checkpoint to continue from"):
+        check_regular(state)
         with np.load(state, allow_pickle=False) as arrays:
             position = arrays["position"]
         if position.shape != (2,) or position.dtype != np.int64 or position.min() < 0:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from lib.errors import InputError
 from lib.files import replacing
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,9 @@ class Lines:
         return good
 
     def cut(self, keep: Callable[[dict], bool]) -> list[dict]:
-        """Drops the other lines, and returns those that are left."""
+        """Drops the other lines, and returns those that are left. Raises InputError if it is a pipe or a folder."""
+        if self._path.exists() and not self._path.is_file():
+            raise InputError(f"{self._path}: is not a file; remove it")
         kept = list(filter(keep, self.read()))
         if self._path.is_file():
             with replacing(self._path) as temporary:

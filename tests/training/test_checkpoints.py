@@ -222,6 +222,17 @@ def test_a_kill_between_the_files_of_a_checkpoint_loses_nothing(tmp_path, monkey
     assert checkpoints.newest().step == newest.step
 
 
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path / "net")
+    checkpoints.save(checkpoint(1, 0, 2.0))
+    os.mkfifo(tmp_path / "net-latest.state.npz")
+    assert checkpoints.newest().epoch == 1
+    assert "latest.state.npz: damaged (a pipe, device or socket instead of a file)" in caplog.text
+    os.mkfifo(tmp_path / "losses.jsonl")
+    with pytest.raises(InputError, match=r"losses\.jsonl: is not a file; remove it"):
+        Curves(tmp_path / "losses.jsonl", tmp_path / "losses.png").cut(0, 0)
+
+
 @pytest.mark.parametrize("left", [["params"], ["params", "state.npz"]])
 def test_a_kill_at_the_end_of_an_epoch_leaves_nothing_of_its_middle(tmp_path, left):
     checkpoints = Checkpoints(tmp_path / "net")
