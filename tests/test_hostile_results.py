@@ -65,17 +65,18 @@ def test_detections_of_any_size(tmp_path):
 def test_rows_of_an_earlier_run(tmp_path, row):
     path = tmp_path / "a.jsonl"
     path.write_text(f"{row}\n")
-    with pytest.raises(InputError, match=r"a\.jsonl: row 1: damaged"):
+    with pytest.raises(InputError, match=r"a\.jsonl: row 1(: damaged|:1: broken JSON)"):
         JsonLines(path, CLASSES).start(kept(1))
     with pytest.raises(InputError, match=r"a\.jsonl:1:"):
         list(JsonLines(path, CLASSES).tracked())
 
 
 def test_a_track_that_occurs_twice_in_an_earlier_run(tmp_path):
-    thing = {"class_id": 1, "score": 0.5, "box": [1, 2, 3, 4], "track": 1}
-    (tmp_path / "a.jsonl").write_text(json.dumps({"detections": [thing]}) + "\n")
+    thing = {"class": CLASSES.names[0], "class_id": 1, "score": 0.5, "box": [1.0, 2.0, 3.0, 4.0], "track": 1}
+    frame = {"frame": "a", "index": 0, "width": 9, "height": 9}
+    (tmp_path / "a.jsonl").write_text(json.dumps({**frame, "detections": [thing]}) + "\n")
     (found,) = JsonLines(tmp_path / "a.jsonl", CLASSES).tracked()
     assert isinstance(found, Detections) and found.tracks.tolist() == [1]
-    (tmp_path / "a.jsonl").write_text(json.dumps({"detections": [thing, thing]}) + "\n")
+    (tmp_path / "a.jsonl").write_text(json.dumps({**frame, "detections": [thing, thing]}) + "\n")
     with pytest.raises(InputError, match="a track occurs twice"):
         list(JsonLines(tmp_path / "a.jsonl", CLASSES).tracked())
