@@ -78,5 +78,5 @@ def test_a_track_that_occurs_twice_in_an_earlier_run(tmp_path):
     (found,) = JsonLines(tmp_path / "a.jsonl", CLASSES).tracked()
     assert isinstance(found, Detections) and found.tracks.tolist() == [1]
     (tmp_path / "a.jsonl").write_text(json.dumps({**frame, "detections": [thing, thing]}) + "\n")
-    with pytest.raises(InputError, match="a track occurs twice"):
+    with pytest.raises(InputError, match="tracks that are not different numbers"):
         list(JsonLines(tmp_path / "a.jsonl", CLASSES).tracked())
