@@ -148,18 +148,20 @@ class RowFile:
 
     def _numbered(self, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
         """The complete rows and their numbers."""
-        row = ""
+        parts: list[str] = []
+        quoted_break = False
         for number, line in enumerate(lines, 1):
-            row += line
-            if row.endswith("\n") and self.is_whole(row):
-                row = row.removesuffix("\n").removesuffix(",")
+            parts.append(line)
+            quoted_break ^= self.toggles_quotes(line)
+            if line.endswith("\n") and not quoted_break:
+                row = "".join(parts).removesuffix("\n").removesuffix(",")
                 if row not in ("", "]"):
                     yield number, row
-                row = ""
+                parts = []
 
-    def is_whole(self, row: str) -> bool:
-        """Whether a row ends with these lines."""
-        return True
+    def toggles_quotes(self, line: str) -> bool:
+        """Whether a quoted text, in which lines may break, begins or ends in this line, but not both."""
+        return False
 
     def read(self, row: str, where: str) -> Result:
         """The frame of a row with its detections; the name is "" where the file has none. May raise any exception."""
@@ -262,8 +264,8 @@ class Csv(RowFile):
         super().__init__(path, classes)
         self.head = f"frame,index,class,class_id,score,x1,y1,x2,y2{',track' if tracks else ''}\n"
 
-    def is_whole(self, row: str) -> bool:
-        return row.count('"') % 2 == 0  # names may contain line breaks
+    def toggles_quotes(self, line: str) -> bool:
+        return line.count('"') % 2 == 1  # names may contain line breaks
 
     def read(self, row: str, where: str) -> Result:
         name, index, _, *found = next(csv.reader(io.StringIO(row, newline="")))
