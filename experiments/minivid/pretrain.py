@@ -36,9 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg.TRAIN.RESUME = cfg.TRAIN.RESUME or args.resume
     key = "pretrained" if args.stage == "backbone" else "pretrained_flow"
     prefix = Path(cfg.network[key])
-    if not any(
-        text.startswith(f"network.{key}=") for text in args.set
-    ):  # from a file, which a stranger may have written
+    # From a file, which a stranger may have written.
+    if not any(text.startswith(f"network.{key}=") for text in args.set):
         inside(Path.cwd(), str(prefix), f"{args.cfg}: network.{key} says where to write; to do so anywhere, use --set")
     path = prefix.with_name(f"{prefix.name}-0000.params")
     train = train_backbone if args.stage == "backbone" else train_flow
