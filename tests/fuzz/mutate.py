@@ -19,11 +19,11 @@ import numpy as np
 from lib.files import sha256
 from lib.nets import params_file
 
-AMOUNTS = ("70000", "1000000")  # that are accepted as amounts of work
+AMOUNTS = ("70000", "1000000", "1_000")  # that are accepted as amounts of work
 NUMBERS = (
     "nan", "NaN", "inf", "-Infinity", "-1", "0", "1e300", "1e999", "-0.0", *AMOUNTS,
     "99999999999", str(2**31), str(2**63),
-    str(2**64 - 1), "9" * 400, "9" * 5000, "2001-99-99", "0x10", "1_000", "null", "true", "", "²", "1.5",
+    str(2**64 - 1), "9" * 400, "9" * 5000, "2001-99-99", "0x10", "null", "true", "", "²", "1.5",
 )  # fmt: skip
 WORDS = (
     "", " ", "..", "../../escape", "/tmp/escape", "a/../../../escape", "~nobody/x", "x" * 300, "x" * 70000, "a b",
