@@ -16,10 +16,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-GOOD = ("clear error", "success")
-BAD = ("traceback", "crash", "hang", "memory", "several lines", "outside", "wrong success")
-SLOW = 0.15  # share of the commands that run a network
-
 
 def main() -> int:
     """Runs the cases."""
@@ -30,12 +26,12 @@ def main() -> int:
     add("--seed", type=int, default=0, help="seed of all damage (default: %(default)s)")
     add("--only", type=int, metavar="CASE", help="only this case, with its output; its folder is kept")
     add("--target", help="only commands whose name contains this")
-    add("--slow", type=float, default=SLOW, help="share of commands that run a network (default: %(default)s)")
+    add("--slow", type=float, default=0.15, help="share of commands that run a network (default: %(default)s)")
     args = parser.parse_args()
     # Before the imports: threads of libraries do not survive a fork.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MALLOC_ARENA_MAX="1", MPLBACKEND="agg")
     from tests.fuzz import corpus
-    from tests.fuzz.session import preload, run_cases
+    from tests.fuzz.session import BAD, preload, printed, run_cases
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
@@ -47,26 +43,17 @@ def main() -> int:
             raise SystemExit("the corpus could not be made")
         preload()
         started = time.monotonic()
-        table, failures = run_cases(args, folder)
+        table = run_cases(args, folder)
     finally:
         if args.only is None:
             shutil.rmtree(folder, ignore_errors=True)
-    print(_table(table))
-    for failure in failures:
-        print(failure)
-    total = sum(sum(row.values()) for row in table.values())
-    print(f"{total} cases, {len(failures)} failures, {time.monotonic() - started:.0f} s, seed {args.seed}")
+    print(printed(table))
+    total = sum(table.values(), Counter())
+    failures = sum(total[kind] for kind in BAD)
+    print(f"{sum(total.values())} cases, {failures} failures, {time.monotonic() - started:.0f} s, seed {args.seed}")
     if args.only is not None:
         print(f"kept: {folder}")
     return 1 if failures else 0
-
-
-def _table(table: dict[str, Counter]) -> str:
-    columns = (*GOOD, *BAD)
-    lines = [f"{'command':28}" + "".join(f"{name:>15}" for name in columns)]
-    for name, row in [*sorted(table.items()), ("all", sum(table.values(), Counter()))]:
-        lines.append(f"{name:28}" + "".join(f"{row[column]:15d}" for column in columns))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

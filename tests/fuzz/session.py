@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import random
 import shlex
 import sys
@@ -18,6 +17,7 @@ from tests.fuzz.case import run
 from tests.fuzz.targets import TARGETS, Target
 
 GOOD = ("clear error", "success")
+BAD = ("traceback", "crash", "hang", "memory", "several lines", "outside", "wrong success")
 
 
 def preload() -> None:
@@ -47,23 +47,30 @@ def drawn(number: int, seed: int, slow: float, part: str | None) -> Target:
     return rng.choice(chosen)
 
 
-def run_cases(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Counter], list[str]]:
-    """How the cases ended, by command, and a text for each failure."""
+def run_cases(args: argparse.Namespace, folder: Path) -> dict[str, Counter]:
+    """How the cases ended, by command. Prints each failure, and with `--only` the case, as soon as it is known."""
     table: dict[str, Counter] = {}
-    failures = []
     numbers = range(args.first, args.n) if args.only is None else [args.only]
     for number in tqdm(numbers, desc="fuzz", unit=" cases", disable=None):
         target = drawn(number, args.seed, args.slow, args.target)
         verdict, done = run(target, folder / "corpus", folder / "work" / "case", f"{args.seed}:{number}")
         table.setdefault(target.name, Counter())[verdict.kind] += 1
-        text = f"case {number}, {target.name}: {verdict.kind}: {verdict.detail}\n    " + "\n    ".join(done)
-        if args.only is not None:
-            tqdm.write(text, file=sys.stdout)
-        if verdict.kind not in GOOD:
-            same = [f"--slow {args.slow}"] * (args.slow != 0.15)
-            same += [f"--target {shlex.quote(args.target)}"] if args.target else []
-            again = " ".join(["python -m tests.fuzz", f"--seed {args.seed}", f"--only {number}", *same])
-            failures.append(f"{text}\n    repeat: {again}".encode(errors="backslashreplace").decode())
-            if os.environ.get("FUZZ_SHOW"):
-                tqdm.write(failures[-1], file=sys.stdout)
-    return table, failures
+        if args.only is not None or verdict.kind not in GOOD:
+            lines = [f"case {number}, {target.name}: {verdict.kind}: {verdict.detail}", *done]
+            if args.only is None:
+                part = f" --target {shlex.quote(args.target)}" if args.target else ""
+                lines.append(
+                    f"repeat: python -m tests.fuzz --seed {args.seed} --slow {args.slow} --only {number}{part}"
+                )
+            tqdm.write("\n    ".join(lines).encode(errors="backslashreplace").decode(), file=sys.stdout)
+            sys.stdout.flush()
+    return table
+
+
+def printed(table: dict[str, Counter]) -> str:
+    """The table of how the cases of each command ended."""
+    columns = (*GOOD, *BAD)
+    lines = [f"{'command':28}" + "".join(f"{name:>15}" for name in columns)]
+    for name, row in [*sorted(table.items()), ("all", sum(table.values(), Counter()))]:
+        lines.append(f"{name:28}" + "".join(f"{row[column]:15d}" for column in columns))
+    return "\n".join(lines)

@@ -2,61 +2,73 @@
 
     python -m tests.reliability.sanitize
 
-The C++ kernels run on the edge cases of `lib/ops/src/sanitize_driver.cc`. The Cython modules are built with bounds
-checks in a copy of the checkout, where their tests run. Needs g++ with its sanitizers. Exit status 1 if either fails.
+Builds the C++ operators and, with bounds checks, the Cython modules in a copy of the checkout, and runs the tests and
+the fuzzer's quick commands there. Needs gcc with its sanitizers. Exit status 1 if anything fails.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from lib.ops.build import build_sanitized, compiler
+from lib.machine import cores
+from lib.ops.build import compiler
 
 ROOT = Path(__file__).parents[2]
-# A browser does not start with the sanitizers in every process.
-TESTS = ("tests/nms", "tests/bbox", "tests/eval", "--ignore=tests/eval/test_report.py")
-COPIED = ("lib", "tests", "bench", "rfcn", "fgfa_rfcn", "dff_rfcn", "experiments", "pyproject.toml")
-BUILD = """
-from pathlib import Path
-from Cython.Build import cythonize
-from setuptools import Extension, setup
-
-flags = ["-O1", "-g", "-ffp-contract=off", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
-         "-fno-sanitize-recover=all"]
-extensions = [
-    Extension(".".join(source.with_suffix("").parts), [str(source)], extra_compile_args=flags, extra_link_args=flags)
-    for source in sorted(Path("lib").rglob("*.pyx"))
-]
-directives = {"language_level": 3, "boundscheck": True, "wraparound": False, "cdivision": True}
-modules = cythonize(extensions, compiler_directives=directives)
-setup(name="sanitized", packages=[], py_modules=[], ext_modules=modules, script_args=["-q", "build_ext", "--inplace"])
-"""
+# `target_clones` selects code by processor before the sanitizers are ready, so only one copy is compiled.
+FLAGS = (
+    "-g -O1 -ffp-contract=off -fno-omit-frame-pointer -fsanitize=address,undefined,float-cast-overflow "
+    "-fno-sanitize-recover=all -DFGFA_ONE_TARGET"
+)
+# They install, start a browser, which no preloaded sanitizer lets start, or test the builds that this one replaces.
+LEFT_OUT = ("tests/install", "tests/docs", "tests/eval/test_report.py", "tests/ops/test_build.py")
 
 
-def kernels() -> int:
-    """The exit status of the driver of the C++ kernels."""
-    return subprocess.run([str(build_sanitized())], check=False).returncode
-
-
-def cython() -> int:
-    """The exit status of the tests of the Cython modules."""
+def main() -> int:
+    """Builds the copy and runs everything; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=min(cores(), 2), help="processes of the tests (default: cores)")
+    parser.add_argument("--cases", type=int, default=1000, help="cases of the fuzzer (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the fuzzer (default: %(default)s)")
+    parser.add_argument("tests", nargs="*", help="the tests (default: all that do not install or start a browser)")
+    args = parser.parse_args()
+    tests = args.tests or ["tests", *(f"--ignore={path}" for path in LEFT_OUT)]
     with tempfile.TemporaryDirectory(prefix="sanitize-") as name:
-        files = subprocess.run(["git", "ls-files", "-z", *COPIED], cwd=ROOT, check=True, capture_output=True).stdout
-        subprocess.run(["xargs", "-0", "cp", "--parents", "-t", name], cwd=ROOT, input=files, check=True)
-        subprocess.run([sys.executable, "-c", BUILD], cwd=name, check=True)
-        libraries = [_library(each) for each in ("libasan.so", "libubsan.so", "libstdc++.so.6")]
-        environment = {
-            **os.environ,
-            "LD_PRELOAD": " ".join(libraries),  # Python itself is built without them
-            "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter keeps memory until it ends
-            "PYTHONPATH": name,
-        }
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
-        return subprocess.run(command, cwd=name, env=environment, check=False).returncode
+        environment = _build(Path(name))
+        failed = False
+        for command in (
+            ["pytest", "-q", "-p", "no:cacheprovider", f"--numprocesses={args.workers}", "--dist=worksteal", *tests],
+            ["tests.fuzz", f"-n={args.cases}", f"--seed={args.seed}", "--slow=0"],
+        ):
+            print(shlex.join(command), flush=True)
+            failed |= subprocess.run([sys.executable, "-m", *command], cwd=name, env=environment).returncode != 0
+    return int(failed)
+
+
+def _build(folder: Path) -> dict[str, str]:
+    """Copies the tracked files to the folder, builds the compiled parts there, and returns what a process needs."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(["xargs", "-0", "cp", "--parents", "-t", folder], cwd=ROOT, input=files, check=True)
+    compilers = {"CC": "gcc", "CXX": compiler()}
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    for variable, path in compilers.items():
+        script = folder / f"sanitizing-{variable.lower()}"
+        script.write_text(f'#!/bin/sh\nexec {path} "$@" {FLAGS}\n')
+        script.chmod(0o755)
+        environment[variable] = str(script)
+    modules = [str(path.relative_to(folder)) for path in sorted(folder.glob("lib/**/*.pyx"))]
+    directives = ("language_level=3", "boundscheck=True", "wraparound=False", "cdivision=True")
+    cythonize = ["Cython.Build.Cythonize", "--quiet", "--inplace", *(f"-X{each}" for each in directives), *modules]
+    for command in (cythonize, ["lib.ops.build"]):
+        subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, check=True)
+    libraries = [_library(each) for each in ("libasan.so", "libubsan.so", "libstdc++.so.6")]
+    # Python itself is built without them, and keeps memory until it ends.
+    return {**environment, "LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0"}
 
 
 def _library(name: str) -> str:
@@ -65,4 +77,4 @@ def _library(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(int(bool(kernels() | cython())))
+    sys.exit(main())
