@@ -11,7 +11,7 @@ import numpy as np
 from lib.argument import real
 from lib.dataset.image import read
 from lib.errors import InputError, command
-from lib.files import check_output
+from lib.output_paths import check_output
 from lib.video.clips import open_clip
 from lib.video.drawing import side_by_side
 from lib.video.pictures import animate, write_picture

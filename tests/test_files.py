@@ -16,7 +16,8 @@ import pytest
 
 from lib import files
 from lib.errors import InputError
-from lib.files import check_output, locked, new_folder, replacing, sha256, write_json
+from lib.files import locked, new_folder, replacing, sha256, write_json
+from lib.output_paths import check_output
 from tests.tiny import ROOT
 
 

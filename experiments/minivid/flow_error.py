@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lib.cli.options import add_settings, begin
 from lib.errors import command
-from lib.files import check_distinct, check_output, write_json
+from lib.files import write_json
 from lib.methods import method_of
 from lib.minivid.pretrain_flow import flow_errors
 from lib.nets.params import load
+from lib.output_paths import check_distinct, check_output
 
 log = logging.getLogger(__name__)
 

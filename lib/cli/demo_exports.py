@@ -10,7 +10,7 @@ from pathlib import Path
 from lib.dataset.classes import ClassList
 from lib.dataset.exporting.formats import check_xml, cvat, label_studio, mot, write_text, write_yolo
 from lib.errors import InputError
-from lib.files import is_stream
+from lib.output_paths import is_stream
 from lib.video.clips import Clip
 from lib.video.exports import exported_clip
 from lib.video.sources import PictureFiles

@@ -16,12 +16,13 @@ from lib.backends.choice import backend_of
 from lib.cli.options import add_network, begin
 from lib.config import make_config, pairs
 from lib.errors import InputError, command
-from lib.files import check_distinct, check_folder, replacing
+from lib.files import replacing
 from lib.inference.detector import read_parameters
 from lib.machine import cores
 from lib.method import Method
 from lib.nets.onnx_graph import require, to_onnx
 from lib.nets.part import Part
+from lib.output_paths import check_distinct, check_folder
 from lib.settings import keep_config
 
 log = logging.getLogger(__name__)

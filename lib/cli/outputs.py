@@ -14,7 +14,8 @@ from lib.cli.report_page import ReportPage
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, quoted
-from lib.files import check_distinct, check_output, is_stream, replacing
+from lib.files import replacing
+from lib.output_paths import check_distinct, check_output, is_stream
 from lib.reading import read_json
 from lib.video.clips import Clip
 from lib.video.film import Film

@@ -34,7 +34,7 @@ from lib.errors import InputError, command, read_text, start_logging
 from lib.eval.detections import read_detections
 from lib.eval.tables import Table
 from lib.eval.truth import read_image_set, videos_of
-from lib.files import check_distinct, check_folder
+from lib.output_paths import check_distinct, check_folder
 from lib.video.tracks import FAINT, Tracker
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from lib.argument import real
 from lib.cli import inspection
 from lib.config import load_config, make_config
 from lib.errors import InputError, command
-from lib.files import check_distinct, check_output
 from lib.methods import METHODS, method_named, method_of
 from lib.nets import params, sizes
 from lib.nets.convert import flownet, resnet
 from lib.nets.convert.caffe_file import read_caffemodel
 from lib.nets.convert.layers import Converted
 from lib.nets.convert.torch_file import read_state
+from lib.output_paths import check_distinct, check_output
 from lib.reading import foreign
 
 METHOD_HELP = "method of --cfg, if that file is not in experiments/<method>/cfgs"

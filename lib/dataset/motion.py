@@ -27,7 +27,8 @@ from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import read_image_ids
 from lib.errors import InputError, check_regular, command, start_logging
-from lib.files import check_distinct, check_output, replacing, write_json
+from lib.files import replacing, write_json
+from lib.output_paths import check_distinct, check_output
 from lib.reading import foreign, read_json
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from lib.eval.errors import add_locations, difference_of_kinds
 from lib.eval.results import load_result, outcomes_path
 from lib.eval.stored import load_run
 from lib.eval.tables import Report, difference_table
-from lib.files import check_distinct, check_output, write_json
+from lib.files import write_json
+from lib.output_paths import check_distinct, check_output
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

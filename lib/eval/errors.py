@@ -24,7 +24,8 @@ from lib.eval.kinds import KINDS, Errors, find_errors, gains
 from lib.eval.results import outcomes_path
 from lib.eval.stored import Run, load_run
 from lib.eval.tables import Report, Table, grid, motion_columns, percent
-from lib.files import check_distinct, check_output, write_json
+from lib.files import write_json
+from lib.output_paths import check_distinct, check_output
 
 WORST = 10
 

@@ -23,7 +23,8 @@ from lib.eval.errors import add_locations
 from lib.eval.report_data import content
 from lib.eval.results import outcomes_path
 from lib.eval.stored import load_run
-from lib.files import check_distinct, check_output, json_text, replacing
+from lib.files import json_text, replacing
+from lib.output_paths import check_distinct, check_output
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent

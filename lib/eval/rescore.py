@@ -19,8 +19,8 @@ from lib.dataset.index import parallel, process_count
 from lib.errors import InputError, command, start_logging
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.truth import positions, read_image_set, videos_of
-from lib.files import check_distinct, check_output
 from lib.nms.seq_nms import seq_nms
+from lib.output_paths import check_distinct, check_output
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from lib.eval.bootstrap import Interval
 from lib.eval.evaluation import Evaluation
 from lib.eval.outcomes import Outcomes
 from lib.eval.ranges import Range, checked
-from lib.files import is_stream, sha256, write_json
+from lib.files import sha256, write_json
+from lib.output_paths import is_stream
 from lib.reading import foreign, read_json
 
 

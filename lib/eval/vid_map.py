@@ -28,7 +28,8 @@ from lib.eval.rescore import rescore
 from lib.eval.results import outcomes_path, save_result
 from lib.eval.tables import report
 from lib.eval.truth import Truth, load_truth
-from lib.files import check_distinct, check_folder, check_output, replacing
+from lib.files import replacing
+from lib.output_paths import check_distinct, check_folder, check_output
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 
 from lib.errors import InputError
-from lib.files import followed, is_stream, replacing
+from lib.files import replacing
+from lib.output_paths import followed, is_stream
 from lib.video.records import Result
 
 # While it grows, the video is a fragmented .mp4 with self-contained fragments of one second. close() rewrites it as an

@@ -24,7 +24,8 @@ import numpy as np
 from lib.bbox.detections import Detections
 from lib.dataset.classes import ClassList
 from lib.errors import InputError, quoted
-from lib.files import is_stream, open_stream, replacing
+from lib.files import replacing
+from lib.output_paths import is_stream, open_stream
 from lib.reading import LARGEST_COORDINATE, foreign, parse_json
 
 ADVICE = "run without --resume"

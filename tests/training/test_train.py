@@ -15,10 +15,11 @@ from lib.backends.base import Alone
 from lib.config import load_config
 from lib.dataset.loader import single_frame
 from lib.errors import InputError
-from lib.files import check_folder, locked
+from lib.files import locked
 from lib.methods import METHODS
 from lib.nets.flownet import is_flow_layer
 from lib.nets.params import initial, save
+from lib.output_paths import check_folder
 from lib.training.fit import Interrupted
 from lib.training.train import make_loader, optimizer, starting_point, train, trainable
 from tests import tiny

@@ -18,7 +18,8 @@ from lib.dataset.importing.clips import DIGITS, edges_of
 from lib.dataset.index import build_index
 from lib.dataset.lists import find_clips, splits_of
 from lib.errors import InputError, command, start_logging
-from lib.files import check_output, is_stream, write_json
+from lib.files import write_json
+from lib.output_paths import check_output, is_stream
 
 log = logging.getLogger(__name__)
 
