@@ -31,10 +31,10 @@ class Clip:
     """The frames of one video. It can be iterated more than once.
 
     name: used for output folders. start, stop, step: a slice of the source's frames. max_size: frames whose longer
-    side exceeds this many pixels are shrunk to it; None keeps their size. prefetch: frames read ahead, fewer if they
-    have more than MOST_PIXELS in all. A live source does not wait: if as many frames are waiting when another arrives,
-    the oldest is dropped, which leaves a gap in the frame numbers. pace: plays images or a video file at this many
-    frames per second, as if it were live.
+    side exceeds this many pixels are shrunk to it; None keeps their size. prefetch: frames read ahead, from 1; fewer
+    if they have more than MOST_PIXELS in all. A live source does not wait: if as many frames are waiting when another
+    arrives, the oldest is dropped, which leaves a gap in the frame numbers. pace: plays images or a video file at this
+    many frames per second, as if it were live.
     """
 
     name: str
@@ -116,9 +116,7 @@ def parse_frames(text: str) -> tuple[int, int | None, int]:
     return first, end, stride
 
 
-def open_clips(
-    inputs: Sequence[str], *, frames: str | None = None, max_size: int | None = None, prefetch: int = 4
-) -> list[Clip]:
+def open_clips(inputs: Sequence[str], *, frames: str | None = None, max_size: int | None = None) -> list[Clip]:
     """Open folders, glob patterns, image files, videos, camera numbers and URLs as clips, in the order given.
 
     The images of one folder form one clip, whether given by the folder, by name or by pattern; each video is a clip.
@@ -148,16 +146,16 @@ def open_clips(
         names = chain([plain], (f"{plain}-{number}" for number in count(2)))
         name = next(name for name in names if name not in taken)
         taken.add(name)
-        clip = replace(clip, name=name, start=start, stop=stop, step=step, max_size=max_size, prefetch=prefetch)
+        clip = replace(clip, name=name, start=start, stop=stop, step=step, max_size=max_size)
         if clip.length == 0:
             raise InputError(f"--frames {frames}: {clip.source.where} has only {clip.source.length} frames")
         result.append(clip)
     return result
 
 
-def open_clip(source: str, *, frames: str | None = None, max_size: int | None = None, prefetch: int = 4) -> Clip:
+def open_clip(source: str, *, frames: str | None = None, max_size: int | None = None) -> Clip:
     """Open one clip, as `open_clips` does. Raises InputError if the source contains several clips."""
-    clips = open_clips([source], frames=frames, max_size=max_size, prefetch=prefetch)
+    clips = open_clips([source], frames=frames, max_size=max_size)
     if len(clips) != 1:
         raise InputError(f"{source}: contains {len(clips)} clips, expected one; give one of them")
     return clips[0]

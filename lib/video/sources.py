@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -32,7 +33,6 @@ class PictureFiles:
 
     paths: Sequence[Path]
     fps: float | None = None
-    size: tuple[int, int] | None = None
     live: bool = False
 
     @property
@@ -58,8 +58,7 @@ class VideoStream:
 
     where: str
     fps: float | None
-    size: tuple[int, int] | None
-    length: int | None  # from the header, None if not given there
+    length: int | None  # from the header, None if that does not say how many frames are shown
     live: bool
 
     @classmethod
@@ -67,13 +66,11 @@ class VideoStream:
         """Read the header. Raises InputError if there is no video that can be decoded."""
         with opened(where) as container:
             stream = container.streams.video[0]
-            size = (stream.codec_context.width, stream.codec_context.height)
             rate = stream.average_rate or stream.guessed_rate
             return cls(
                 where=where,
                 fps=float(rate) if rate and LOWEST_RATE <= rate <= HIGHEST_RATE else None,
-                size=size if all(size) else None,
-                length=stream.frames if stream.frames > 0 else None,
+                length=_shown(stream),
                 live=where.startswith(("rtsp:", "rtmp:", "udp:", "rtp:"))
                 or ("://" in where and not container.duration),
             )
@@ -99,13 +96,22 @@ class VideoStream:
             )
 
 
+def _shown(stream: av.VideoStream) -> int | None:
+    """The number of frames in the header; None if it has none, or more than its duration has room for.
+
+    A video that was trimmed without encoding it again also stores frames that are only decoded, not shown.
+    """
+    rate, duration, base = stream.average_rate, stream.duration, stream.time_base
+    trimmed = rate and duration and base and round(duration * base * rate) < stream.frames
+    return stream.frames if stream.frames > 0 and not trimmed else None
+
+
 @dataclass
 class Camera:
     """A local camera, by number. Raises InputError if it cannot be opened."""
 
     number: int
     fps: float | None = None
-    size: tuple[int, int] | None = None
     length: int | None = None
     live: bool = True
     where: str = field(init=False)
@@ -114,7 +120,6 @@ class Camera:
         self.where = f"camera {self.number}"
         with self._opened() as camera:
             self.fps = camera.get(cv2.CAP_PROP_FPS) or None
-            self.size = (int(camera.get(cv2.CAP_PROP_FRAME_WIDTH)), int(camera.get(cv2.CAP_PROP_FRAME_HEIGHT)))
 
     def name_of(self, index: int) -> str:
         return f"{index:06d}.jpg"
