@@ -22,7 +22,8 @@ _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
 def read(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image as (H, W, 3) uint8 BGR. EXIF orientation is ignored, as in the published code.
+    """Reads an image as (H, W, 3) uint8 BGR. EXIF orientation is ignored, as in the published code, except in
+    TIFF files, which OpenCV always turns.
 
     Raises InputError if the file is missing, unreadable or not an image, or a truncated JPEG or PNG, whose missing part
     OpenCV would fill with grey.

@@ -21,6 +21,8 @@ from lib.reading import foreign, inside
 
 JPEG_START = b"\xff\xd8\xff"
 ORIENTATION = 0x0112  # EXIF
+TRANSPOSED = (5, 6, 7, 8)  # orientations whose rows are stored as columns
+FLIPPED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's code for mirroring, after transposing
 HEAD = 1 << 16  # bytes at the start of a JPEG file that contain its EXIF segment, if there is one
 HOW = ("symlink", "hardlink", "copy", "encode")
 
@@ -50,7 +52,7 @@ class ImageFiles:
     @functools.cached_property
     def sizes(self) -> list[tuple[int, int]]:
         """(width, height) of every frame, upright. Raises InputError if a file is missing, broken or not an image."""
-        return [_size(path)[:2] for path in self.paths]
+        return [_header(path)[:2] for path in self.paths]
 
     def size(self, frame: int) -> tuple[int, int]:
         """(width, height) of frame `frame`."""
@@ -59,12 +61,12 @@ class ImageFiles:
     def write(self, folder: Path, writing: Writing) -> Iterator[tuple[int, tuple[int, int]]]:
         """Writes the frames to `folder` one by one and yields (frame, (width, height)) of each."""
         for frame, path in enumerate(self.paths):
-            width, height, plain = _size(path)
+            width, height, orientation, is_jpeg = _header(path)
             target = folder / f"{frame:06d}.JPEG"
-            if plain and writing.how != "encode":
+            if is_jpeg and orientation == 1 and writing.how != "encode":
                 _place(path, target, writing.how)
             else:
-                _encode(_decoded(path), target, writing.quality)
+                _encode(_upright(read(path), orientation), target, writing.quality)
             yield frame, (width, height)
 
 
@@ -185,31 +187,35 @@ def numbered_images(folder: Path, numbers: Sequence[int], where: str) -> list[Pa
     return [found[number + shift] for number in numbers]
 
 
-def _size(path: Path) -> tuple[int, int, bool]:
-    """(width, height) of the upright image, and whether it is a JPEG file that is stored upright."""
+def _header(path: Path) -> tuple[int, int, int, bool]:
+    """(width, height) of the upright image, its EXIF orientation (1: stored upright), and whether it is a JPEG file.
+
+    OpenCV and Pillow turn TIFF images when they read them, so that their orientation is 1 here.
+    """
     with foreign(path, "cannot be read", "add the image"):
         check_regular(path)
         with open(path, "rb") as file:
             head = file.read(HEAD)
-    if head.startswith(JPEG_START) and b"Exif\0\0" not in head:
-        return (*jpeg_size(path), True)
+    is_jpeg = head.startswith(JPEG_START)
+    if is_jpeg and b"Exif\0\0" not in head:
+        return (*jpeg_size(path), 1, True)
     problem = foreign(path, "not a readable image", "download or create it again")
     with problem, open(path, "rb") as file, header(file, path) as image:
         width, height = image.size
         check_size(width, height, path)
-        turned = image.getexif().get(ORIENTATION, 1)
-    if head.startswith(JPEG_START):
+        orientation = image.getexif().get(ORIENTATION, 1) if image.format != "TIFF" else 1
+    if is_jpeg:
         width, height = jpeg_size(path)
-    if turned in (5, 6, 7, 8):
+    if orientation in TRANSPOSED:
         width, height = height, width
-    return width, height, head.startswith(JPEG_START) and turned == 1
+    return width, height, orientation, is_jpeg
 
 
-def _decoded(path: Path) -> np.ndarray:
-    """BGR uint8 (H, W, 3), upright as EXIF says."""
-    read(path)  # raises InputError if the file is truncated
-    with foreign(path, "not a readable image", "download or create it again"):
-        return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An image (H, W, 3), turned and mirrored as its EXIF orientation says. Unknown values count as upright."""
+    if orientation in TRANSPOSED:
+        image = cv2.transpose(image)
+    return cv2.flip(image, FLIPPED[orientation]) if orientation in FLIPPED else image
 
 
 def _encode(image: np.ndarray, target: Path, quality: int) -> None:
