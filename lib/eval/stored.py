@@ -8,6 +8,7 @@ from pathlib import Path
 from lib.errors import InputError, quoted
 from lib.eval.detections import DetectionTable, read_detections
 from lib.eval.evaluation import Evaluation, Matching, match
+from lib.eval.ranges import MOTION
 from lib.eval.rescore import rescore
 from lib.eval.results import load_result
 from lib.eval.truth import Truth, load_truth
@@ -50,7 +51,7 @@ def load_run(path: Path, *, annotations: Path | None = None, cache: Path | None 
         motion_file = _unchanged(path, about, "motion_iou")[0] if about.get("motion_iou") else None
         folder = annotations or _named(path, about, "annotations")[0][0]
     truth = load_truth(folder, image_set, result.classes, motion_file=motion_file,
-                       motion=len(result.motion_ranges) > 1, cache=cache, progress=False)  # fmt: skip
+                       motion=result.motion_ranges != MOTION[:1], cache=cache, progress=False)  # fmt: skip
     table = read_detections(files, len(result.classes))
     if seq_nms:
         table = rescore(table, truth.image_ids, truth.frame_ids, progress=False)

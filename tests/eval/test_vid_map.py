@@ -13,8 +13,10 @@ import pytest
 
 from lib.eval import compare, vid_map
 from lib.eval.detections import read_detections, write_detections
+from lib.eval.evaluation import evaluate
 from lib.eval.manifest import git_state, manifest
 from lib.eval.results import load_result
+from lib.eval.stored import load_run
 from lib.files import sha256
 from tests.eval import reference
 from tests.eval.reference import CASE
@@ -234,3 +236,14 @@ def test_json_to_a_pipe_has_no_outcomes(run, tmp_path):
 def test_an_output_that_is_a_folder_is_refused_before_the_work(run, tmp_path, capsys):
     line = rejected(capsys, run, "--json", tmp_path, detections=tmp_path / "none.txt")
     assert line == f"error: {tmp_path}: is a folder; give the name of a file"
+
+
+@pytest.mark.parametrize("ranges", [["--motion-range", "still=0.95:1"], ["--plain"], []])
+def test_a_stored_result_is_loaded_with_the_same_objects(run, tmp_path, ranges):
+    """With the motion of each object, if the result has motion ranges, be it a single one."""
+    run("--json", tmp_path / "r.json", *ranges)
+    loaded = load_run(tmp_path / "r.json")
+    stored = loaded.result
+    ranges = {"motion_ranges": stored.motion_ranges, "area_ranges": stored.area_ranges}
+    again = evaluate(loaded.detections, loaded.truth, stored.classes, **ranges)
+    assert np.array_equal(again.objects, stored.objects) and stored.objects.sum() > 0
