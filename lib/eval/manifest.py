@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.files import sha256
 
-PACKAGES = ("numpy", "mxnet", "opencv-python-headless", "scipy", "pycocotools")
+PACKAGES = ("numpy", "mxnet", "torch", "opencv-python-headless", "scipy", "pycocotools")
 
 
 def manifest(**fields: object) -> dict:
@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # evaluation runs without MXNet and pycocotools
+            continue  # evaluation needs neither backend, nor pycocotools
     return found
 
 

@@ -71,8 +71,8 @@ def evaluate_detector(
     result = evaluate(detections, truth, classes_of(cfg), motion_ranges=motion, area_ranges=area)
     motion_file = cfg.dataset.motion_iou_path
     inputs = manifest(
-        config=plain(cfg), weights=weights, image_set=image_set, detections=[folder / "detections.txt"],
-        annotations=Path(cfg.dataset.dataset_path) / "Annotations" / "VID",
+        config=plain(cfg), backend=about["backend"], weights=weights, image_set=image_set,
+        detections=[folder / "detections.txt"], annotations=Path(cfg.dataset.dataset_path) / "Annotations" / "VID",
         motion_iou=Path(motion_file) if motion_file else None,
     )  # fmt: skip
     save_result(folder / RESULTS, result, inputs)

@@ -70,6 +70,7 @@ def test_the_test_writes_detections_and_results(trained, minivid):
     assert np.array(report["ap"]).shape == (4, 4, 8) and -1 <= report["mean"][0][0] <= 1
     used = report["manifest"]
     assert used["weights"]["path"].endswith("tiny-0002.params") and used["config"]["dataset"]["dataset"] == "Tiny"
+    assert used["backend"] in used["versions"]
     lines = [line.split() for line in (results(trained) / "detections.txt").read_text().splitlines()]
     frames, classes = ({int(line[column]) for line in lines} for column in (0, 1))
     assert frames <= set(range(1, 13)) and classes <= set(range(1, 9))
