@@ -204,9 +204,7 @@ def balanced_images(index: AnnotationIndex, class_count: int, cap: int, seed: in
     return sorted(chosen)
 
 
-def det_lines(
-    root: str | Path, classes: ClassList, cap: int, seed: int = 0, workers: int = 0, progress: bool = True
-) -> list[str]:
+def det_lines(root: str | Path, classes: ClassList, cap: int, seed: int = 0, workers: int = 0) -> list[str]:
     """Lines `<image> 1` of a balanced training list from the annotations below Annotations/DET/train.
 
     Objects of other classes are ignored. Raises InputError if there are no annotations, one of them is broken, or no
@@ -220,7 +218,7 @@ def det_lines(
     if not found:
         raise InputError(f"{annotations / 'train'}: contains no .xml files; add the DET annotations or omit --det")
     images = sorted(found)
-    index = build_index(annotations, images, classes, workers=workers, progress=progress, unknown="skip")
+    index = build_index(annotations, images, classes, workers=workers, unknown="skip")
     chosen = balanced_images(index, len(classes), cap, seed)
     if not chosen:
         raise InputError(f"{annotations / 'train'}: no object of the {len(classes)} classes; check --classes")

@@ -10,12 +10,12 @@ from lib.errors import InputError
 from lib.eval.kinds import CLASSIFICATION, Errors
 from lib.eval.stored import Run
 
-BINS = 10
+BINS = 10  # of the scores from 0 to 1
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """counts (B,) int64: detections in each of B equal ranges of score in 0..1; confidence (B,), precision (B,): mean
+    """counts (B,) int64: detections in each of B = BINS equal ranges of score; confidence (B,), precision (B,): mean
     score and share of true detections, 0 in an empty range; error: the expected calibration error, the mean difference
     of the two, weighted by counts.
     """
@@ -106,15 +106,15 @@ def confusion(run: Run, errors: Errors, score: float) -> np.ndarray:
     return counts
 
 
-def calibration(run: Run, bins: int = BINS) -> Calibration:
+def calibration(run: Run) -> Calibration:
     """Reliability of the scores of all detections of the image set. Scores outside 0..1 count in the end ranges."""
     rows = run.found.order
     scores = run.detections.scores[rows]
-    places = np.clip((scores * bins).astype(int), 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
+    places = np.clip((scores * BINS).astype(int), 0, BINS - 1)
+    counts = np.bincount(places, minlength=BINS)
     weight = np.maximum(counts, 1)
-    confidence = np.bincount(places, scores, bins) / weight
-    precision = np.bincount(places, run.found.matched[rows] >= 0, bins) / weight
+    confidence = np.bincount(places, scores, BINS) / weight
+    precision = np.bincount(places, run.found.matched[rows] >= 0, BINS) / weight
     error = float(np.sum(counts * np.abs(confidence - precision)) / max(len(rows), 1))
     return Calibration(counts, confidence, precision, error)
 
