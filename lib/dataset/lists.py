@@ -143,6 +143,11 @@ def splits_of(root: str | Path) -> list[str]:
     return [split for split in ("train", "val") if (Path(root) / "Data" / "VID" / split).is_dir()]
 
 
+def no_splits(root: str | Path) -> InputError:
+    """The error that a dataset has none of these splits."""
+    return InputError(f"{root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+
+
 def video_lists(root: str | Path, frames: int = 15) -> dict[str, list[str]]:
     """Lines of the lists of a dataset's splits: VID_train_<frames>frames, VID_val_videos and VID_val_frames.
 
@@ -270,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"{args.root}: no such folder; give the dataset's --root")
     lists = video_lists(args.root, args.frames)
     if not lists and not args.det:
-        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+        raise no_splits(args.root)
     if args.det:
         classes = ClassList.of_dataset(args.root, args.classes)
         lines = det_lines(args.root, classes, args.cap, args.seed, args.workers)
