@@ -16,7 +16,7 @@ from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation
 from lib.eval.results import load_result
 from lib.eval.tables import Table, motion_area_table, put_between, side_by_side, spread
-from lib.files import replacing
+from lib.files import replacing, write_json
 from lib.variants import CHAINED, KEYED, LIVE, SHORTER
 
 log = logging.getLogger(__name__)
@@ -209,8 +209,7 @@ def _write_json(path: Path, results: dict, intervals: dict, claims: list, faster
         },
         "flow": flow,
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(path, content, pipes=False)
 
 
 def _ranges(mean: dict[str, Interval]) -> dict[str, dict[str, float]]:
