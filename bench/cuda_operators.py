@@ -23,7 +23,7 @@ import numpy as np
 from bench import operators_reference as reference
 from bench.operators_data import smooth_flow
 from lib.errors import InputError, command
-from lib.files import replacing
+from lib.files import write_json
 from lib.ops.build import CUDA_LIBRARY
 
 try:
@@ -227,8 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         sys.stdout.write(json.dumps(row) + "\n")
     if args.json:
-        with replacing(args.json) as path:
-            path.write_text(json.dumps({"device": device, "rows": rows}, indent=1) + "\n")
+        write_json(args.json, {"device": device, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from lib.errors import InputError, command
 from lib.eval.bootstrap import Interval, bootstrap
 from lib.eval.results import load_result
 from lib.eval.tables import Table, percent, put_between, spread
-from lib.files import replacing
+from lib.files import replacing, write_json
 from lib.machine import cores
 from lib.variants import KEYED, LIVE
 
@@ -189,8 +189,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in (name for name in LIVE if name in names):
         live[name] = 100 * float(load_result(args.results / LIVE[name] / "results.json").mean[0, 0])
     content = {"mAP, %": accuracy, "mAP live, %": live, "frontier": best, "times": times}
-    with replacing(args.docs / "curve.json") as path:
-        path.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(args.docs / "curve.json", content, pipes=False)
     picture = args.docs / "images/curve.png"
     draw(picture, times, accuracy, best)
     short = {name: found for name, found in maps.items() if name in (REFERENCE, *best[next(iter(best))])}

@@ -40,7 +40,7 @@ from bench.turns import (
     serve,
 )
 from lib.errors import InputError, command
-from lib.files import replacing
+from lib.files import replacing, write_json
 from lib.machine import cores
 
 REACHES, SHORT_SIDES = (0, 1, 2, 5, 9), (150, 300, 450, 562)
@@ -203,8 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         figures = compare(list(args.only), reach, short, args.runs)
     if args.json:
-        with replacing(args.json) as path:
-            path.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

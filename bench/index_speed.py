@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import build_index
-from lib.dataset.index import ARRAYS, process_count
+from lib.dataset.index import ARRAYS
+from lib.machine import cores
 
 OBJECT = """\t<object>
 \t\t<trackid>{track}</trackid>
@@ -95,7 +96,7 @@ def main(argv=None):
     if not all(np.array_equal(getattr(results[0], name), getattr(results[1], name)) for name in ARRAYS):
         sys.exit("the cached index differs from the one built from scratch")
     print(
-        f"{args.files} files, {len(results[0].boxes)} objects; {process_count(args.workers)} processes, "
+        f"{args.files} files, {len(results[0].boxes)} objects; {args.workers or cores()} processes, "
         f"Python {platform.python_version()}"
     )
     for what, (taken, cpu) in zip(("from scratch", "from the cache"), figures):

@@ -11,7 +11,6 @@ wall-clock time.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -23,7 +22,7 @@ import numpy as np
 from bench.operators_data import smooth_flow
 from lib.backends.mxnet.functions import Builtin, Compiled
 from lib.backends.mxnet.loader import mx
-from lib.files import replacing
+from lib.files import write_json
 from lib.nets.aggregation import aggregate
 
 ANCHORS = {"feature_stride": 16, "scales": (8, 16, 32), "ratios": (0.5, 1, 2), "nms_threshold": 0.7, "min_size": 0}
@@ -137,8 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         times = f"{1e3 * row['compiled_s']:.1f} ms | {1e3 * row['mxnet_s']:.1f} ms"
         sys.stdout.write(f"| {row['operator']} | {times} | {row['ratio']:.1f} |\n")
     if args.json:
-        with replacing(args.json) as path:
-            path.write_text(json.dumps(rows, indent=1) + "\n")
+        write_json(args.json, rows)
 
 
 if __name__ == "__main__":

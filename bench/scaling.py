@@ -30,14 +30,14 @@ import numpy as np
 
 from bench import training_step
 from bench.turns import head, row, say, seconds
-from bench.weights import synthetic
-from lib.backends.base import ALONE, Backend, Processes, Trainer
+from lib.backends.base import Backend, Trainer
 from lib.backends.choice import make_backend
 from lib.config import load_config
 from lib.errors import command
+from lib.files import write_json
 from lib.inference.detector import parameter_shapes
 from lib.methods import METHODS
-from lib.training.train import optimizer, trainable
+from lib.training.train import trainable
 
 METHOD = METHODS["fgfa_rfcn"]
 LINKS = (10, 100)  # Gbit/s
@@ -143,7 +143,10 @@ def one_process(name: str, runs: int) -> None:
     cfg = load_config(METHOD.bundled.cfg, settings, METHOD.schema)
     backend, inputs = make_backend(name, cfg), training_step.batch(cfg)
     with backend.processes("") as processes:
-        learners = {"alone": _learner(cfg, backend, ALONE), "together": _learner(cfg, backend, processes)}
+        learners = {
+            "alone": training_step.trainer(cfg, backend),
+            "together": training_step.trainer(cfg, backend, processes=processes),
+        }
         taken: dict[str, list[float]] = {kind: [] for kind in learners}
         for _ in range(runs + 2):
             for kind, learner in learners.items():
@@ -154,15 +157,6 @@ def one_process(name: str, runs: int) -> None:
         medians["overhead"] = statistics.median(together - alone for alone, together in pairs)
         if processes.rank == 0:
             say(json.dumps(medians))
-
-
-def _learner(cfg, backend: Backend, processes: Processes) -> Trainer:
-    weights, auxs = synthetic(METHOD, cfg, backend)
-    names = trainable(weights, cfg.network.FIXED_PARAMS)
-    (device,) = backend.devices("")
-    return backend.trainer(
-        lambda F: METHOD.losses(F, cfg), [device], weights, auxs, names, optimizer(cfg), processes=processes
-    )
 
 
 def _whole_step(learner: Trainer, inputs: dict) -> None:
@@ -193,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         figures = loopback(args.backend, args.processes, args.runs)
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

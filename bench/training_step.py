@@ -11,7 +11,6 @@ and with its own.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 from pathlib import Path
@@ -21,11 +20,11 @@ from easydict import EasyDict
 
 from bench.turns import Contestant, device_of, device_options, in_turns, installed, memory, say, seconds, serve
 from bench.weights import synthetic
-from lib.backends.base import Backend, Trainer
+from lib.backends.base import ALONE, Backend, Processes, Trainer
 from lib.backends.choice import make_backend
 from lib.config import load_config
 from lib.errors import command
-from lib.files import replacing
+from lib.files import write_json
 from lib.machine import cores
 from lib.methods import METHODS
 from lib.training.train import optimizer, trainable
@@ -51,7 +50,7 @@ def batch(cfg: EasyDict) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
-def trainer(cfg: EasyDict, backend: Backend, gpus: str = "") -> Trainer:
+def trainer(cfg: EasyDict, backend: Backend, gpus: str = "", processes: Processes = ALONE) -> Trainer:
     weights, auxs = synthetic(METHOD, cfg, backend)
     names = trainable(weights, cfg.network.FIXED_PARAMS)
     return backend.trainer(
@@ -62,6 +61,7 @@ def trainer(cfg: EasyDict, backend: Backend, gpus: str = "") -> Trainer:
         names,
         optimizer(cfg),
         precision=cfg.TRAIN.PRECISION,
+        processes=processes,
     )
 
 
@@ -145,8 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         figures = compare(args.runs)
     if args.json:
-        with replacing(args.json) as path:
-            path.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

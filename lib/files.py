@@ -71,10 +71,10 @@ def json_text(path: str | os.PathLike, content: Any, **options: Any) -> str:
         raise InputError(f"{path}: not written, since a number in it is not finite; check the inputs") from error
 
 
-def write_json(path: str | os.PathLike, content: Any, *, indent: int | None = 1) -> None:
-    """Writes a file that the user has named as `replacing` does. Raises InputError as `json_text`."""
+def write_json(path: str | os.PathLike, content: Any, *, indent: int | None = 1, pipes: bool = True) -> None:
+    """Writes a file as `replacing` does. Raises InputError as `json_text`."""
     text = json_text(path, content, indent=indent)
-    with replacing(path, pipes=True) as temporary:
+    with replacing(path, pipes=pipes) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8")
 
 

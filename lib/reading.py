@@ -48,9 +48,9 @@ def foreign(where: str | os.PathLike, problem: str, advice: str) -> Iterator[Non
         raise InputError(f"{where}: {problem} ({why[:200]}); {advice}") from error
 
 
-def read_bytes(path: str | os.PathLike, advice: str, problem: str = "cannot be read") -> bytes:
-    """The content of a regular file. Raises InputError with `problem`, the reason and `advice`."""
-    with foreign(path, problem, advice):
+def read_bytes(path: str | os.PathLike, advice: str) -> bytes:
+    """The content of a regular file. Raises InputError with the reason and `advice`."""
+    with foreign(path, "cannot be read", advice):
         check_regular(path)
         return Path(path).read_bytes()
 
@@ -124,12 +124,12 @@ class YamlLoader(yaml.SafeLoader):
 YamlLoader.add_constructor("tag:yaml.org,2002:int", YamlLoader.whole)
 
 
-def parse_yaml(text: str, where: str | os.PathLike, advice: str = "correct it") -> Any:
+def parse_yaml(text: str, where: str | os.PathLike) -> Any:
     """The content of a YAML text. Raises InputError, with the line, if it is invalid or expands to too many nodes."""
     if len(text) > YAML_LENGTH:
         raise InputError(f"{where}: YAML of more than {YAML_LENGTH} characters; shorten it")
     loader = None
-    with foreign(where, "invalid YAML", advice):
+    with foreign(where, "invalid YAML", "correct it"):
         try:
             loader = YamlLoader(text)
             node = loader.get_single_node()

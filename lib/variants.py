@@ -14,6 +14,8 @@ CHAINED = {reach: [f"fgfa_k{reach}_h{hop}" for hop in (1, 2, 3, 5)] for reach in
 KEYED = {hop: [f"fgfa_k9{'_h3' if hop else ''}_d{duration}" for duration in (2, 3, 5, 10)] for hop in (0, 3)}
 SHORTER = "fgfa_k9_h3_short"
 LIVE = {name: f"{name}_live" for name in ("fgfa_k9_h3", *KEYED[3])}
+WINDOWS = (0, 1, 2, 5, 9)  # K of FGFA
+INTERVALS = (1, 2, 5, 10, 20)  # distances of DFF's key frames
 
 _METHODS = {name.replace("_rfcn", ""): method for name, method in METHODS.items()}
 _KEYS = {"i": "KEY_FRAME_INTERVAL", "k": "KEY_FRAME_INTERVAL", "h": "FLOW_HOP", "d": "KEY_FRAME_DURATION"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from lib.bbox.detections import Detections
@@ -45,3 +47,11 @@ def same_detections(found: Detections, expected: Detections | np.ndarray, share:
     found, expected = (value if isinstance(value, np.ndarray) else rows(value) for value in (found, expected))
     assert len(found) == len(expected)
     assert same_share(found, expected) >= share
+
+
+def same_clip(found: Iterable[Detections], expected: Sequence[Detections]) -> None:
+    """Fails unless nearly all detections of each frame are the same."""
+    found = list(found)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected):
+        same_detections(one, other, share=0.9)

@@ -182,3 +182,17 @@ def parameters(path: Path) -> dict:
     """Parameters and auxiliary states of a file."""
     args, auxs = params.load(path)
     return {**args, **auxs}
+
+
+def resumed_equals(trained: Path, folder: Path, dataset: Path, method: str = "rfcn", **changes: dict) -> None:
+    """Fails unless training in `folder`, stopped after an epoch and resumed, ends as the one in `trained` did."""
+    script = f"experiments/{method}/{method}_end2end_train_test.py"
+    cfg = write_experiment(folder, dataset, method, **changes)
+    run_script(script, "--cfg", cfg, "--set", "TRAIN.end_epoch=1")
+    run_script(script, "--cfg", cfg, "--resume")
+    folders = training(folder, method), training(trained, method)
+    assert len({(each / "losses.jsonl").read_text() for each in folders}) == 1
+    found, expected = (parameters(each / "tiny-0002.params") for each in folders)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)

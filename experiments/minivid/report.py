@@ -16,8 +16,8 @@ from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation
 from lib.eval.results import load_result
 from lib.eval.tables import Table, motion_area_table, put_between, side_by_side, spread
-from lib.files import replacing
-from lib.variants import CHAINED, KEYED, LIVE, SHORTER
+from lib.files import replacing, write_json
+from lib.variants import CHAINED, INTERVALS, KEYED, LIVE, SHORTER, WINDOWS
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,6 @@ TORCH_CLAIMS = (
     ("FGFA (h = 3) trained in bfloat16 - in float32", "fgfa_k9_h3", "fgfa_trained_bfloat16"),
 )
 VARIANTS = {"fgfa": "FGFA", "nowarp": "trained without warp"}
-WINDOWS = (0, 1, 2, 5, 9)
-INTERVALS = (1, 2, 5, 10, 20)  # distances of DFF's key frames
 FASTER = {  # variants of FGFA, and the one that each is compared with
     **{name: f"fgfa_k{reach}" for reach, names in CHAINED.items() for name in names},
     **{name: "fgfa_k9" for names in KEYED.values() for name in names},
@@ -209,8 +207,7 @@ def _write_json(path: Path, results: dict, intervals: dict, claims: list, faster
         },
         "flow": flow,
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(path, content, pipes=False)
 
 
 def _ranges(mean: dict[str, Interval]) -> dict[str, dict[str, float]]:

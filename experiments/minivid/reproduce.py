@@ -30,15 +30,13 @@ from lib.errors import InputError, command, start_logging
 from lib.inference.evaluate import already_done
 from lib.machine import cores
 from lib.methods import METHODS
-from lib.variants import CHAINED, KEYED, LIVE, SHORTER, variant
+from lib.variants import CHAINED, INTERVALS, KEYED, LIVE, SHORTER, WINDOWS, variant
 
 log = logging.getLogger(__name__)
 
 CFGS = {name: method.bundled.cfg for name, method in METHODS.items()}
 RFCN, FGFA = CFGS["rfcn"], CFGS["fgfa_rfcn"]
-WINDOWS = (9, 5, 2, 1, 0)  # K to test with
 PUBLISHED = variant("fgfa_k9")[1]
-INTERVALS = (1, 2, 5, 20)  # distances of key frames to test with, besides 10, with which the test after training runs
 DEFAULT = "fgfa_k9_h3"  # what the YAML file of FGFA says, with which the test after training runs
 FASTER = [
     "fgfa_k14",
@@ -116,13 +114,14 @@ class Plan:
             self._train("fgfa_rfcn", results / "nowarp_k9", "no_warp", "TRAIN.WARP=false"),
             self._train("dff_rfcn", results / "dff_i10"),
         ]
-        for reach in WINDOWS:
+        for reach in reversed(WINDOWS):
             plan.append(self._variant(f"fgfa_k{reach}"))
             if reach != 9:  # with which the test after training runs
                 window = f"TEST.KEY_FRAME_INTERVAL={reach}"
                 plan.append(self._test("fgfa_rfcn", f"nowarp_k{reach}", self.unwarped, window, "TEST.WARP=false"))
         plan.append(self._test("fgfa_rfcn", "mean_k9", fgfa, *PUBLISHED, "TEST.WEIGHTS=mean"))
-        plan += [self._variant(name) for name in (*FASTER, *(f"dff_i{interval}" for interval in INTERVALS))]
+        intervals = [f"dff_i{interval}" for interval in INTERVALS if interval != 10]  # which is the test after training
+        plan += [self._variant(name) for name in (*FASTER, *intervals)]
         if self.backend == "mxnet":
             for method in METHODS:
                 plan += self._precisions(method)

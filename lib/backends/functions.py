@@ -150,10 +150,10 @@ class Functions(Protocol):
 
         ring (S, H, W, C + E): S frames in any order, channels last: first the C = `feature_channels` of the features,
         then the E of the embedding. flow (F, 2, H, W) in cells, from the current frame to the frame at each position of
-        the window; order (F,): the slot of the frame at each position, may repeat; -1: the position is left out, with
-        weight 0; current: the position of the current
-        frame. -> a sequence: aggregated (1, C, H, W) and, if `with_weights`, weights (F, 1, H, W), which sum to 1 over
-        the frames. FGFA paper, section 3.1, equations 2 and 3 (all frames are warped, including the current one).
+        the window; order (F,): the slot of the frame at each position, where a slot may repeat, or -1 to leave out the
+        position, with weight 0; current: the position of the current frame. -> a sequence: aggregated (1, C, H, W) and,
+        if `with_weights`, weights (F, 1, H, W), which sum to 1 over the frames. FGFA paper, section 3.1, equations 2
+        and 3 (all frames are warped, including the current one).
         """
 
     def multi_proposal(
@@ -202,8 +202,7 @@ class Functions(Protocol):
         rois: Any,
         gt_boxes: Any,
         *,
-        num_classes: int,
-        batch_images: int,
+        num_reg_classes: int,
         batch_rois: int,
         fg_fraction: float,
         fg_thresh: float,

@@ -15,7 +15,7 @@ class RoiTargets(NamedTuple):
     """Training targets of the detection head for R rois of one image; foreground rois come first.
 
     rois (R, 5): batch index, x1 y1 x2 y2; label (R,): class, 0 background, -1 ignored;
-    bbox_target, bbox_weight (R, 4 * num_reg_classes): 0 outside the columns of the label. All are float32.
+    bbox_target, bbox_weight (R, 4 * num_reg_classes): 0 outside columns 4..7. All are float32.
     """
 
     rois: np.ndarray
@@ -29,7 +29,6 @@ def sample_rois(
     gt_boxes: np.ndarray,
     *,
     num_reg_classes: int,
-    class_agnostic: bool,
     batch_rois: int = -1,
     fg_fraction: float = 0.25,
     fg_thresh: float = 0.5,
@@ -50,8 +49,8 @@ def sample_rois(
 
     With batch_rois = -1, all N + G rois are returned; a roi that is neither foreground nor background has label -1.
     With batch_rois = B > 0, B rois are returned: up to round(fg_fraction * B) foreground rois, the rest background,
-    drawn at random, and repeatedly if there are too few. Box targets are (delta - bbox_means) / bbox_stds, in columns
-    4..7 if `class_agnostic`, else in the four columns of the class.
+    drawn at random, and repeatedly if there are too few. Box targets are class-agnostic:
+    (delta - bbox_means) / bbox_stds, in columns 4..7.
 
     Raises ValueError if batch_rois > 0 and `rng` is None, or if there are neither rois nor ground-truth boxes.
     """
@@ -94,11 +93,9 @@ def sample_rois(
     if len(foreground):
         deltas = encode(rois[foreground, 1:], gt_boxes[best[foreground], :4])
         deltas = (deltas - np.array(bbox_means, np.float32)) / np.array(bbox_stds, np.float32)
-        first = 4 * (np.ones(len(foreground)) if class_agnostic else classes[foreground]).astype(np.int64)
-        columns = first[:, None] + np.arange(4)
-        target[np.arange(len(foreground))[:, None], columns] = deltas
+        target[: len(foreground), 4:8] = deltas
         regressed = (best_iou[foreground] >= regression_thresh).astype(np.float32)
-        weight[np.arange(len(foreground))[:, None], columns] = regressed[:, None] * np.array(bbox_weights, np.float32)
+        weight[: len(foreground), 4:8] = regressed[:, None] * np.array(bbox_weights, np.float32)
     return RoiTargets(rois[keep], label, target, weight)
 
 

@@ -22,6 +22,7 @@ from lib.nets.resnet import is_backbone_layer
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 PARTS = {"backbone": is_backbone_layer, "flow network": is_flow_layer}
+LISTED = 12  # names in a line
 
 Shapes = Mapping[str, tuple]
 
@@ -137,7 +138,7 @@ def report(path: str | Path, known: Iterable[Network], listing: bool = True) -> 
     return "\n".join(lines) + "\n", bool(fitting) and not broken
 
 
-def _names(names: Sequence[str], limit: int = 12) -> str:
+def _names(names: Sequence[str]) -> str:
     """The number of names, and the first of them."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{len(names)} ({', '.join(names[:limit])}{more})"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{len(names)} ({', '.join(names[:LISTED])}{more})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from lib.cli.report_page import ReportPage
 from lib.dataset.classes import ClassList
 from lib.dataset.media import PICTURES, VIDEOS
 from lib.errors import InputError, quoted
-from lib.files import replacing
+from lib.files import write_json
 from lib.output_paths import check_distinct, check_output, is_stream
 from lib.reading import read_json
 from lib.video.clips import Clip
@@ -50,8 +49,7 @@ class Output:
     def note_settings(self, settings: dict) -> None:
         """Writes the settings of this run to run.json in the output folder."""
         if self.folder is not None:
-            with replacing(self.folder / "run.json") as path:
-                path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            write_json(self.folder / "run.json", settings, pipes=False)
 
     def check_settings(self, settings: dict) -> None:
         """Raises InputError if the folder holds the output of a run with another input, weights or options."""

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from lib.argument import whole
 from lib.dataset.check_folder import FolderTask, check_folder
 from lib.dataset.classes import ClassList
-from lib.dataset.index import parallel, process_count
+from lib.dataset.index import parallel
 from lib.dataset.lists import (
     DET_TRAIN_FORM,
     FRAMES_FORM,
@@ -32,6 +32,7 @@ from lib.dataset.lists import (
     read_rows,
 )
 from lib.errors import InputError, command
+from lib.machine import cores
 from lib.reading import walk
 
 KINDS = ("VID", "DET")
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for kind in KINDS
         for name in folders[kind]
     ]
-    workers = process_count(args.workers)
+    workers = args.workers or cores()
     single = workers == 1 or len(tasks) == 1 or (total < PARALLEL_FROM and not args.decode)
     counts = {kind: Counter(folders=len(folders[kind])) for kind in KINDS}
     clips: dict[str, int] = {}

@@ -35,12 +35,9 @@ class ClassList:
         return len(self.ids)
 
     @functools.cached_property
-    def _numbers(self) -> dict[str, int]:
+    def numbers(self) -> dict[str, int]:
+        """The number of each class, 1..C, by id."""
         return {class_id: number for number, class_id in enumerate(self.ids, 1)}
-
-    def index(self, class_id: str) -> int:
-        """Number of a class, 1..C. Raises KeyError for an unknown class."""
-        return self._numbers[class_id]
 
     @classmethod
     def load(cls, path: str | Path) -> ClassList:

@@ -1,6 +1,6 @@
 """`python -m lib.dataset.export_coco`: see `lib.dataset.exporting.coco`."""
 
-from lib.dataset.exporting.coco import main
+from lib.dataset.exporting.command import main
 
 if __name__ == "__main__":
-    main()
+    main(form="coco")

@@ -126,15 +126,9 @@ def video_entries(root: str | Path, image_set: str) -> list[VideoEntry]:
 
 
 def training_index(
-    root: str | Path,
-    entries: Sequence[TrainEntry],
-    classes: ClassList,
-    *,
-    cache: Path | None = None,
-    workers: int = 0,
-    progress: bool = True,
+    root: str | Path, entries: Sequence[TrainEntry], classes: ClassList, *, cache: Path | None = None
 ) -> AnnotationIndex:
-    """Index of a training list: image i is `entries[i]`. The other arguments are those of `build_index`.
+    """Index of a training list: image i is `entries[i]`. cache: as of `build_index`.
 
     Objects of unknown classes are left out in DET, which annotates 200 classes of which VID has 30. Raises InputError
     for an unknown class in VID, and as `build_index` does.
@@ -147,8 +141,6 @@ def training_index(
                 [entry.image_id for entry in run],
                 classes,
                 cache=cache,
-                workers=workers,
-                progress=progress,
                 unknown="skip" if kind == "DET" else "error",
             )
         )

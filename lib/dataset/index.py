@@ -20,6 +20,7 @@ from tqdm import tqdm
 from lib.dataset.annotation import PARSER_VERSION, box_fault, object_line, read_annotation, read_bytes
 from lib.dataset.classes import ClassList, did_you_mean
 from lib.errors import InputError, quoted
+from lib.machine import cores
 from lib.reading import load_arrays, save_arrays
 
 log = logging.getLogger(__name__)
@@ -85,9 +86,8 @@ def build_index(
         arrays = _cached(path)
         if arrays is not None:
             return AnnotationIndex(image_ids, **arrays)
-    numbers = {class_id: number for number, class_id in enumerate(classes.ids, 1)}
     tasks = [
-        (str(annotations), image_ids[start : start + CHUNK], numbers, unknown)
+        (str(annotations), image_ids[start : start + CHUNK], classes.numbers, unknown)
         for start in range(0, len(image_ids), CHUNK)
     ]
     index = joined(_parsed(tasks, len(image_ids), workers, progress))
@@ -112,13 +112,6 @@ def joined(parts: Sequence[AnnotationIndex]) -> AnnotationIndex:
     )
 
 
-def process_count(workers: int) -> int:
-    """`workers`, or the number of cores that this process may use if it is 0."""
-    if workers:
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def parallel(function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: int) -> Iterator[_Result]:
     """Yields `function(task)` for each task, in order, computed in `workers` processes. The first error stops the rest.
 
@@ -138,7 +131,7 @@ def parallel(function: Callable[[_Task], _Result], tasks: Sequence[_Task], worke
 
 
 def _parsed(tasks: list[tuple], total: int, workers: int, progress: bool) -> list[AnnotationIndex]:
-    workers = process_count(workers)
+    workers = workers or cores()
     results = map(_parse, tasks) if workers == 1 or total < PARALLEL_FROM else parallel(_parse, tasks, workers)
     parts = []
     with tqdm(total=total, desc="reading annotations", unit=" files", disable=None if progress else True) as bar:

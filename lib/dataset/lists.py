@@ -143,6 +143,11 @@ def splits_of(root: str | Path) -> list[str]:
     return [split for split in ("train", "val") if (Path(root) / "Data" / "VID" / split).is_dir()]
 
 
+def no_splits(root: str | Path) -> InputError:
+    """The error that a dataset has none of these splits."""
+    return InputError(f"{root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+
+
 def video_lists(root: str | Path, frames: int = 15) -> dict[str, list[str]]:
     """Lines of the lists of a dataset's splits: VID_train_<frames>frames, VID_val_videos and VID_val_frames.
 
@@ -204,9 +209,7 @@ def balanced_images(index: AnnotationIndex, class_count: int, cap: int, seed: in
     return sorted(chosen)
 
 
-def det_lines(
-    root: str | Path, classes: ClassList, cap: int, seed: int = 0, workers: int = 0, progress: bool = True
-) -> list[str]:
+def det_lines(root: str | Path, classes: ClassList, cap: int, seed: int = 0, workers: int = 0) -> list[str]:
     """Lines `<image> 1` of a balanced training list from the annotations below Annotations/DET/train.
 
     Objects of other classes are ignored. Raises InputError if there are no annotations, one of them is broken, or no
@@ -220,7 +223,7 @@ def det_lines(
     if not found:
         raise InputError(f"{annotations / 'train'}: contains no .xml files; add the DET annotations or omit --det")
     images = sorted(found)
-    index = build_index(annotations, images, classes, workers=workers, progress=progress, unknown="skip")
+    index = build_index(annotations, images, classes, workers=workers, unknown="skip")
     chosen = balanced_images(index, len(classes), cap, seed)
     if not chosen:
         raise InputError(f"{annotations / 'train'}: no object of the {len(classes)} classes; check --classes")
@@ -272,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"{args.root}: no such folder; give the dataset's --root")
     lists = video_lists(args.root, args.frames)
     if not lists and not args.det:
-        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+        raise no_splits(args.root)
     if args.det:
         classes = ClassList.of_dataset(args.root, args.classes)
         lines = det_lines(args.root, classes, args.cap, args.seed, args.workers)

@@ -23,6 +23,7 @@ import numpy as np
 import scipy.io
 
 from lib.argument import positive, whole
+from lib.bbox.pairwise import pairwise_iou
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import read_image_ids
@@ -63,7 +64,7 @@ def motion_iou(index: AnnotationIndex, reach: int = REACH) -> np.ndarray:
             where = index.image_ids[image[order[twice]]]
             raise InputError(f"{where}: track {track[twice]} occurs twice in the frame; give each object its own track")
         near = near[gap <= reach]
-        overlap = _pairwise_iou(boxes[near], boxes[near + step])
+        overlap = pairwise_iou(boxes[near], boxes[near + step])
         for side in (near, near + step):  # neither has a row twice, so indexed addition is correct
             total[side] += overlap
             others[side] += 1
@@ -143,14 +144,6 @@ def _places(image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"{image_id}: the last part is not a frame number; motion needs frames of videos")
         places[:, column] = numbers.setdefault(video, len(numbers)), int(frame)
     return places[0], places[1]
-
-
-def _pairwise_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """IoU (n,) of boxes (n, 4) and (n, 4), row by row, inclusive pixels."""
-    low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
-    shared = np.maximum(high - low + 1, 0).prod(axis=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1) for boxes in (one, other)]
-    return shared / (areas[0] + areas[1] - shared)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,12 +10,12 @@ from lib.errors import InputError
 from lib.eval.kinds import CLASSIFICATION, Errors
 from lib.eval.stored import Run
 
-BINS = 10
+BINS = 10  # of the scores from 0 to 1
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """counts (B,) int64: detections in each of B equal ranges of score in 0..1; confidence (B,), precision (B,): mean
+    """counts (B,) int64: detections in each of B = BINS equal ranges of score; confidence (B,), precision (B,): mean
     score and share of true detections, 0 in an empty range; error: the expected calibration error, the mean difference
     of the two, weighted by counts.
     """
@@ -78,13 +78,6 @@ def chosen(run: Run, score: float) -> np.ndarray:
     return run.found.order[run.detections.scores[run.found.order] >= score]
 
 
-def found_objects(run: Run, rows: np.ndarray) -> np.ndarray:
-    """Whether each object (M,) is matched by one of the detections `rows`."""
-    taken = np.zeros(len(run.truth.classes), bool)
-    taken[run.found.matched[rows][run.found.matched[rows] >= 0]] = True
-    return taken
-
-
 def confusion(run: Run, errors: Errors, score: float) -> np.ndarray:
     """Counts (C + 1, C + 1): rows are classes of objects, the last is background; columns classes of detections, the
     last is missed. A detection of a wrong class is counted against the nearest object, once for each object not found.
@@ -92,7 +85,7 @@ def confusion(run: Run, errors: Errors, score: float) -> np.ndarray:
     rows, found = chosen(run, score), run.found
     last = len(run.result.classes)
     counts = np.zeros((last + 1, last + 1), np.int64)
-    taken = found_objects(run, rows)
+    taken = found.found_by(rows)
     hits = rows[found.matched[rows] >= 0]
     np.add.at(counts, (run.truth.classes[found.matched[hits]] - 1, found.classes[hits] - 1), 1)
     rest = rows[found.matched[rows] < 0]
@@ -106,15 +99,15 @@ def confusion(run: Run, errors: Errors, score: float) -> np.ndarray:
     return counts
 
 
-def calibration(run: Run, bins: int = BINS) -> Calibration:
+def calibration(run: Run) -> Calibration:
     """Reliability of the scores of all detections of the image set. Scores outside 0..1 count in the end ranges."""
     rows = run.found.order
     scores = run.detections.scores[rows]
-    places = np.clip((scores * bins).astype(int), 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
+    places = np.clip((scores * BINS).astype(int), 0, BINS - 1)
+    counts = np.bincount(places, minlength=BINS)
     weight = np.maximum(counts, 1)
-    confidence = np.bincount(places, scores, bins) / weight
-    precision = np.bincount(places, run.found.matched[rows] >= 0, bins) / weight
+    confidence = np.bincount(places, scores, BINS) / weight
+    precision = np.bincount(places, run.found.matched[rows] >= 0, BINS) / weight
     error = float(np.sum(counts * np.abs(confidence - precision)) / max(len(rows), 1))
     return Calibration(counts, confidence, precision, error)
 
@@ -122,7 +115,7 @@ def calibration(run: Run, bins: int = BINS) -> Calibration:
 def tracks(run: Run, score: float) -> list[Track]:
     """The numbered objects of all videos, in the order of videos and numbers; empty without track numbers."""
     truth = run.truth
-    taken = found_objects(run, chosen(run, score))
+    taken = run.found.found_by(chosen(run, score))
     frames = np.repeat(np.arange(len(truth.frame_ids)), np.diff(truth.object_starts))
     objects = np.flatnonzero(truth.tracks >= 0)
     keys = np.stack([truth.frame_videos[frames[objects]], truth.tracks[objects]], axis=1)
@@ -146,6 +139,6 @@ def clips(run: Run, score: float) -> list[Clip]:
     columns = (
         np.bincount(videos[hits], minlength=total),
         np.bincount(videos[~hits], minlength=total),
-        np.bincount(objects[~found_objects(run, rows)], minlength=total),
+        np.bincount(objects[~found.found_by(rows)], minlength=total),
     )
     return [Clip(video, *(int(column[video]) for column in columns)) for video in range(total)]

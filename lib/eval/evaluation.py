@@ -86,6 +86,13 @@ class Matching:
     counted: np.ndarray
     thresholds: np.ndarray
 
+    def found_by(self, rows: np.ndarray) -> np.ndarray:
+        """Whether each object (M,) is matched by one of the detections `rows`."""
+        found = np.zeros(len(self.counted), bool)
+        matched = self.matched[rows]
+        found[matched[matched >= 0]] = True
+        return found
+
     def outcomes(
         self,
         detections: DetectionTable,

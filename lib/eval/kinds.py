@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib.bbox.pairwise import pairwise_iou
 from lib.eval.evaluation import Matching
 from lib.eval.outcomes import NOTHING, TRUE, mean_over_classes
 from lib.eval.stored import Run
@@ -49,12 +50,11 @@ def find_errors(run: Run) -> Errors:
     counts = np.diff(truth.object_starts)[frames]
     kinds[rows] = BACKGROUND  # so it is in a frame without objects
     rows, frames, counts = rows[counts > 0], frames[counts > 0], counts[counts > 0]
-    taken = np.zeros(len(truth.classes), bool)
-    taken[found.matched[found.order][found.matched[found.order] >= 0]] = True
+    taken = found.found_by(found.order)
     if len(rows):
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         objects = np.arange(counts.sum()) - np.repeat(starts - truth.object_starts[frames], counts)
-        ious = _overlaps(np.repeat(run.detections.boxes[rows], counts, axis=0), truth.boxes[objects])
+        ious = pairwise_iou(np.repeat(run.detections.boxes[rows], counts, axis=0), truth.boxes[objects])
         same = np.repeat(found.classes[rows], counts) == truth.classes[objects]
         own, own_iou = _largest(np.where(same, ious, -1), objects, starts, counts)
         other, other_iou = _largest(np.where(same, -1, ious), objects, starts, counts)
@@ -101,10 +101,8 @@ def fixed(run: Run, errors: Errors, kind: int) -> Matching:
     wrong = errors.kinds == kind
     if kind not in (CLASSIFICATION, LOCALISATION):
         return replace(found, order=found.order[~wrong[found.order]])
-    taken = np.zeros(len(run.truth.classes), bool)
-    taken[found.matched[found.matched >= 0]] = True
     candidates = found.order[errors.nearest[found.order] >= 0]
-    candidates = candidates[~taken[errors.nearest[candidates]]]
+    candidates = candidates[~found.found_by(found.order)[errors.nearest[candidates]]]
     best = candidates[np.unique(errors.nearest[candidates], return_index=True)[1]]  # the order is by score
     best = best[wrong[best]]  # an object with a better error of the other kind is left to that, as in tidecv
     target = errors.nearest[best]
@@ -119,15 +117,6 @@ def _average_precision(run: Run, found: Matching) -> np.ndarray:
     result = run.result
     outcomes = found.outcomes(run.detections, run.truth, result.classes, result.motion_ranges, result.area_ranges)
     return outcomes.average_precision()
-
-
-def _overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """IoU (N,) of boxes (N, 4) and (N, 4), inclusive pixels."""
-    sizes = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]) + 1
-    common = np.prod(np.maximum(sizes, 0), axis=1)
-    return common / (
-        np.prod(one[:, 2:] - one[:, :2] + 1, axis=1) + np.prod(other[:, 2:] - other[:, :2] + 1, axis=1) - common
-    )
 
 
 def _largest(

@@ -15,10 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.argument import real, whole
-from lib.dataset.index import parallel, process_count
+from lib.dataset.index import parallel
 from lib.errors import InputError, command, start_logging
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.truth import positions, read_image_set, videos_of
+from lib.machine import cores
 from lib.nms.seq_nms import seq_nms
 from lib.output_paths import check_distinct, check_output
 
@@ -62,7 +63,7 @@ def rescore(
         tasks.append((name, frames[rows], detections.classes[rows], dets))
     settings = {"link_iou": link_iou, "suppress_iou": suppress_iou, "min_sum": min_sum, "nms_iou": nms_iou}
     work = functools.partial(_one_video, settings=settings)
-    workers = process_count(workers)
+    workers = workers or cores()
     results = map(work, tasks) if workers == 1 or len(known) < PARALLEL_FROM else parallel(work, tasks, workers)
     parts = list(tqdm(results, "Seq-NMS", len(tasks), unit=" videos", disable=None if progress else True))
     parts.append((np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, 5))))

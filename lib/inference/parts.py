@@ -24,7 +24,7 @@ from lib.dataset.imagenet_vid import VideoEntry, list_path
 from lib.errors import InputError
 from lib.eval.detections import DetectionTable, read_detections, write_detections
 from lib.eval.manifest import git_state
-from lib.files import replacing, sha256
+from lib.files import sha256, write_json
 from lib.settings import classes_of, plain
 
 log = logging.getLogger(__name__)
@@ -137,8 +137,7 @@ class Part:
         """Writes the detections of a video; with the first one, also the manifest."""
         manifest = self.folder / MANIFEST
         if not manifest.is_file():  # not earlier: a test that cannot start leaves nothing behind
-            with replacing(manifest) as temporary:
-                temporary.write_text(json.dumps(self.about, indent=1) + "\n", encoding="utf-8")
+            write_json(manifest, self.about, pipes=False)
         write_detections(self.path(number), table)
 
     def read(self, number: int) -> DetectionTable:

@@ -12,7 +12,7 @@ from . import sprites
 from .texture import background
 
 _SPANS = (128, 64, 32)  # px: each sprite is kept at these sizes, so that warping never shrinks by more than half
-_SEED = 0x5EED  # differs from dataset seeds, so that no drawing of a dataset is in the stock
+_SEED = (0x5EED, 0)  # differs from dataset seeds, so that no drawing of a dataset is in the stock
 _EACH = 32  # sprites per label
 _BACKDROPS = 32
 _NOISE = 1 << 22  # samples of noise
@@ -63,14 +63,10 @@ def _reordered(image: cv2.typing.MatLike, channels: list[int] | np.ndarray) -> n
     return result
 
 
-def stock(held_out: bool = False) -> Stock:
-    """The stock of this process, drawn at first use in a few seconds; `held_out`: a separate one for validation."""
-    return _stock(int(held_out))
-
-
-@functools.lru_cache(maxsize=2)
-def _stock(number: int) -> Stock:
-    rng = np.random.default_rng((_SEED, number))
+@functools.cache
+def stock() -> Stock:
+    """The stock of this process, drawn at first use in a few seconds."""
+    rng = np.random.default_rng(_SEED)
 
     def sizes(label: int) -> tuple[np.ndarray, ...]:
         large = sprites.thing(rng, label, _SPANS[0]) if label else sprites.distractor(rng, _SPANS[0])

@@ -16,14 +16,14 @@ _CLEAR = 0.5  # fraction of crops that look like frames between the spells of de
 _SPANS = (26, 130)  # px: the sizes of objects in clips, and slightly more
 
 
-def crops(rng: np.random.Generator, n: int, size: int = 96, held_out: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def crops(rng: np.random.Generator, n: int, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
     """Crops (n, size, size, 3) uint8 BGR and labels (n,) int32: 1..C things, 0 a backdrop with or without a blob.
 
     Objects are as large as in the clips and near the middle of the crop; sometimes there is another object at the edge
     or a bar in front. Half of the crops have the degradations of the clips, the others are clear. All labels are
-    equally likely. Crops depend only on `rng`; those with `held_out` show drawings that the others never show.
+    equally likely. Crops depend only on `rng`.
     """
-    store = stock(held_out)
+    store = stock()
     labels = rng.integers(0, len(sprites.NAMES) + 1, n).astype(np.int32)
     images = [_crop(rng, store, int(label), size) for label in labels]
     return np.array(images, np.uint8).reshape(n, size, size, 3), labels

@@ -22,11 +22,11 @@ def arc(centre: tuple[float, float], rx: float, ry: float, start: float, end: fl
     return np.stack([centre[0] + rx * np.cos(turn), centre[1] + ry * np.sin(turn)], 1)
 
 
-def smooth(points: Points | np.ndarray, steps: int = 8) -> np.ndarray:
-    """A closed Catmull-Rom curve (N * steps, 2) through `points` (N, 2)."""
+def smooth(points: Points | np.ndarray) -> np.ndarray:
+    """A closed Catmull-Rom curve (8 N, 2) through `points` (N, 2)."""
     p1 = np.asarray(points, np.float64)
     p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    t = np.linspace(0, 1, 8, endpoint=False)[None, :, None]
     a, b, c, d = (q[:, None, :] for q in (p0, p1, p2, p3))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
     return curve.reshape(-1, 2)

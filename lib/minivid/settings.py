@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.dataset.jpeg import check_size
 from lib.errors import InputError, quoted
-from lib.files import replacing
+from lib.files import write_json
 from lib.reading import foreign, read_json
 
 _MOST = 10**6
@@ -55,8 +54,7 @@ class Settings:
 
     def write(self, root: Path) -> None:
         """Writes the settings to the dataset folder `root`."""
-        with replacing(root / FILE) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        write_json(root / FILE, dataclasses.asdict(self), indent=2, pipes=False)
 
     @classmethod
     def load(cls, root: Path) -> Settings:

@@ -53,8 +53,7 @@ def training_losses(F: Functions, features, cfg: EasyDict) -> dict:
     rois, label, bbox_target, bbox_weight = F.proposal_target(
         rois,
         F.Variable("gt_boxes"),
-        num_classes=BOX_CLASSES,
-        batch_images=train.BATCH_IMAGES,
+        num_reg_classes=BOX_CLASSES,
         batch_rois=train.BATCH_ROIS,
         fg_fraction=train.FG_FRACTION,
         fg_thresh=train.FG_THRESH,

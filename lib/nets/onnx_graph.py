@@ -81,8 +81,9 @@ class Value:
 
 
 class OnnxFunctions:
-    """The operators of `lib.backends.base.Functions` that a `Part` uses. Attributes that a method does not list have no
-    Python refuses it.
+    """The operators of `lib.backends.functions.Functions` that a `Part` uses.
+
+    Options without an ONNX form are not parameters of its methods, so that Python rejects them.
     """
 
     fused = False

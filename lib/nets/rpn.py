@@ -34,7 +34,7 @@ def rpn(F: Functions, features, anchors: int) -> tuple[Any, Any]:
     return scores, boxes
 
 
-def rpn_losses(F: Functions, scores, boxes, batch_size: int, sigma: float = 1.0) -> dict:
+def rpn_losses(F: Functions, scores, boxes, batch_size: int) -> dict:
     """Training outputs rpn_cls_prob (N, 2, A h, w) and rpn_bbox_loss (N, 4A, h, w).
 
     The class loss is the mean over labels other than -1; the box loss is divided by the constant `batch_size`.
@@ -49,7 +49,7 @@ def rpn_losses(F: Functions, scores, boxes, batch_size: int, sigma: float = 1.0)
         ignore_label=-1,
         name="rpn_cls_prob",
     )
-    loss = weight * F.smooth_l1(boxes - target, scalar=sigma)
+    loss = weight * F.smooth_l1(boxes - target, scalar=1.0)
     bbox_loss = F.MakeLoss(loss, grad_scale=1.0 / batch_size, name="rpn_bbox_loss")
     return {"rpn_cls_prob": cls_prob, "rpn_bbox_loss": bbox_loss}
 

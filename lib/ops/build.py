@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import logging
-import mmap
 import os
 import re
 import shutil
@@ -21,12 +19,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lib.cuda import Card
+from lib import cuda
 from lib.errors import InputError, command, start_logging
 from lib.files import replacing
 from lib.machine import cores
-from lib.ops.library import KERNELS as KERNELS_LIBRARY
-from lib.ops.library import LIBRARY, SOURCES, build_mark, sources_digest
+from lib.ops.library import KERNEL_NAMES, KERNELS, LIBRARY, SOURCES, build_mark, sources_digest
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,6 @@ SANITIZED = LIBRARY.with_name("sanitized.so")  # an executable; the suffix keeps
 # Of these, the installed nvcc decides. 70: V100, 75: T4, 80: A100, 86: A10, 89: L4, 90: H100, 100: B200, 120: RTX 5090.
 CUDA_ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 
-KERNELS = ("warp", "psroi", "proposal", "aggregate")
 _COMMON = ("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-Wall", "-Wextra", "-Wno-unused-parameter")
 # Where a multiplication and an addition may become one instruction. Pooling bin edges and boxes must be exact to the
 # bit; there, that would change results.
@@ -59,22 +55,14 @@ def compiler() -> str:
 
 
 def mxnet_folder() -> Path:
-    """Folder of the installed MXNet package, found without importing it. Raises InputError if there is none."""
-    spec = importlib.util.find_spec("mxnet")
-    if spec is None or not spec.submodule_search_locations:
+    """Folder of the installed MXNet package. Raises InputError if there is none, or it is too old."""
+    folder = cuda.mxnet_folder()
+    if folder is None:
         raise InputError("MXNet is not installed in this Python: run `sh init.sh` first")
-    folder = Path(spec.submodule_search_locations[0])
     for part in ("include/mxnet/lib_api.h", "src/lib_api.cc"):
         if not (folder / part).is_file():
             raise InputError(f"{folder / part} is missing: the operators need MXNet 1.8 or later (1.9.1 is tested)")
     return folder
-
-
-def has_cuda(mxnet: Path) -> bool:
-    """Whether an MXNet package was built with CUDA: its library then names the CUDA runtime."""
-    with open(mxnet / "libmxnet.so", "rb") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b"libcudart.so") >= 0
 
 
 def run_compilers(commands: Sequence[Sequence[str]]) -> None:
@@ -93,7 +81,7 @@ def build(*, force: bool = False) -> bool:
     Raises InputError if a compiler is missing, or if compiling fails.
     """
     built = build_kernels(force=force)
-    if importlib.util.find_spec("mxnet") is None:
+    if cuda.mxnet_folder() is None:
         log.info("MXNet is not installed: its library is not built")
         return built
     return build_mxnet(force=force) or built
@@ -102,15 +90,15 @@ def build(*, force: bool = False) -> bool:
 def build_kernels(*, force: bool = False) -> bool:
     """Builds the library of the plain C interface, which needs no MXNet; returns False if it is up to date."""
     mark = _mark()
-    if _up_to_date(KERNELS_LIBRARY, mark, force):
+    if _up_to_date(KERNELS, mark, force):
         return False
     cxx = compiler()
     with tempfile.TemporaryDirectory() as folder:
-        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mark")}
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNEL_NAMES, "mark")}
         run_compilers([_mark_command(cxx, objects, mark), *_kernel_commands(cxx, objects)])
-        with replacing(KERNELS_LIBRARY) as target:
+        with replacing(KERNELS) as target:
             run_compilers([[cxx, "-shared", "-fopenmp", *objects.values(), "-o", str(target)]])
-    log.info("built %s", KERNELS_LIBRARY.name)
+    log.info("built %s", KERNELS.name)
     return True
 
 
@@ -120,8 +108,8 @@ def build_mxnet(*, force: bool = False) -> bool:
     Raises InputError if MXNet or a compiler is missing, or if compiling fails.
     """
     mxnet = mxnet_folder()
-    cuda = has_cuda(mxnet)
-    nvcc = shutil.which("nvcc") if cuda else None
+    for_cuda = cuda.is_cuda_build(mxnet)
+    nvcc = shutil.which("nvcc") if for_cuda else None
     parts = [(mxnet / part).read_bytes() for part in ("include/mxnet/lib_api.h", "src/lib_api.cc")]
     targets = [a for a in nvcc_architectures(nvcc) if mxnet_runs_on(a)] if nvcc else []
     mark = _mark(nvcc is not None and (_NVCC, targets), *parts)
@@ -131,7 +119,7 @@ def build_mxnet(*, force: bool = False) -> bool:
     cxx = compiler()
     include = ("-isystem", str(mxnet / "include"))
     with tempfile.TemporaryDirectory() as folder:
-        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "mark", "mxnet_ops", "lib_api")}
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNEL_NAMES, "mark", "mxnet_ops", "lib_api")}
         flags = ("-DFGFA_WITH_CUDA",) if nvcc else ()
         commands = [
             [cxx, *_COMMON, *include, "-c", str(mxnet / "src" / "lib_api.cc"), "-o", objects["lib_api"]],
@@ -147,7 +135,7 @@ def build_mxnet(*, force: bool = False) -> bool:
             run_compilers([[*linker, *objects.values(), "-o", str(target)]])
     log.info("built %s%s", LIBRARY.name, f" with CUDA kernels for {_names(targets)}" if nvcc else "")
     if not nvcc:
-        reason = "nvcc was not found" if cuda else "the installed MXNet is not a CUDA build"
+        reason = "nvcc was not found" if for_cuda else "the installed MXNet is not a CUDA build"
         log.info("built without CUDA kernels: %s", reason)
     return True
 
@@ -196,7 +184,7 @@ def nvcc_architectures(nvcc: str) -> list[int]:
 
 def mxnet_runs_on(architecture: int) -> bool:
     """Whether MXNet 1.9.1 itself has code for GPUs of this architecture, given as 75 for 7.5."""
-    return Card("", (architecture // 10, architecture % 10)).served
+    return cuda.Card("", (architecture // 10, architecture % 10)).served
 
 
 def build_sanitized() -> Path:
@@ -207,7 +195,7 @@ def build_sanitized() -> Path:
     # `target_clones` selects code by processor before the sanitizers are ready, so only one copy is compiled here.
     extra = (*flags, "-DFGFA_ONE_TARGET")
     with tempfile.TemporaryDirectory() as folder:
-        objects = {name: f"{folder}/{name}.o" for name in (*KERNELS, "sanitize_driver")}
+        objects = {name: f"{folder}/{name}.o" for name in (*KERNEL_NAMES, "sanitize_driver")}
         driver = [cxx, *_COMMON, *extra, "-c", str(SOURCES / "sanitize_driver.cc"), "-o", objects["sanitize_driver"]]
         run_compilers([driver, *_kernel_commands(cxx, objects, extra)])
         with replacing(SANITIZED) as target:
@@ -229,7 +217,7 @@ def _kernel_commands(cxx: str, objects: dict[str, str], extra: Sequence[str] = (
             "-o",
             objects[name],
         ]
-        for name in KERNELS
+        for name in KERNEL_NAMES
         if name in objects
     ]
 

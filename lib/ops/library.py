@@ -14,6 +14,7 @@ from lib.errors import InputError
 SOURCES = Path(__file__).parent / "src"
 LIBRARY = Path(__file__).parent / "libfgfa_ops.so"
 KERNELS = LIBRARY.with_name("libfgfa_kernels.so")
+KERNEL_NAMES = ("warp", "psroi", "proposal", "aggregate")  # of the source files
 BUILD_COMMAND = "python -m lib.ops.build"
 
 _MARK = re.compile(rb"fgfa-build:([0-9a-f]+)-([0-9a-f]+);")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,3 +19,12 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, **rules: Any) -> Roi
     batch_rois > 0 depends only on the rois, so repeating a step gives the same result.
     """
     return sample_rois(rois, gt_boxes[0], rng=np.random.default_rng(zlib.crc32(rois.tobytes())), **rules)
+
+
+def output_shapes(
+    rois: Sequence[int], gt_boxes: Sequence[int], *, num_reg_classes: int, batch_rois: int = -1, **rules: Any
+) -> Sequence[tuple[int, ...]]:
+    """Shapes of what `proposal_target` returns, for these shapes of its inputs."""
+    count = batch_rois if batch_rois > 0 else rois[0] + gt_boxes[1]
+    columns = 4 * num_reg_classes
+    return (count, 5), (count,), (count, columns), (count, columns)

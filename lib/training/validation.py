@@ -42,8 +42,8 @@ def balanced(truth: Truth, count: int) -> list[str]:
         raise ValueError(f"{count} videos; must be at least 1")
     frames = np.repeat(np.arange(len(truth.frame_ids)), np.diff(truth.object_starts))
     held = np.zeros((len(truth.videos), int(truth.classes.max(initial=0)) + 1))
-    for video, label in np.unique(np.stack([frames, truth.classes], axis=1), axis=0):
-        held[truth.frame_videos[video], label] += 1
+    for frame, label in np.unique(np.stack([frames, truth.classes], axis=1), axis=0):
+        held[truth.frame_videos[frame], label] += 1
     order = np.random.default_rng(0).permutation(len(truth.videos)).tolist()
     chosen: list[int] = []
     while len(chosen) < min(count, len(order)):

@@ -20,7 +20,6 @@ def exported_clip(records: Path, clip: Clip, classes: Sequence[str], tracked: bo
     dropped have no boxes. Without tracks, each box is a track of its own. A track whose class differs between frames
     has its most frequent class. Raises InputError if tracks are wanted and the file has none.
     """
-    rows = []
     with open(records, encoding="utf-8", errors="surrogateescape") as file:
         rows = [json.loads(line) for line in file]
     frames = range(clip.start, rows[-1]["index"] + 1 if rows else clip.start, clip.step)

@@ -200,7 +200,7 @@ def test_what_is_written_is_read_back(frames):
                     f"<trackid>{track}</trackid><occluded>{occluded:d}</occluded><generated>{generated:d}</generated>"
                 )
                 objects.append((name, x1, y1, x2, y2, more))
-                rows.append(([x1, y1, x2, y2], CLASSES.index(name), track, occluded, generated))
+                rows.append(([x1, y1, x2, y2], CLASSES.numbers[name], track, occluded, generated))
             put(Path(folder) / f"{ids[-1]}.xml", xml(objects))
         index = build_index(folder, ids, CLASSES, workers=1)
     assert np.diff(index.offsets).tolist() == [len(things) for things in frames]

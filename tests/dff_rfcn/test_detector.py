@@ -10,11 +10,10 @@ import pytest
 
 from dff_rfcn import network
 from lib.backends.choice import backend_of
-from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
 from tests import tiny
 from tests.conftest import needs
-from tests.golden import rows, same_detections, same_share
+from tests.golden import rows, same_clip, same_share
 
 ARGS, AUXS = tiny.weights(tiny.settings("dff_rfcn"), "dff_rfcn")
 ARRAYS = ("NDArray", "Tensor")  # of MXNet and of PyTorch
@@ -48,13 +47,6 @@ def from_scratch(cfg, frames):
             outputs = current(feat_key=features, data_key=first.data, data=item.data, im_info=item.im_info)
         found += batch_detections(outputs, item.im_info, cfg.TEST)
     return found
-
-
-def same_clip(found, expected):
-    found = list(found)
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected):
-        same_detections(one, other, share=0.9)
 
 
 @pytest.mark.parametrize("interval", [1, 2, 3, 10])
@@ -126,43 +118,6 @@ def test_output_lags_by_the_batch_only(batch, taken):
             yield frame
 
     assert [len(read) for _ in detector(settings(3), batch)(counted())] == taken
-
-
-def test_a_clip_that_goes_on_after_another_has_begun_is_refused():
-    detect = detector(settings())
-    first, second = detect(iter(tiny.clip(6))), detect(iter(tiny.clip(3)))
-    next(first)
-    next(second)
-    with pytest.raises(RuntimeError, match="another clip was started"):
-        next(first)
-    assert len(list(second)) == 2
-
-
-def test_clips_of_different_sizes_one_after_another():
-    run = detector(settings(), 2)
-    for number, (height, width) in enumerate([(48, 64), (64, 48), (40, 90), (48, 64)]):
-        frames = tiny.clip(5, height, width, seed=number)
-        same_clip(run(frames), list(detector(settings(), 2)(frames)))
-
-
-def test_a_clip_left_half_way_does_not_show_in_the_next():
-    run = detector(settings())
-    first = run(tiny.clip(9, seed=1))
-    next(first), next(first)
-    first.close()
-    same_clip(run(tiny.clip(5)), list(detector(settings())(tiny.clip(5))))
-
-
-@pytest.mark.parametrize("batch", [1, 7])
-@pytest.mark.parametrize("at", [1, 3, 4])
-def test_a_change_of_size_within_a_clip_is_reported(at, batch):
-    frames = tiny.clip(at) + tiny.clip(2, 64, 48)
-    with pytest.raises(InputError, match=rf"frame {at} of the clip is \(64, 48\) .*but earlier frames are \(48, 64\)"):
-        list(detector(settings(), batch)(frames))
-
-
-def test_no_frames_no_detections():
-    assert list(detector(settings())([])) == []
 
 
 def test_memory_does_not_grow_with_the_clip():

@@ -46,13 +46,7 @@ def test_the_flow_network_and_the_scale_map_train_too(trained):
 
 
 def test_stopped_after_an_epoch_and_resumed_equals_uninterrupted(trained, tmp_path, minivid):
-    cfg = tiny.write_experiment(tmp_path, minivid, "dff_rfcn", **SETTINGS)
-    run_script(TRAIN_TEST, "--cfg", cfg, "--set", "TRAIN.end_epoch=1")
-    run_script(TRAIN_TEST, "--cfg", cfg, "--resume")
-    assert (training(tmp_path) / "losses.jsonl").read_text() == (training(trained) / "losses.jsonl").read_text()
-    found, expected = (parameters(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    tiny.resumed_equals(trained, tmp_path, minivid, "dff_rfcn", **SETTINGS)
 
 
 def test_testing_again_gives_the_same_and_a_batch_too(trained, tmp_path):

@@ -12,13 +12,12 @@ import pytest
 from fgfa_rfcn import network
 from fgfa_rfcn.schedule import Schedule
 from lib.backends.choice import backend_of
-from lib.errors import InputError
 from lib.inference.detect import batch_detections, picture
 from lib.nets.detection import detections as detection_part
 from rfcn.network import test as frame_test
 from tests import tiny
 from tests.conftest import needs
-from tests.golden import rows, same_detections, same_share
+from tests.golden import rows, same_clip, same_detections, same_share
 
 ARGS, AUXS = tiny.weights(tiny.settings())
 
@@ -62,13 +61,6 @@ def from_scratch(cfg, frames):
         )
         found += batch_detections(outputs, item.im_info, cfg.TEST)
     return found
-
-
-def same_clip(found, expected):
-    found = list(found)
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected):
-        same_detections(one, other, share=0.9)
 
 
 def lengths(reach):
@@ -118,48 +110,6 @@ def test_builtin_operators_write_layouts_of_onednn_to_the_ring(batch):
 def test_a_large_batch_of_builtin_operators():
     """MXNet 1.9.1 fails to bind some graphs of 8 or more like terms; not this one."""
     same_clip(detector(settings(1, "builtin"), 9)(tiny.clip(10)), list(detector(settings(1))(tiny.clip(10))))
-
-
-def test_a_clip_that_goes_on_after_another_has_begun_is_refused():
-    detect = detector(settings(1))
-    first, second = detect(iter(tiny.clip(6))), detect(iter(tiny.clip(3)))
-    next(first)
-    next(second)
-    with pytest.raises(RuntimeError, match="another clip was started"):
-        next(first)
-    assert len(list(second)) == 2
-
-
-def test_clips_of_different_sizes_one_after_another():
-    cfg = settings()
-    run = detector(cfg, 2)
-    sizes = [(48, 64), (64, 48), (40, 90), (48, 64), (96, 128)]
-    for number, (height, width) in enumerate(sizes):
-        frames = tiny.clip(5, height, width, seed=number)
-        same_clip(run(frames), list(detector(cfg, 2)(frames)))
-
-
-def test_a_clip_left_half_way_does_not_show_in_the_next():
-    cfg = settings()
-    run = detector(cfg)
-    first = run(tiny.clip(9, seed=1))
-    next(first), next(first)
-    first.close()
-    frames = tiny.clip(5)
-    same_clip(run(frames), list(detector(cfg)(frames)))
-
-
-@pytest.mark.parametrize("at", [1, 4])
-def test_a_change_of_size_within_a_clip_is_told(at):
-    frames = tiny.clip(at) + tiny.clip(2, 64, 48)
-    with pytest.raises(InputError, match=rf"frame {at} of the clip is \(64, 48\) .*but earlier frames are \(48, 64\)"):
-        list(detector(settings())(frames))
-    with pytest.raises(InputError, match=rf"frame {at} of the clip"):
-        list(detector(settings(), batch=7)(frames))
-
-
-def test_no_frames_no_detections():
-    assert list(detector(settings())([])) == []
 
 
 def counted(frames, taken):

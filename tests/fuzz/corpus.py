@@ -18,7 +18,7 @@ from PIL import Image
 from lib.cli.demo import run_demo
 from lib.config import load_config
 from lib.dataset import motion
-from lib.dataset.exporting import coco as export_coco
+from lib.dataset.exporting import command
 from lib.dataset.index import build_index
 from lib.dataset.lists import read_image_ids
 from lib.eval import rescore, vid_map
@@ -159,7 +159,7 @@ def _results(folder: Path, data: Path) -> None:
         vid_map.main(
             ["--detections", str(folder / "rescored.txt"), *given[2:], *where, "--json", str(folder / "b.json")]
         )
-        export_coco.main(["--root", str(data), "--out", str(folder / "coco.json")])
+        command.main(["--format", "coco", "--root", str(data), "--out", str(folder / "coco.json")])
     shutil.rmtree(folder / "cache")
     values = motion.per_frame(index, motion.motion_iou(index))
     for suffix in ("json", "mat"):

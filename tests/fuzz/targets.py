@@ -243,7 +243,6 @@ STARTED_BY = {
     "lib/cli/calibrate.py": "rfcn/calibrate.py",
     "lib/cli/export.py": "rfcn/export.py",
     "lib/cli/experiment.py": "experiments/rfcn/rfcn_test.py",
-    "lib/dataset/exporting/coco.py": "lib/dataset/export_coco.py",
     "lib/dataset/importing/command.py": "lib/dataset/import_coco.py",
 }
 # Commands that read nothing but this repository's own files, or files that they have made.

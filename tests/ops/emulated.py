@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.backends.torch.driver import FILES, packed
+from lib.backends.torch.driver import packed
 from lib.ops.build import FUSED, SOURCES, compiler
+from lib.ops.library import KERNEL_NAMES
 
 FOLDER = Path(__file__).parent / "emulation"
 
@@ -20,7 +21,7 @@ class Emulator:
     def __init__(self, folder: Path, shared_limit: int = 90 * 1024):
         self.shared_limit = shared_limit
         self.launched: list[str] = []
-        self._libraries = {name: ctypes.CDLL(str(compiled(name, folder))) for name in FILES}
+        self._libraries = {name: ctypes.CDLL(str(compiled(name, folder))) for name in KERNEL_NAMES}
 
     def __call__(self, name: str, grid: Sequence[int], block: Sequence[int], shared: int, *arguments: Any) -> None:
         assert all(each is None or not hasattr(each, "is_contiguous") or each.is_contiguous() for each in arguments)

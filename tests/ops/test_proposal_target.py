@@ -19,8 +19,7 @@ def golden():
 
 
 def run(golden, **rules):
-    rules = {"num_reg_classes": 2, "class_agnostic": True, **rules}
-    return proposal_target(golden["rois"], golden["input_gt_boxes"], **rules)
+    return proposal_target(golden["rois"], golden["input_gt_boxes"], num_reg_classes=2, **rules)
 
 
 def test_golden_step(golden):

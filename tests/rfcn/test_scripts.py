@@ -92,14 +92,7 @@ def test_testing_alone_gives_the_same(trained, tmp_path):
 
 
 def test_stopped_after_an_epoch_and_resumed_equals_uninterrupted(trained, tmp_path, minivid):
-    cfg = tiny.write_experiment(tmp_path, minivid)
-    run_script(TRAIN_TEST, "--cfg", cfg, "--set", "TRAIN.end_epoch=1")
-    run_script(TRAIN_TEST, "--cfg", cfg, "--resume")
-    assert (training(tmp_path) / "losses.jsonl").read_text() == (training(trained) / "losses.jsonl").read_text()
-    found, expected = (parameters(training(each) / "tiny-0002.params") for each in (tmp_path, trained))
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    tiny.resumed_equals(trained, tmp_path, minivid)
 
 
 def test_seq_nms_and_other_ranges(trained, tmp_path):

@@ -21,19 +21,12 @@ class _Operator(NamedTuple):
     shapes: Callable[[Sequence, dict], Sequence[tuple]]
 
 
-def _target_shapes(inputs: Sequence, options: dict) -> Sequence[tuple]:
-    rois, gt_boxes = inputs
-    count = options["batch_rois"] if options["batch_rois"] >= 0 else rois[0] + gt_boxes[1]
-    columns = 4 * options["num_reg_classes"]
-    return (count, 5), (count,), (count, columns), (count, columns)
-
-
 _OPERATORS = {
     "fgfa_proposal_target": _Operator(
         ("rois", "gt_boxes"),
         ("rois_output", "label", "bbox_target", "bbox_weight"),
         proposal_target_module.proposal_target,
-        _target_shapes,
+        lambda inputs, options: proposal_target_module.output_shapes(*inputs, **options),
     ),
     "fgfa_ohem": _Operator(
         ("cls_score", "bbox_pred", "labels", "bbox_targets", "bbox_weights"),
@@ -44,45 +37,9 @@ _OPERATORS = {
 }
 
 
-def proposal_target(
-    rois,
-    gt_boxes,
-    *,
-    num_classes: int,
-    class_agnostic: bool = True,
-    batch_images: int = 1,
-    batch_rois: int = -1,
-    fg_fraction: float = 0.25,
-    fg_thresh: float = 0.5,
-    bg_thresh_hi: float = 0.5,
-    bg_thresh_lo: float = 0.0,
-    regression_thresh: float = 0.5,
-    bbox_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
-    bbox_stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
-    bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
-    name: str = "proposal_target",
-) -> tuple:
-    """`lib.ops.proposal_target` as symbols (rois, label, bbox_target, bbox_weight).
-
-    num_classes: number of box classes, including background (2 for class-agnostic boxes). Raises ValueError if
-    `batch_images` is not 1.
-    """
-    if batch_images != 1:
-        raise ValueError(f"training takes one image per device, not {batch_images}")
-    options = {
-        "num_reg_classes": int(num_classes),
-        "class_agnostic": bool(class_agnostic),
-        "batch_rois": int(batch_rois),
-        "fg_fraction": float(fg_fraction),
-        "fg_thresh": float(fg_thresh),
-        "bg_thresh_hi": float(bg_thresh_hi),
-        "bg_thresh_lo": float(bg_thresh_lo),
-        "regression_thresh": float(regression_thresh),
-        "bbox_means": [float(v) for v in bbox_means],
-        "bbox_stds": [float(v) for v in bbox_stds],
-        "bbox_weights": [float(v) for v in bbox_weights],
-    }
-    return _call("fgfa_proposal_target", rois, gt_boxes, options=json.dumps(options), name=name)
+def proposal_target(rois, gt_boxes, *, name: str = "proposal_target", **rules: Any) -> tuple:
+    """`lib.ops.proposal_target` as symbols (rois, label, bbox_target, bbox_weight)."""
+    return _call("fgfa_proposal_target", rois, gt_boxes, options=json.dumps(rules), name=name)
 
 
 def ohem(

@@ -32,7 +32,7 @@ class Operators:
 
 
 class Compiled(Operators):
-    """The compiled operators; see `lib.backends.base.Functions` for what they compute."""
+    """The compiled operators; see `lib.backends.functions.Functions` for what they compute."""
 
     fused = True
 

@@ -18,7 +18,7 @@ from lib.backends.mxnet.functions import Operators
 from lib.backends.mxnet.loader import mx
 from lib.backends.mxnet.runtime import Forward, as_arrays, symbol_of
 from lib.errors import InputError
-from lib.files import replacing, sha256
+from lib.files import sha256, write_json
 from lib.reading import foreign, read_json
 
 _AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
@@ -131,8 +131,7 @@ class Calibration(Precision):
     def save(self, weights: str | Path) -> Path:
         """Writes the ranges next to the weights and returns the path."""
         path = ranges_path(weights)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"weights_sha256": sha256(weights), "ranges": self.ranges()}) + "\n")
+        write_json(path, {"weights_sha256": sha256(weights), "ranges": self.ranges()}, indent=None, pipes=False)
         return path
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from lib.backends.torch.loader import torch
 from lib.cuda import DRIVER
+from lib.ops.library import KERNEL_NAMES
 from lib.ops.nvrtc import Nvrtc, NvrtcError
 
-FILES = ("warp", "psroi", "proposal", "aggregate")
 _SHARED_OPTIN = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 # For the aggregation. All GPUs from sm_80 on allow it; with more, fewer blocks run at a time. sm_75 allows 64 KiB.
@@ -35,7 +35,7 @@ class Driver:
         major, minor = torch.cuda.get_device_capability(device)
         nvrtc = Nvrtc(torch.version.cuda)
         target = nvrtc.target(10 * major + minor)
-        code = {name: nvrtc.cached(name, target) for name in FILES}
+        code = {name: nvrtc.cached(name, target) for name in KERNEL_NAMES}
         torch.empty(1, device=device)  # makes the context that PyTorch uses
         try:
             self._driver = ctypes.CDLL(DRIVER)
@@ -50,7 +50,7 @@ class Driver:
             limit = ctypes.c_int()
             self._call("cuDeviceGetAttribute", ctypes.byref(limit), _SHARED_OPTIN, ordinal)
             self.shared_limit = min(limit.value - _SHARED_STATIC, _SHARED_ENOUGH)
-            self._modules = {name: self._load(code[name]) for name in FILES}
+            self._modules = {name: self._load(code[name]) for name in KERNEL_NAMES}
         self._function = functools.cache(self._find)
 
     def __call__(self, name: str, grid: Sequence[int], block: Sequence[int], shared: int, *arguments: Any) -> None:

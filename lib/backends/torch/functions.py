@@ -269,12 +269,7 @@ class TorchFunctions:
     ) -> Tensor:
         return kernels.PsroiMean.apply(data, rois, output_dim, group_size, spatial_scale)
 
-    def proposal_target(
-        self, rois: Tensor, gt_boxes: Tensor, *, name: str, num_classes: int, batch_images: int = 1, **rules: Any
-    ) -> Sequence[Tensor]:
-        rules = {"num_reg_classes": num_classes, "class_agnostic": True, **rules}
-        if batch_images != 1:
-            raise ValueError(f"training takes one image a device, not {batch_images}")
+    def proposal_target(self, rois: Tensor, gt_boxes: Tensor, *, name: str, **rules: Any) -> Sequence[Tensor]:
         return self._in_numpy(proposal_target_module.proposal_target, rois, gt_boxes, **rules)
 
     def ohem(self, *inputs: Tensor, rois_per_image: int, name: str) -> Sequence[Tensor]:

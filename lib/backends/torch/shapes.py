@@ -8,6 +8,7 @@ from typing import Any
 from lib.backends.base import Build, Shape
 from lib.backends.torch.functions import Tensor, TorchFunctions
 from lib.backends.torch.loader import torch
+from lib.ops.proposal_target import output_shapes
 
 
 def shapes_of(build: Build, **inputs: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
@@ -62,11 +63,8 @@ class ShapeFunctions(TorchFunctions):
     def psroi_mean(self, data: Tensor, rois: Tensor, *, output_dim: int, **options: Any) -> Tensor:
         return _empty((len(rois), output_dim))
 
-    def proposal_target(
-        self, rois: Tensor, gt_boxes: Tensor, *, name: str, num_classes: int, batch_rois: int = -1, **rules: Any
-    ) -> Sequence[Tensor]:
-        count = batch_rois if batch_rois >= 0 else len(rois) + gt_boxes.shape[1]
-        return [_empty(shape) for shape in ((count, 5), (count,), (count, 4 * num_classes), (count, 4 * num_classes))]
+    def proposal_target(self, rois: Tensor, gt_boxes: Tensor, *, name: str, **rules: Any) -> Sequence[Tensor]:
+        return [_empty(shape) for shape in output_shapes(rois.shape, gt_boxes.shape, **rules)]
 
     def ohem(self, *inputs: Tensor, rois_per_image: int, name: str) -> Sequence[Tensor]:
         _, _, label, _, bbox_weight = inputs

@@ -68,8 +68,8 @@ class ExportClip:
         return found
 
 
-def keyframes(run: Sequence[TrackBox], tolerance: float = TOLERANCE) -> list[TrackBox]:
-    """The boxes of a run that are needed: all others are within `tolerance` pixels of interpolation between these.
+def keyframes(run: Sequence[TrackBox]) -> list[TrackBox]:
+    """The boxes of a run that are needed: all others are within TOLERANCE pixels of interpolation between these.
 
     The first and last box are always kept; the box farthest from the interpolation between two kept ones is added until
     none is too far (Ramer-Douglas-Peucker, with the largest deviation of the four edges).
@@ -85,7 +85,7 @@ def keyframes(run: Sequence[TrackBox], tolerance: float = TOLERANCE) -> list[Tra
         share = ((inner - first) / (last - first))[:, None]
         away = np.abs(edges[inner] - (edges[first] + share * (edges[last] - edges[first]))).max(axis=1)
         # Against rounding in the file: a box at exactly the tolerance stays within it.
-        if away.max() > tolerance - 0.01:
+        if away.max() > TOLERANCE - 0.01:
             middle = int(inner[away.argmax()])
             kept.add(middle)
             spans += [(first, middle), (middle, last)]

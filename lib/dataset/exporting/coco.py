@@ -8,7 +8,6 @@ y2 - y1 + 1.
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from pathlib import Path
 from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import DIGITS, edges_of
 from lib.dataset.index import build_index
-from lib.dataset.lists import find_clips, splits_of
-from lib.errors import InputError, command, start_logging
+from lib.dataset.lists import find_clips
+from lib.errors import InputError
 from lib.files import write_json
 from lib.output_paths import check_output, is_stream
 
@@ -62,28 +61,10 @@ def coco(root: Path, splits: Sequence[str]) -> dict:
 
 def write(root: Path, splits: Sequence[str], out: Path) -> None:
     """Writes the file `out`. Raises InputError if it exists, and as `coco` does."""
+    check_output(out)
     if out.exists() and not is_stream(out):
         raise InputError(f"{out}: already exists and is not overwritten; remove it or choose another --out")
     content = coco(root, splits)
     write_json(out, content, indent=None)
     counts = ", ".join(f"{len(content[key])} {key}" for key in ("videos", "images", "annotations", "categories"))
     log.info("%s: %s", out, counts)
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.dataset.export_coco",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--root", type=Path, required=True, help="dataset folder (contains Data and Annotations)")
-    add("--split", choices=("train", "val"), nargs="+", help="splits to export (default: all)")
-    add("--out", type=check_output, required=True, help="file to write; it must not exist")
-    args = parser.parse_args(argv)
-    start_logging()
-    splits = args.split or splits_of(args.root)
-    if not splits:
-        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
-    write(args.root, splits, args.out)

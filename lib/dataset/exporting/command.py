@@ -31,7 +31,7 @@ from lib.dataset.exporting.clips import ClipTrack, ExportClip, TrackBox
 from lib.dataset.exporting.formats import cvat, mot, write_text, write_yolo
 from lib.dataset.importing.clips import edges_of
 from lib.dataset.index import AnnotationIndex, build_index
-from lib.dataset.lists import find_clips, splits_of
+from lib.dataset.lists import find_clips, no_splits, splits_of
 from lib.errors import InputError, command, start_logging
 from lib.files import new_folder
 
@@ -128,19 +128,27 @@ def _describe(names: Sequence[str], splits: Sequence[str], folder: Path, out: Pa
 
 
 @command
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, form: str | None = None) -> None:
+    """form: the only format of this command."""
     parser = argparse.ArgumentParser(
-        prog="python -m lib.dataset.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m lib.dataset.export{f'_{form}' if form else ''}",
+        description=coco.__doc__ if form else __doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--format", choices=FORMATS, required=True, help="format to write")
+    if not form:
+        add("--format", choices=FORMATS, required=True, help="format to write")
+        add("--tracks", action="store_true", help="yolo: write track ids in a sixth column")
     add("--root", type=Path, required=True, help="dataset folder (contains Data and Annotations)")
     add("--split", choices=("train", "val"), nargs="+", help="splits to export (default: all)")
     add("--out", type=Path, required=True, help="folder to write, or with coco the file; it must not exist")
-    add("--tracks", action="store_true", help="yolo: write track ids in a sixth column")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(argv, argparse.Namespace(format=form, tracks=False))
     start_logging()
     splits = args.split or splits_of(args.root)
     if not splits:
-        raise InputError(f"{args.root}: contains neither Data/VID/train nor Data/VID/val; give the dataset's --root")
+        raise no_splits(args.root)
     export(args.root, splits, args.format, args.out, args.tracks)
+
+
+if __name__ == "__main__":
+    main()

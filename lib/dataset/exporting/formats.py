@@ -10,11 +10,10 @@ from pathlib import Path, PurePath
 from xml.sax.saxutils import escape, quoteattr
 
 from lib.dataset.exporting.clips import ExportClip, TrackBox, keyframes
+from lib.dataset.importing.clips import decimal
 from lib.errors import InputError, quoted
 from lib.files import replacing
 from lib.reading import NOT_XML
-
-DECIMALS = 3
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,7 +63,7 @@ def cvat(clip: ExportClip, thinned: bool) -> str:
 
 
 def _cvat_box(clip: ExportClip, box: TrackBox, place: int, outside: bool = False) -> str:
-    left, top, right, bottom = (_text(value) for value in box.edges)
+    left, top, right, bottom = (decimal(value) for value in box.edges)
     key = int(outside or not box.generated)
     return (
         f'<box frame="{clip.frames[place]}" keyframe="{key}" outside="{int(outside)}" occluded="{int(box.occluded)}" '
@@ -82,7 +81,7 @@ def mot(clip: ExportClip) -> str:
         for track, box in boxes:
             left, top, right, bottom = box.edges
             values = (left + 1, top + 1, right - left, bottom - top, box.score)
-            numbers = ",".join(_text(value, 4) for value in values)
+            numbers = ",".join(decimal(value, 4) for value in values)
             lines.append(f"{frame + 1},{track.number},{numbers},{track.cls},{int(not box.occluded)}")
     return "".join(f"{line}\n" for line in lines)
 
@@ -165,7 +164,3 @@ def label_studio(clip: ExportClip, video: str, fps: float, model: str) -> str:
         )
     tasks = [{"data": {"video": video}, "predictions": [{"model_version": model, "result": results}]}]
     return json.dumps(tasks, indent=1) + "\n"  # in ASCII, since file names need not be UTF-8
-
-
-def _text(value: float, decimals: int = DECIMALS) -> str:
-    return f"{value:.{decimals}f}".rstrip("0").rstrip(".") if value else "0"

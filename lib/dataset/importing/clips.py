@@ -23,7 +23,7 @@ from lib.errors import LONGEST, InputError, quoted
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 LINK_IOU = 0.3  # least overlap from one frame to the next that makes objects without a track id one track
 LARGEST_TRACK = 2**31 - 1
-DIGITS = 3  # decimals of coordinates in the XML
+DIGITS = 3  # decimals of coordinates in files
 
 EMPTY = "objects outside the image, or less than one pixel wide or high"
 OTHER = "objects of classes that are not in the class list"
@@ -127,6 +127,11 @@ def edges_of(box: Sequence[float]) -> Edges:
     """The inverse of `inclusive` for a box inside the image."""
     x1, y1, x2, y2 = box
     return x1, y1, x2 + 1, y2 + 1
+
+
+def decimal(value: float, digits: int = DIGITS) -> str:
+    """A coordinate as files have it, without trailing zeros."""
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") if value else "0"  # not -0
 
 
 def resolved(

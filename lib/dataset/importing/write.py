@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lib.dataset import motion
 from lib.dataset.annotation import Object
 from lib.dataset.classes import ClassList, alike, did_you_mean
-from lib.dataset.importing.clips import DIGITS, Found, Video, class_list, resolved, unique_names
+from lib.dataset.importing.clips import Found, Video, class_list, decimal, resolved, unique_names
 from lib.dataset.importing.frames import Writing
 from lib.dataset.index import build_index
 from lib.dataset.lists import read_image_ids, video_lists
@@ -141,7 +141,7 @@ def annotation(folder: str, name: str, size: tuple[int, int], objects: Iterable[
         f"  <size><width>{size[0]}</width><height>{size[1]}</height></size>",
     ]
     for each in objects:
-        x1, y1, x2, y2 = (_number(value) for value in each.box)
+        x1, y1, x2, y2 = (decimal(value) for value in each.box)
         lines += [
             "  <object>",
             f"    <trackid>{each.track}</trackid>",
@@ -152,10 +152,6 @@ def annotation(folder: str, name: str, size: tuple[int, int], objects: Iterable[
             "  </object>",
         ]
     return "\n".join([*lines, "</annotation>", ""])
-
-
-def _number(value: float) -> str:
-    return f"{value:.{DIGITS}f}".rstrip("0").rstrip(".")
 
 
 def _write_lists(root: Path, classes: ClassList) -> None:

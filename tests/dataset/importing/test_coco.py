@@ -7,7 +7,7 @@ import pytest
 
 from lib.dataset import check, motion
 from lib.dataset.classes import ClassList
-from lib.dataset.exporting import coco as export_coco
+from lib.dataset.exporting import command
 from lib.dataset.imagenet_vid import train_entries, training_index
 from lib.dataset.imagenet_vid import video_entries as read_test_videos
 from lib.dataset.importing import coco as import_coco
@@ -44,7 +44,7 @@ def test_the_dataset_is_one_that_training_and_testing_read(tmp_path, media):
 
 def test_round_trip_gives_the_same_json(tmp_path, media):
     out = run(tmp_path, media, CONTENT, "--val-videos", val_file(tmp_path, "yard"))
-    export_coco.main(["--root", str(out), "--out", str(tmp_path / "back.json")])
+    command.main(["--format", "coco", "--root", str(out), "--out", str(tmp_path / "back.json")])
     back = json.loads((tmp_path / "back.json").read_text())
     assert facts(back) == facts(CONTENT, rename=lambda name: name.replace(" ", "_"))
     again = tmp_path / "again"

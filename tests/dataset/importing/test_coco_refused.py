@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lib.dataset.exporting import coco as export_coco
+from lib.dataset.exporting import command
 from lib.dataset.importing import coco as import_coco
 from tests.dataset.importing.coco_files import CONTENT, changed, run, write
 from tests.dataset.importing.imported import failure
@@ -95,5 +95,5 @@ def test_nothing_is_overwritten(tmp_path, media, capsys):
     line = failure(import_coco.main, capsys, "--json", file, "--media", media, "--out", out)
     assert f"{out}: already exists and is not overwritten" in line
     assert sorted(out.rglob("*")) == before
-    line = failure(export_coco.main, capsys, "--root", out, "--out", file)
+    line = failure(command.main, capsys, "--format", "coco", "--root", out, "--out", file)
     assert "in.json: already exists" in line
