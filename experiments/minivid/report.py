@@ -211,7 +211,7 @@ def _write_json(path: Path, results: dict, intervals: dict, claims: list, faster
 
 
 def _ranges(mean: dict[str, Interval]) -> dict[str, dict[str, float]]:
-    return {motion: vars(mean[motion]) for motion in RANGES}
+    return {motion: {bound: getattr(mean[motion], bound) for bound in ("value", "low", "high")} for motion in RANGES}
 
 
 def _plot_windows(results: dict[str, Evaluation], path: Path) -> None:

@@ -18,18 +18,28 @@ from lib.eval.outcomes import mean_over_classes
 from lib.machine import cores
 
 MOST_SAMPLES = 1_000_000
+FEW_VIDEOS = 5  # with fewer, hardly any two samples differ, and the interval says nothing about other videos
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % interval, the 2.5th to 97.5th percentile of the samples. All -1.0 without any object."""
+    """A value with its 95 % interval, the 2.5th to 97.5th percentile of the samples. All -1.0 without any object.
+
+    videos: number of videos with objects in range; None if not counted.
+    """
 
     value: float
     low: float
     high: float
+    videos: int | None = None
 
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+    @property
+    def of_few_videos(self) -> bool:
+        return self.videos is not None and self.videos < FEW_VIDEOS
+
+    def is_significant(self) -> bool:
+        """Whether the interval excludes 0; never with few videos."""
+        return not self.of_few_videos and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -68,10 +78,17 @@ def paired_bootstrap(
     means = [mean_over_classes(ap) for ap in samples]
     mean, classes = {}, {}
     for r, entry in enumerate(first.motion_ranges):
-        found = _difference(first.mean[r, number], second.mean[r, number], *(ap[:, r] for ap in means))
+        there = first.outcomes.video_objects[:, r, number] > 0  # (V, C)
+        videos = int(there.any(axis=1).sum())
+        found = _difference(first.mean[r, number], second.mean[r, number], *(ap[:, r] for ap in means), videos)
         mean[entry.name] = found or Interval(-1.0, -1.0, -1.0)
         classes[entry.name] = {
-            name: _difference(first.ap[r, number, c], second.ap[r, number, c], *(ap[:, r, c] for ap in samples))
+            name: _difference(
+                first.ap[r, number, c],
+                second.ap[r, number, c],
+                *(ap[:, r, c] for ap in samples),
+                int(there[:, c].sum()),
+            )
             for c, name in enumerate(first.classes.names)
         }
     return Difference(mean, classes)
@@ -101,16 +118,16 @@ def _area(result: Evaluation, name: str | None) -> int:
     return 0 if name is None else names.index(name)
 
 
-def _interval(value: float, samples: np.ndarray) -> Interval:
+def _interval(value: float, samples: np.ndarray, videos: int | None = None) -> Interval:
     if not len(samples):
-        return Interval(value, -1.0, -1.0)
+        return Interval(value, -1.0, -1.0, videos)
     low, high = np.percentile(samples, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    return Interval(value, float(low), float(high), videos)
 
 
-def _difference(first: float, second: float, a: np.ndarray, b: np.ndarray) -> Interval | None:
+def _difference(first: float, second: float, a: np.ndarray, b: np.ndarray, videos: int) -> Interval | None:
     """Interval of second - first from their values in each sample; None if there are no objects."""
-    return _interval(float(second - first), (b - a)[a >= 0]) if first >= 0 else None
+    return _interval(float(second - first), (b - a)[a >= 0], videos) if first >= 0 else None
 
 
 def _same_task(first: Evaluation, second: Evaluation) -> None:

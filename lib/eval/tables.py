@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import InputError
-from lib.eval.bootstrap import Difference, Interval
+from lib.eval.bootstrap import FEW_VIDEOS, Difference, Interval
 from lib.eval.evaluation import Evaluation
 from lib.eval.ranges import contains_all, shown_order
 from lib.files import replacing
 
+FEW_NOTE = f"No * where fewer than {FEW_VIDEOS} videos have objects: too few to tell a difference from chance."
+
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column names, and rows that start with a label. matrix: whether the cells of a row share a whole."""
+    """A title, column names, and rows that start with a label. matrix: whether the cells of a row share a whole; note:
+    a line below the table, if not empty."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     matrix: bool = False
+    note: str = ""
 
     def text(self) -> str:
         """Plain text with aligned columns."""
@@ -30,13 +34,13 @@ class Table:
         for label, *cells in lines:
             padded = [label.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:]))]
             shown.append("  ".join(padded))
-        return "\n".join([self.title, *(line.rstrip() for line in shown)]) + "\n"
+        return "\n".join([self.title, *(line.rstrip() for line in shown), *([self.note] if self.note else [])]) + "\n"
 
     def markdown(self) -> str:
         """A Markdown table below its title."""
         lines = ["| " + " | ".join(line) + " |" for line in (self.columns, *self.rows)]
         lines.insert(1, "|---|" + "---:|" * (len(self.columns) - 1))
-        return "\n".join([f"**{self.title}**", "", *lines]) + "\n"
+        return "\n".join([f"**{self.title}**", "", *lines, *(["", self.note] if self.note else [])]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,16 @@ def class_table(result: Evaluation) -> Table:
 
 
 def difference_table(difference: Difference, result: Evaluation) -> Table:
-    """B - A in percentage points with intervals: the mean, then each class; * marks intervals that exclude 0."""
+    """B - A in percentage points with intervals: the mean, then each class; * marks those that exclude 0, except with
+    few videos."""
     names = [result.motion_ranges[r].name for r in motion_columns(result)]
     rows = [["mean", *(spread(difference.mean[name], signed=True) for name in names)]]
     for c in result.classes.names:
         rows.append([c, *(spread(difference.classes[name][c], signed=True) for name in names)])
     title = "B - A, points of average precision [95 % interval, paired over videos; * excludes 0]"
-    return Table(title, ["", *names], rows)
+    shown = [each for name in names for each in (difference.mean[name], *difference.classes[name].values())]
+    few = any(each is not None and each.of_few_videos for each in shown)
+    return Table(title, ["", *names], rows, note=FEW_NOTE if few else "")
 
 
 def motion_columns(result: Evaluation) -> list[int]:
@@ -138,7 +145,7 @@ def spread(interval: Interval | None, signed: bool = False) -> str:
     if interval is None or (interval.low, interval.high) == (-1.0, -1.0):
         return "-"
     low, high = percent(interval.low, signed), percent(interval.high, signed)
-    return f"{percent(interval.value, signed)} [{low}, {high}]" + ("*" if signed and interval.excludes_zero() else "")
+    return f"{percent(interval.value, signed)} [{low}, {high}]" + ("*" if signed and interval.is_significant() else "")
 
 
 def side_by_side(results: dict[str, tuple[Evaluation, dict[str, Interval]]], columns: Sequence[str]) -> Table:

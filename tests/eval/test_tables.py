@@ -75,6 +75,17 @@ def test_differences_show_signs_and_stars():
         ["class1", "-2.0 [-3.0, -1.0]*"],
         ["class2", "-"],
     ]
+    assert difference_table(difference, result).note == ""
+
+
+def test_differences_of_few_videos_have_no_stars_but_a_note():
+    mean = {"all": Interval(-0.043, -0.043, -0.043, 5)}
+    classes = {"all": {"class0": Interval(0.1, 0.1, 0.1, 4), "class1": None}}
+    result = evaluate(table_of([]), truth_of(FRAMES), class_list(2), motion_ranges=MOTION[:1])
+    table = difference_table(Difference(mean, classes), result)
+    assert table.rows == [["mean", "-4.3 [-4.3, -4.3]*"], ["class0", "+10.0 [+10.0, +10.0]"], ["class1", "-"]]
+    assert table.text().splitlines()[-1] == table.markdown().splitlines()[-1] == table.note
+    assert table.note.startswith("No * where fewer than 5 videos have objects")
 
 
 def test_methods_side_by_side():
