@@ -66,7 +66,7 @@ def list_faults(root: str | Path, clips: dict[str, int]) -> Iterator[str]:
             elif path.stem.endswith("_frames"):
                 rows = read_rows(path, FRAMES_FORM)
                 frames[path.stem[: -len("frames")]] = [f"{row.name} {row.numbers[0]}" for row in rows]
-                yield from _frames_list_faults(path, rows, clips)
+                yield from _frames_list_faults(path, rows, Path(root) / "Data" / "VID")
             else:
                 yield from _train_list_faults(path, read_rows(path, VID_TRAIN_FORM), clips)
         except InputError as error:
@@ -123,11 +123,10 @@ def _videos_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> It
             yield f"{path}:{row.line}: same video as line {first}"
 
 
-def _frames_list_faults(path: Path, rows: Iterable, clips: dict[str, int]) -> Iterator[str]:
+def _frames_list_faults(path: Path, rows: Iterable, folder: Path) -> Iterator[str]:
     due = 1
     for row in rows:
-        video, _, frame = row.name.rpartition("/")
-        if not (frame.isascii() and frame.isdigit() and len(frame) == 6 and int(frame) < clips.get(video, 0)):
+        if not (folder / f"{row.name}.JPEG").exists():
             yield f"{path}:{row.line}: no image {row.name}.JPEG"
         if row.numbers[0] != due:
             yield f"{path}:{row.line}: id is {row.numbers[0]}, expected {due}"

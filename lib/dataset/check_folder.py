@@ -106,8 +106,7 @@ def _numbering_faults(folder: Path, stems: set[str], suffix: str) -> Iterator[st
     wanted = {f"{frame:06d}" for frame in range(len(stems))}
     missing = sorted(wanted - stems)
     if missing:
-        surplus = sorted(stems - wanted)[0]
-        yield f"{folder}: {len(stems)} files, but no {missing[0]}{suffix} (found {surplus}{suffix} instead)"
+        yield f"{folder}: no {missing[0]}{suffix}, but {len(stems)} files to {max(stems)}{suffix}"
 
 
 def _annotation_faults(

@@ -94,11 +94,11 @@ TWO = ((0, "c1", *BOX), (1, "c2", *BOX))
 @pytest.mark.parametrize(
     ("name", "content", "faults"),
     [
-        (A1, None, ["Annotations/VID/train/a: 2 files, but no 000001.xml", f"{D1}: no annotation"]),
+        (A1, None, ["Annotations/VID/train/a: no 000001.xml, but 2 files to 000002.xml", f"{D1}: no annotation"]),
         (
             D1,
             None,
-            ["Data/VID/train/a: 2 files, but no 000001.JPEG", f"{A1}: no image", "VID_train_15frames.txt:1: tr"],
+            ["Data/VID/train/a: no 000001.JPEG, but 2 files to 000002.JPEG", f"{A1}: no image", "VID_train_15frames.txt:1: tr"],
         ),
         (A1, "<annotation>\n<size>", [f"{A1}:2: broken XML"]),
         (A1, xml(*TWO, width=49), [f"{A1}:2: size is 49 x 32, but the image is 48 x 32"]),
@@ -174,6 +174,14 @@ def test_wrong_ids_in_the_list_of_frames(root, capsys):
         "2: no image val/b/000002.JPEG",
         "3: id is 4, expected 3",
         "2: from here on, differs from the frames in VID_val_videos.txt",
+    ]
+
+
+def test_the_frame_that_is_missing_is_named_and_not_the_last(root, capsys):
+    (root / "Data/VID/val/b/000000.JPEG").unlink()
+    _, found, _ = run(root, capsys)
+    assert [line for line in found if "VID_val_frames.txt" in line] == [
+        f"{root}/ImageSets/VID_val_frames.txt:1: no image val/b/000000.JPEG"
     ]
 
 
