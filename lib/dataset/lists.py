@@ -52,6 +52,10 @@ def read_rows(path: str | Path, form: str) -> list[Row]:
     """
     path = Path(path)
     columns = len(form.split())
+    root = path.parent.parent
+    if path.parent.name == "ImageSets" and not root.is_dir():
+        made = "run `make data`" if root.name == "MiniVID" else "give the folder of the dataset"
+        raise InputError(f"{root}: no such dataset folder; {made}")
     lines = read_text(path, "create it or name another dataset or image set", "list file cannot be read").splitlines()
     rows = []
     for number, line in enumerate(lines, 1):

@@ -131,6 +131,12 @@ def test_a_gap_in_the_frames_is_an_error(tmp_path):
         lists.find_clips(tmp_path, "val")
 
 
+def test_a_list_of_a_dataset_that_is_not_there(tmp_path):
+    for name, advice in {"X": "give the folder", "MiniVID": "run `make data`"}.items():
+        with pytest.raises(InputError, match=f"{name}: no such dataset folder; {advice}"):
+            lists.read_rows(tmp_path / name / "ImageSets/VID_val_videos.txt", lists.VIDEOS_FORM)
+
+
 @pytest.mark.parametrize("arguments", [["--root", "none"], ["--root", "."], ["--root", ".", "--det"]])
 def test_folders_without_data_end_with_status_2(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)

@@ -134,7 +134,7 @@ def test_no_settings(capsys):
     ("gpus=0", f"gpus: there is no GPU 0, {ENGINE} sees 0"),
     ("MXNET_VERSION=other", "MXNET_VERSION 'other': no package"),
     ("dataset.NUM_CLASSES=31", "dataset.NUM_CLASSES is 31, but the class list has 8 classes"),
-    ("dataset.dataset_path=nowhere", "nowhere/ImageSets"),
+    ("dataset.dataset_path=nowhere", "nowhere: no such dataset folder; give the folder of the dataset"),
 ])  # fmt: skip
 def test_bad_settings(trained, tmp_path, capsys, script, settings, message):
     more = f"output_path={tmp_path / 'o'}"
