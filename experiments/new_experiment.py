@@ -83,7 +83,10 @@ def facts_of(root: Path, cache: Path) -> Facts:
     if not len(used):
         raise InputError(f"{list_path(root, TRAIN_SET)}: none of its images has an object; check the annotations")
     if not list_path(root, TEST_SET).is_file():
-        raise InputError(f"{list_path(root, TEST_SET)}: no videos to test on; import with --val-share to hold some out")
+        raise InputError(
+            f"{list_path(root, TEST_SET)}: no videos to test on; import at least two videos, and hold some out with "
+            "--val-share or --val-videos"
+        )
     video_entries(root, TEST_SET)
     boxes = np.concatenate([training_boxes(index, int(image))[0] for image in used]).astype(np.float64)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1))

@@ -105,10 +105,12 @@ def default_colour(number: int) -> tuple[int, int, int]:
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether one class name may be a misspelling of the other. Names that differ in a number (car1, car2) are not."""
+    """Whether one class name may be a misspelling of the other, such as duck and dukc. Names that differ in a number
+    (car1, car2) are not."""
     if "".join(filter(str.isdigit, one)) != "".join(filter(str.isdigit, other)):
         return False
-    return difflib.SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE
+    one, other = one.casefold(), other.casefold()
+    return sorted(one) == sorted(other) or difflib.SequenceMatcher(None, one, other).ratio() >= ALIKE
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

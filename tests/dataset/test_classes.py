@@ -70,7 +70,9 @@ def test_dataset_uses_its_own_list_when_it_has_one(tmp_path):
     ("ball", "bal", True),
     ("Ball", "ball", True),
     ("traffic_light", "trafic_light", True),
+    ("duck", "Dukc", True),
     ("cat", "car", False),
+    ("car12", "car21", False),
     ("car1", "car2", False),
     ("n02691156", "n02691165", False),
 ])  # fmt: skip

@@ -142,7 +142,7 @@ def test_nothing_to_test_on(root, tmp_path, capsys):
     (copy / "ImageSets").mkdir()
     (copy / "ImageSets/VID_train_15frames.txt").write_text((root / "ImageSets/VID_train_15frames.txt").read_text())
     line = failure(new_experiment.main, capsys, "--name", "x", "--root", copy, "--out", tmp_path / "out")
-    assert "VID_val_videos.txt: no videos to test on; import with --val-share" in line
+    assert "VID_val_videos.txt: no videos to test on; import at least two videos" in line
 
 
 @pytest.mark.parametrize("method", METHODS)

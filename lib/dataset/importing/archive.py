@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ def opened_xml(path: Path, what: str) -> Iterator[IO[bytes]]:
     what: what the file should be, for messages. Raises InputError if the file is missing, the archive is broken, or it
     does not contain exactly one annotations.xml.
     """
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file; give {what}")
     with foreign(path, "broken archive, or cannot be read", f"give {what}"):
         check_regular(path)
         if not zipfile.is_zipfile(path):

@@ -13,6 +13,7 @@ from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import Found
 from lib.dataset.importing.frames import HOW, Writing
 from lib.dataset.importing.write import held_out, write_dataset
+from lib.dataset.media import VIDEOS
 from lib.errors import InputError, command, quoted, read_text, start_logging
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ def _val_videos(args: argparse.Namespace, found: Found) -> set[str]:
     val = set()
     for number, line in enumerate(read_text(args.val_videos, "give a text file of video names").splitlines(), 1):
         name = line.strip()
+        if name not in names and Path(name).suffix.lower() in VIDEOS:
+            name = Path(name).stem
         if name and name not in names:
             known = ", ".join(sorted(names)[:5])
             raise InputError(f"{args.val_videos}:{number}: no video {quoted(name)}; the videos include {known}")

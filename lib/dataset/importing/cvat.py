@@ -23,7 +23,7 @@ from lib.dataset.importing.archive import named_by_cvat
 from lib.dataset.importing.clips import Found, SourceObject, Video
 from lib.dataset.importing.command import importer
 from lib.dataset.importing.cvat_xml import Key, Task, Track, parse
-from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, has_images, images_in
+from lib.dataset.importing.frames import ImageFiles, VideoFile, find_media, has_images, images_in, number_in
 from lib.errors import InputError
 
 NO_BOXES = "objects that are not boxes (polygons and similar shapes)"
@@ -133,7 +133,13 @@ def _frames(
     if len(images) == len(wanted):  # only the task's own frames were kept
         return ImageFiles(tuple(images))
     if len(images) <= wanted[-1]:
-        raise InputError(f"{found}: {len(images)} images, but {task.path} has frames to {wanted[-1]}; add the others")
+        numbers = [-1 if each is None else each for each in (number_in(path.name) for path in images)]
+        after = [path.name for path, one, other in zip(images, numbers, numbers[1:]) if other - one > wanted.step]
+        which = f"images after {after[0]}" if after else "others"
+        raise InputError(
+            f"{found}: {len(images)} images, but {task.path} has {len(wanted)} frames, numbered {wanted[0]} to "
+            f"{wanted[-1]}; add the missing {which}"
+        )
     return ImageFiles(tuple(images[frame] for frame in wanted))
 
 

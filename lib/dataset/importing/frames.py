@@ -131,8 +131,11 @@ def find_video_file(root: Path, name: str) -> Path | None:
 def find_media(root: Path, names: Sequence[str], where: str) -> Path:
     """The image folder or video file of a video in `root`, which may have any of `names`.
 
-    where: the annotation that refers to it, for messages. Raises InputError if nothing there has one of the names.
+    where: the annotation that refers to it, for messages. Raises InputError if nothing there has one of the names, or
+    there is no such folder.
     """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the folder that contains the videos")
     names = [name for name in dict.fromkeys(names) if name]
     for name in names:
         inside(root, name, where)

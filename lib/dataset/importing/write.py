@@ -55,7 +55,7 @@ def held_out(names: Sequence[str], share: float, seed: int) -> set[str]:
     if share == 0:
         return set()
     if len(names) < 2:
-        raise InputError("only one video: none can be held out for testing; give more, or --val-share 0 to only train")
+        raise InputError("only one video: none can be held out for testing; give at least two")
     count = min(max(round(share * len(names)), 1), len(names) - 1)
     ordered = sorted(names)
     return {ordered[place] for place in np.random.default_rng(seed).permutation(len(ordered))[:count]}
@@ -84,7 +84,7 @@ def write_dataset(
     for text, name in names.items():
         if text != name:
             log.info("video %s is imported as %s", text, name)
-    _log_classes(classes, written.counts)
+    _log_classes(classes, written.counts, bool(val))
     _log_unlisted(found.names, class_ids, classes)
     return written
 
@@ -170,16 +170,22 @@ def _write_lists(root: Path, classes: ClassList) -> None:
         motion.save(root / MOTION, image_ids, motion.per_frame(index, motion.motion_iou(index)))
 
 
-def _log_classes(classes: ClassList, counts: Mapping[str, Counter]) -> None:
+def _log_classes(classes: ClassList, counts: Mapping[str, Counter], tested: bool) -> None:
+    """Logs the number of objects of each class. tested: whether there are videos to test on."""
     for class_id, name in zip(classes.ids, classes.names):
         train, val = (counts[split][class_id] for split in ("train", "val"))
         log.info("class %s: %d objects for training, %d for testing", name, train, val)
-    missing = [name for class_id, name in zip(classes.ids, classes.names) if not counts["train"][class_id]]
-    if missing:
+    missing = {
+        split: ", ".join(name for class_id, name in zip(classes.ids, classes.names) if not counts[split][class_id])
+        for split in ("train", "val")
+    }
+    if missing["train"]:
         log.warning(
             "no objects to train on: %s; leave these classes out with --classes, or choose other --val-videos",
-            ", ".join(missing),
+            missing["train"],
         )
+    if tested and missing["val"]:
+        log.warning("no objects to test on: %s; choose other --val-videos", missing["val"])
     for one, other in itertools.combinations(classes.names[:COMPARED], 2):
         if alike(one, other):
             log.warning("classes %s and %s: is one a misspelling? If so, correct the annotations", one, other)

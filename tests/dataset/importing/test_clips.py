@@ -127,5 +127,5 @@ def test_some_are_held_out_and_some_are_not(count, share, seed):
 
 def test_none_are_held_out():
     assert held_out(["a"], 0, 0) == set()
-    with pytest.raises(InputError, match="only one video: none can be held out"):
+    with pytest.raises(InputError, match="only one video: none can be held out for testing; give at least two"):
         held_out(["a"], 0.2, 0)

@@ -84,7 +84,7 @@ def test_boxes_are_clipped_and_empty_ones_counted(tmp_path, media, caplog):
     assert objects(out, "train/street_one")[0] == [("dog", (0, 0, 14, HEIGHT - 1), 1, False, False)]
     assert "left out: 2 objects outside the image, or less than one pixel" in caplog.text
     assert "left out: 1 objects marked as crowds" in caplog.text
-    assert "no objects to train on: red_car" in caplog.text
+    assert "no objects to train on: red_car" in caplog.text and "no objects to test on: red_car, dog" in caplog.text
 
 
 def test_objects_without_tracks_are_linked_by_overlap(tmp_path, media):

@@ -76,7 +76,7 @@ def test_the_whole_way_from_film_to_dataset(tmp_path, film, capsys):
     put_film(tmp_path / "media" / "b.mp4", 3)
     (tmp_path / "one.xml").write_text(xml((1, "car", [box(0, 4.25, 3, 20.75, 30.5)])))
     (tmp_path / "two.xml").write_text(xml((0, "a dog", [box(1, 4)]), size=3, source="C:\\films\\b.mp4"))
-    (tmp_path / "val.txt").write_text("two\n")
+    (tmp_path / "val.txt").write_text("two.mp4\n")  # with or without the suffix
     import_cvat.main([
         *("--xml", str(tmp_path / "one.xml"), str(tmp_path / "two.xml"), "--media", str(tmp_path / "media")),
         *("--out", str(tmp_path / "out"), "--val-videos", str(tmp_path / "val.txt")),
@@ -105,6 +105,17 @@ def test_pictures_whose_order_is_open(tmp_path):
     assert list(read(tmp_path, text, order="natural").videos[0].frames.paths) == paths
     by_name = read(tmp_path, text, order="name").videos[0].frames.paths
     assert [path.name for path in by_name[:3]] == ["f0.png", "f1.png", "f10.png"]
+
+
+def test_files_that_are_missing(tmp_path, film):
+    with pytest.raises(import_cvat.InputError, match=r"none\.zip: no such file; give a task"):
+        import_cvat.read([tmp_path / "none.zip"], tmp_path / "media")
+    with pytest.raises(import_cvat.InputError, match=r"nowhere: no such folder; give the folder that contains"):
+        read(tmp_path, xml(), tmp_path / "nowhere")
+    put_frames(tmp_path / "media" / "task", 6)[3].unlink()
+    message = r"task: 5 images, but .*task\.xml has 6 frames, numbered 0 to 5; add the missing images after 000002\.jpg"
+    with pytest.raises(import_cvat.InputError, match=message):
+        read(tmp_path, xml(source="none"))
 
 
 def test_a_folder_of_pictures_given_directly(tmp_path):
