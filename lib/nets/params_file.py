@@ -30,6 +30,7 @@ from lib.errors import InputError, quoted
 from lib.files import replacing
 
 MAGIC = 0x112
+START = struct.pack("<2Q", MAGIC, 0)
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 TYPES = {
     code: np.dtype(name) for code, name in enumerate(("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8", "bool"))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lib.errors import InputError
+from lib.nets import params_file
 from lib.reading import check_size, check_unpacked, foreign
 
 
@@ -25,6 +26,9 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
         raise InputError(f"{path}: no such file; pass a state dict written by torch.save")
     if path.suffix == ".safetensors":
         return _read_safetensors(path), {}
+    with path.open("rb") as file:
+        if file.read(16) == params_file.START:
+            raise InputError(f"{path}: is an MXNet parameter file already; use it as it is")
     try:
         torch = importlib.import_module("torch")
     except ModuleNotFoundError:
