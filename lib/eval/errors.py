@@ -77,8 +77,9 @@ def kind_tables(run: Run, errors: Errors) -> list[Table]:
     result = run.result
     motion, (_, areas) = motion_columns(result), grid(result)
     areas = [a for a in areas if a != 0]
+    ranges = [*((r, 0) for r in motion), *((motion[0], a) for a in areas)]
     rows = [
-        [name, str(count), *(points(mean[k, r, 0]) for r in motion), *(points(mean[k, motion[0], a]) for a in areas)]
+        [name, str(count), *(points(mean[k, r, a]) if result.objects[r, a].any() else "-" for r, a in ranges)]
         for k, (name, count) in enumerate(zip(KINDS, kind_counts(errors)))
     ]
     names = [result.motion_ranges[r].name for r in motion] + [result.area_ranges[a].name for a in areas]

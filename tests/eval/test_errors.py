@@ -204,6 +204,13 @@ def test_the_command_prints_all_tables_and_writes_json(results, capsys):
     assert "| localisation |" in capsys.readouterr().out
 
 
+def test_ranges_without_objects_have_no_gain():
+    run = run_of([(1, [(1, A, 1.0)])], [])  # one slow object of 100 x 100 pixels
+    table, _ = errors.kind_tables(run, find_errors(run))
+    assert table.columns[1:] == ["errors", "all", "slow", "medium", "fast", "small", "middle", "large"]
+    assert table.rows[-1] == ["missed", "1", "100.0", "100.0", "-", "-", "-", "100.0", "-"]
+
+
 def test_compare_says_which_kinds_changed(results, capsys):
     files = [str(results / f"{name}.json") for name in ("half", "all")]
     compare.main([*files, "--draws", "5", "--errors", "--cache", str(results / "cache")])
