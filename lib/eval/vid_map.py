@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             temporary.write_text(tables.markdown(), encoding="utf-8")
     if args.pictures:
         save_pictures(result, args.pictures)
+    if any(outputs):
+        log.info("wrote %s", ", ".join(str(path) for path in outputs if path))
     sys.stdout.write(tables.text())
 
 

@@ -69,7 +69,8 @@ def test_json_of_the_golden_case(run, tmp_path, capsys):
     assert "mAP  43.4  41.2    34.1  52.0" in printed
 
 
-def test_every_output_at_once(run, tmp_path, capsys):
+def test_every_output_at_once(run, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
     run(
         "--json",
         tmp_path / "r.json",
@@ -85,6 +86,7 @@ def test_every_output_at_once(run, tmp_path, capsys):
     assert "| mAP | 43.4 [" in (tmp_path / "r.md").read_text()
     assert {path.name for path in (tmp_path / "p").iterdir()} == {"precision_recall.png", "motion_area.png"}
     assert "95 % interval" in capsys.readouterr().out
+    assert f"wrote {tmp_path / 'r.json'}, {tmp_path / 'r.md'}, " in caplog.text
 
 
 def test_several_files_gz_and_binary_give_the_same(run, tmp_path):
