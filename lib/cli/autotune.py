@@ -51,7 +51,9 @@ class Choice:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.cli.autotune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--input", required=True, metavar="WHAT", help="a video file or an image folder")
     add("--target-fps", required=True, type=float, metavar="FPS", help="frames per second to reach")
