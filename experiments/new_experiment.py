@@ -136,6 +136,8 @@ def settings(
     devices = max(len([each for each in cfg["gpus"].split(",") if each.strip()]), 1)
     epoch_steps = math.ceil(2 * facts.images / devices)  # every image and its mirror image
     epochs = max(math.ceil((args.steps or network.steps) / epoch_steps), 1)
+    if "warmup_step" in train:
+        train["warmup_step"] = min(train["warmup_step"], epochs * epoch_steps // 10)
     train["FLIP"] = True
     train.update(model_prefix=f"{method.name}_{name}", begin_epoch=0, end_epoch=epochs, lr_step=f"{0.7 * epochs:g}")
     test["test_epoch"] = epochs
@@ -160,7 +162,8 @@ def prefix_of(path: str) -> tuple[str, int]:
     match = re.fullmatch(r"(.+)-(\d{4})\.params", path)
     if match is None:
         raise InputError(
-            f"{path}: weights must be named <prefix>-<4 digits>.params, such as mine-0000.params; rename it"
+            f"{path}: weights must be named <prefix>-<4 digits>.params; rename it, or copy it to "
+            f"{Path(path).stem}-0000.params"
         )
     return match.group(1), int(match.group(2))
 

@@ -92,6 +92,7 @@ def test_what_follows_from_the_data(root, tmp_path):
         assert cfg.dataset.motion_iou_path == (root / "motion.json").as_posix()
         # two images have an object, with their mirror images four steps an epoch
         assert cfg.TRAIN.end_epoch == cfg.TEST.test_epoch == 3 and cfg.TRAIN.lr_step == "2.1"
+        assert cfg.TRAIN.warmup_step == 1  # a tenth of twelve steps
         assert len(make_loader(cfg, Alone([None]), single_frame)) == 4
         assert cfg.network.pretrained == f"model/minivid/{method.partition('_')[0]}"
         assert cfg.network.UNITS == load_config(SMALL).network.UNITS
@@ -123,9 +124,10 @@ def test_bad_input(root, tmp_path, capsys):
 
     assert "--name 'a b': use only letters" in refused(name="a b")
     assert "--steps 0" in refused("--steps", 0)
-    assert "weights.params: weights must be named <prefix>-<4 digits>.params" in refused("--weights", "weights.params")
+    assert "copy it to mine-best-0000.params" in refused("--weights", "output/mine-best.params")
     assert "must end in -0000.params" in refused("--flow-weights", "f-0003.params")
     assert "VID_train_15frames.txt: list file cannot be read" in refused(folder=tmp_path)
+    assert "nope: no such dataset folder" in refused(folder=tmp_path / "nope")
     assert "gpus must be numbers" in refused("--gpus", "x")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     make(root, tmp_path / "out", "--method", "rfcn")
