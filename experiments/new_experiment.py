@@ -23,7 +23,7 @@ from lib.config import load_config, make_config, pairs
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
 from lib.defaults import unused
-from lib.errors import InputError, command, quoted, start_logging
+from lib.errors import InputError, command, counted, quoted, start_logging
 from lib.files import replacing
 from lib.method import Files, Method
 from lib.methods import METHODS
@@ -224,7 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         path = paths[method.name]
         comments = [
             f"{args.name}: written by experiments/new_experiment.py, based on {network.files(method).cfg}.",
-            f"{facts.classes} classes, {facts.images} training images with {len(facts.sides)} objects in {args.root}.",
+            f"{counted(facts.classes, 'class')}, {counted(facts.images, 'training image')} with "
+            f"{counted(len(facts.sides), 'object')} in {args.root}.",
         ]
         write(path, contents[method.name], comments)
         _log_commands(method, path)
@@ -234,7 +235,8 @@ def _log_commands(method: Method, path: Path) -> None:
     """Logs the chosen values and the commands."""
     cfg = load_config(path, schema=method.schema)
     epochs, scales = cfg.TRAIN.end_epoch, pairs(cfg.SCALES)[0]
-    log.info("%s: input %d x %d, anchors %s, %d epochs", path, *scales, cfg.network.ANCHOR_SCALES, epochs)
+    anchors = cfg.network.ANCHOR_SCALES
+    log.info("%s: input %d x %d, anchors %s, %s", path, *scales, anchors, counted(epochs, "epoch"))
     start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not start.is_file():
         log.warning("%s: missing, but training starts from it (see model/README.md)", start)

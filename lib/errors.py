@@ -36,6 +36,11 @@ def quoted(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, such as `1 class` or `2 classes`."""
+    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The closest match for `word` in `known`, ignoring case; None if no similarity reaches `cutoff` (0 to 1)."""
     folded = {each.casefold(): each for each in known}

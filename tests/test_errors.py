@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.errors import InputError, command, nearest, quoted, read_text
+from lib.errors import InputError, command, counted, nearest, quoted, read_text
 
 
 def test_bad_input(capsys):
@@ -39,6 +39,11 @@ def test_no_error():
     main(["x"])
     main()
     assert seen == [["x"], None]
+
+
+def test_one_thing_and_more():
+    assert [counted(n, "frame") for n in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]
+    assert counted(1, "class") == "1 class" and counted(3, "class") == "3 classes"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from lib.cli.options import add_settings, begin
-from lib.errors import command
+from lib.errors import command, counted
 from lib.files import write_json
 from lib.methods import method_of
 from lib.minivid.pretrain_flow import flow_errors
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     errors = flow_errors(cfg, load(weights)[0], degraded=not args.sharp)
     log.info("%s: end-point error on moving objects, in feature cells", weights)
     for distance, values in errors.items():
-        log.info("%2s frames apart: %.3f, zero flow %.3f, ratio %.2f", distance, *values.values())
+        log.info("%s apart: %.3f, zero flow %.3f, ratio %.2f", counted(int(distance), "frame"), *values.values())
     if args.json:
         write_json(args.json, errors)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import matplotlib
 
-from lib.errors import InputError, command, start_logging
+from lib.errors import InputError, command, counted, start_logging
 from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation
 from lib.eval.results import load_result
@@ -163,7 +163,7 @@ def _intervals_table(results: dict[str, Evaluation], spreads: dict[str, dict[str
 
 def _flow_table(flow: dict[str, dict]) -> Table:
     rows = [
-        [f"{distance} frames apart", f"{flow['before'][distance]['zero']:.2f}"]
+        [f"{counted(int(distance), 'frame')} apart", f"{flow['before'][distance]['zero']:.2f}"]
         + [f"{flow[when][distance]['epe']:.2f} ({100 * flow[when][distance]['ratio']:.0f} %)" for when in flow]
         for distance in flow["before"]
     ]

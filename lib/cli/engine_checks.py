@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib import cuda
 from lib.cli.checks import Line, installed, missing_libraries, mxnet_reported
-from lib.errors import InputError
+from lib.errors import InputError, counted
 
 
 def backend(root: Path) -> Iterator[Line]:
@@ -76,7 +76,7 @@ def torch(root: Path) -> Iterator[Line]:
     about = health.engine()
     yield Line(f"PyTorch {about.version} at {about.file}, {'CUDA ' + about.cuda if about.cuda else 'for the CPU'}")
     bfloat16 = "yes" if about.bfloat16 else "no, it needs AVX-512"
-    yield Line(f"CPU: {about.instructions}, {about.threads} threads, TEST.PRECISION: bfloat16: {bfloat16}")
+    yield Line(f"CPU: {about.instructions}, {counted(about.threads, 'thread')}, TEST.PRECISION: bfloat16: {bfloat16}")
     yield _convolution(health.adds_up())
     found = cards.cards()
     yield Line(f"GPUs that PyTorch sees: {len(found)}")

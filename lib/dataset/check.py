@@ -31,7 +31,7 @@ from lib.dataset.lists import (
     frames_lines,
     read_rows,
 )
-from lib.errors import InputError, command
+from lib.errors import InputError, command, counted
 from lib.machine import cores
 from lib.reading import walk
 
@@ -196,7 +196,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.stdout.write(f"{kind}: " + ", ".join(f"{n} {what}" for what, n in counts[kind].items() if n) + "\n")
     seconds = time.monotonic() - start
     sys.stdout.write(f"lists: {len(list_files(root))}\n")
-    sys.stdout.write(f"{faults} faults in {total} files; {seconds:.1f} s, {total / seconds:.0f} files/s\n")
+    sys.stdout.write(
+        f"{counted(faults, 'fault')} in {counted(total, 'file')}; {seconds:.1f} s, {total / seconds:.0f} files/s\n"
+    )
     if faults:
         sys.exit(1)
 

@@ -7,7 +7,7 @@ import pytest
 from lib.dataset import check
 from lib.dataset import lists as list_tool
 from lib.dataset.jpeg import jpeg_size
-from lib.errors import InputError
+from lib.errors import InputError, counted
 
 WIDTH, HEIGHT = 48, 32
 
@@ -98,7 +98,11 @@ TWO = ((0, "c1", *BOX), (1, "c2", *BOX))
         (
             D1,
             None,
-            ["Data/VID/train/a: no 000001.JPEG, but 2 files to 000002.JPEG", f"{A1}: no image", "VID_train_15frames.txt:1: tr"],
+            [
+                "Data/VID/train/a: no 000001.JPEG, but 2 files to 000002.JPEG",
+                f"{A1}: no image",
+                "VID_train_15frames.txt:1: tr",
+            ],
         ),
         (A1, "<annotation>\n<size>", [f"{A1}:2: broken XML"]),
         (A1, xml(*TWO, width=49), [f"{A1}:2: size is 49 x 32, but the image is 48 x 32"]),
@@ -164,7 +168,7 @@ def test_each_fault_is_found_with_file_and_line_and_nothing_else(root, capsys, n
     assert len(found) == len(faults), found
     for wanted, line in zip(faults, found):
         assert wanted in line
-    assert summary[-1].startswith(f"{len(faults)} faults in ")
+    assert summary[-1].startswith(f"{counted(len(faults), 'fault')} in ")
 
 
 def test_wrong_ids_in_the_list_of_frames(root, capsys):

@@ -48,6 +48,7 @@ def test_faster_variants_are_compared_with_their_first_row(written):
             first = float(accuracy)
         else:
             assert float(difference.split()[0]) == pytest.approx(float(accuracy) - first, abs=0.11), name
+    assert any(line.startswith("| 1 frame apart |") for line in lines)
     found = json.loads((written / "minivid.json").read_text())["faster"]
     assert set(found) == {name for name, *_, difference, _fast in rows if difference}
 

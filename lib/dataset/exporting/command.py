@@ -32,7 +32,7 @@ from lib.dataset.exporting.formats import cvat, mot, write_text, write_yolo
 from lib.dataset.importing.clips import edges_of
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.dataset.lists import find_clips, no_splits, splits_of
-from lib.errors import InputError, command, start_logging
+from lib.errors import InputError, command, counted, start_logging
 from lib.files import new_folder
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def export(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool
         count = _write(root, splits, form, folder, tracks)
         if form == "yolo":
             _describe(ClassList.of_dataset(root).names, splits, folder, out)
-    log.info("%s: %d videos", out, count)
+    log.info("%s: %s", out, counted(count, "video"))
 
 
 def _write(root: Path, splits: Sequence[str], form: str, out: Path, tracks: bool) -> int:

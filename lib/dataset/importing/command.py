@@ -14,7 +14,7 @@ from lib.dataset.importing.clips import Found
 from lib.dataset.importing.frames import HOW, Writing
 from lib.dataset.importing.write import held_out, write_dataset
 from lib.dataset.media import VIDEOS
-from lib.errors import InputError, command, quoted, read_text, start_logging
+from lib.errors import InputError, command, counted, quoted, read_text, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,9 @@ def _write_and_check(args: argparse.Namespace, found: Found, paths: Sequence[Pat
         log.info("left out: %d %s", count, reason)
     train = len(found.videos) - len(val)
     log.info(
-        "%s: %d videos for training, %d for testing, with %d frames, %d objects, %d tracks, %d left out; checking it",
-        args.out, train, len(val), written.frames, written.objects, written.tracks, sum(written.dropped.values()),
+        "%s: %s for training, %d for testing, with %s, %s, %s, %d left out; checking it",
+        args.out, counted(train, "video"), len(val), counted(written.frames, "frame"),
+        counted(written.objects, "object"), counted(written.tracks, "track"), sum(written.dropped.values()),
     )  # fmt: skip
     # In users' videos, objects often leave and come back: gaps in tracks are counted, but are not faults.
     check.main(["--root", str(args.out), "--allow-gaps"])

@@ -22,7 +22,7 @@ from lib.dataset.importing.clips import Found, Video, class_list, decimal, resol
 from lib.dataset.importing.frames import Writing
 from lib.dataset.index import build_index
 from lib.dataset.lists import read_image_ids, video_lists
-from lib.errors import InputError
+from lib.errors import InputError, counted
 from lib.files import new_folder
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _log_classes(classes: ClassList, counts: Mapping[str, Counter], tested: bool
     """Logs the number of objects of each class. tested: whether there are videos to test on."""
     for class_id, name in zip(classes.ids, classes.names):
         train, val = (counts[split][class_id] for split in ("train", "val"))
-        log.info("class %s: %d objects for training, %d for testing", name, train, val)
+        log.info("class %s: %s for training, %d for testing", name, counted(train, "object"), val)
     missing = {
         split: ", ".join(name for class_id, name in zip(classes.ids, classes.names) if not counts[split][class_id])
         for split in ("train", "val")

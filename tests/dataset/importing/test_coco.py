@@ -199,4 +199,4 @@ def test_objects_of_unknown_categories_are_left_out_on_request(tmp_path, media, 
     with caplog.at_level("INFO"):
         run(tmp_path, media, content, "--skip-unknown", "--val-videos", val_file(tmp_path, "yard"))
     assert "left out: 1 objects of categories that the file does not list" in caplog.text
-    assert "1 videos for training, 1 for testing, with 5 frames, 3 objects, 2 tracks, 1 left out" in caplog.text
+    assert "1 video for training, 1 for testing, with 5 frames, 3 objects, 2 tracks, 1 left out" in caplog.text
