@@ -106,7 +106,7 @@ def _numbering_faults(folder: Path, stems: set[str], suffix: str) -> Iterator[st
     wanted = {f"{frame:06d}" for frame in range(len(stems))}
     missing = sorted(wanted - stems)
     if missing:
-        yield f"{folder}: no {missing[0]}{suffix}, but {len(stems)} files to {max(stems)}{suffix}"
+        yield f"{folder}: {missing[0]}{suffix} is missing ({len(stems)} files, the last is {max(stems)}{suffix})"
 
 
 def _annotation_faults(

@@ -80,14 +80,14 @@ def paired_bootstrap(
     for r, entry in enumerate(first.motion_ranges):
         there = first.outcomes.video_objects[:, r, number] > 0  # (V, C)
         videos = int(there.any(axis=1).sum())
-        found = _difference(first.mean[r, number], second.mean[r, number], *(ap[:, r] for ap in means), videos)
+        found = _difference(first.mean[r, number], second.mean[r, number], *(ap[:, r] for ap in means), videos=videos)
         mean[entry.name] = found or Interval(-1.0, -1.0, -1.0)
         classes[entry.name] = {
             name: _difference(
                 first.ap[r, number, c],
                 second.ap[r, number, c],
                 *(ap[:, r, c] for ap in samples),
-                int(there[:, c].sum()),
+                videos=int(there[:, c].sum()),
             )
             for c, name in enumerate(first.classes.names)
         }
@@ -125,7 +125,7 @@ def _interval(value: float, samples: np.ndarray, videos: int | None = None) -> I
     return Interval(value, float(low), float(high), videos)
 
 
-def _difference(first: float, second: float, a: np.ndarray, b: np.ndarray, videos: int) -> Interval | None:
+def _difference(first: float, second: float, a: np.ndarray, b: np.ndarray, *, videos: int) -> Interval | None:
     """Interval of second - first from their values in each sample; None if there are no objects."""
     return _interval(float(second - first), (b - a)[a >= 0], videos) if first >= 0 else None
 

@@ -94,12 +94,19 @@ TWO = ((0, "c1", *BOX), (1, "c2", *BOX))
 @pytest.mark.parametrize(
     ("name", "content", "faults"),
     [
-        (A1, None, ["Annotations/VID/train/a: no 000001.xml, but 2 files to 000002.xml", f"{D1}: no annotation"]),
+        (
+            A1,
+            None,
+            [
+                "Annotations/VID/train/a: 000001.xml is missing (2 files, the last is 000002.xml)",
+                f"{D1}: no annotation",
+            ],
+        ),
         (
             D1,
             None,
             [
-                "Data/VID/train/a: no 000001.JPEG, but 2 files to 000002.JPEG",
+                "Data/VID/train/a: 000001.JPEG is missing (2 files, the last is 000002.JPEG)",
                 f"{A1}: no image",
                 "VID_train_15frames.txt:1: tr",
             ],
