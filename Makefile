@@ -1,6 +1,7 @@
 # Every target except clean first runs init.sh, which takes seconds if nothing changed, then uses the Python it chose.
+# PYTHON=python3.11 chooses the one that makes .venv.
 
-PYTHON = "$$(cat .python-path)"
+RUN = "$$(cat .python-path)"
 BACKEND = mxnet
 
 help:
@@ -18,51 +19,51 @@ help:
 	@echo "make clean      remove build products, but not the environment, data or output"
 
 init:
-	@sh init.sh
+	@sh init.sh $(if $(filter command,$(origin PYTHON)),--python "$(PYTHON)")
 
 demo: init
-	$(PYTHON) fgfa_rfcn/demo.py
+	$(RUN) fgfa_rfcn/demo.py
 
 # Processes that share the tests out, each with one thread. One of them grows to 4 GB.
-WORKERS = $$($(PYTHON) -c 'from lib.machine import cores; print(min(cores(), 4))')
+WORKERS = $$($(RUN) -c 'from lib.machine import cores; print(min(cores(), 4))')
 test: init
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q --numprocesses $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q --numprocesses $(WORKERS) --dist worksteal
 
 SEED = 0
 fuzz: N = 5000
 fuzz: init
-	$(PYTHON) -m tests.fuzz -n $(N) --seed $(SEED)
+	$(RUN) -m tests.fuzz -n $(N) --seed $(SEED)
 
 lint: init
 	@status=0; \
-	$(PYTHON) -m ruff check . || status=1; \
-	$(PYTHON) -m ruff format --check . || status=1; \
-	"$$(dirname $(PYTHON))/lint-imports" --no-cache || status=1; \
-	$(PYTHON) -m mypy || status=1; \
+	$(RUN) -m ruff check . || status=1; \
+	$(RUN) -m ruff format --check . || status=1; \
+	"$$(dirname $(RUN))/lint-imports" --no-cache || status=1; \
+	$(RUN) -m mypy || status=1; \
 	exit $$status
 
 # mkdocs-material prints a notice about MkDocs 2 at every start unless this variable is set.
 docs: init
-	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet --clean && echo "build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet --clean && echo "build/site/index.html"
 
 data: init
 	@if [ -e data/MiniVID/minivid.json ]; then echo "data/MiniVID exists; remove it to generate it again"; \
-	else $(PYTHON) -m lib.dataset.minivid --out data/MiniVID; fi
+	else $(RUN) -m lib.dataset.minivid --out data/MiniVID; fi
 
 reproduce: init
-	$(PYTHON) experiments/minivid/reproduce.py --backend $(BACKEND)
+	$(RUN) experiments/minivid/reproduce.py --backend $(BACKEND)
 
 # The processes that it kills are its own. N: kills, SEED: of their moments.
 kill-test: N = 100
 kill-test: init
-	OMP_NUM_THREADS=1 $(PYTHON) -m tests.reliability.kills --trials $(N) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.reliability.kills --trials $(N) --seed $(SEED)
 
 disk-test: N = 100
 disk-test: init
-	OMP_NUM_THREADS=1 unshare --user --map-root-user --mount $(PYTHON) -m tests.reliability.disks --trials $(N) --seed $(SEED)
+	OMP_NUM_THREADS=1 unshare --user --map-root-user --mount $(RUN) -m tests.reliability.disks --trials $(N) --seed $(SEED)
 
 sanitize: init
-	OMP_NUM_THREADS=1 $(PYTHON) -m tests.reliability.sanitize
+	OMP_NUM_THREADS=1 $(RUN) -m tests.reliability.sanitize
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

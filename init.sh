@@ -142,6 +142,7 @@ find_python() {
 }
 
 unusable="create an environment with Python 3.9 to 3.$newest, or deactivate this one to use ./.venv"
+[ "$home" != "$root/.venv" ] || unusable="deactivate and remove it, then run this again with --python and Python 3.9 to 3.$newest"
 step 1 "Python"
 if [ -n "${VIRTUAL_ENV:-}" ] || [ -n "${CONDA_PREFIX:-}" ]; then
     if [ -n "${VIRTUAL_ENV:-}" ]; then kind=venv; else kind="conda environment"; fi
@@ -223,14 +224,14 @@ if [ -n "$gpu" ] && [ "$backend" = mxnet ]; then
     fi
 elif [ -n "$gpu" ]; then
     ! "$python" -m lib.install has-cpu-torch || remove torch
-    say "      PyTorch for CUDA (3 GB to download, 5 GB on disk)"
+    say "      PyTorch for CUDA (3 GB to download, 5.7 GB on disk)"
     install "the CUDA build of PyTorch" torch
 elif [ "$backend" != mxnet ] && [ "$(uname -s)" = Linux ] && ! stamped packages "$packages"; then
     # PyPI has PyTorch for Linux only with CUDA. Where the index of the small builds is out of reach, that one works too.
     say "      PyTorch for the CPU (200 MB to download)"
     quietly "$python" -m pip install --no-input --disable-pip-version-check --retries 1 --timeout 15 -c "$constraints" \
         --no-deps --index-url https://download.pytorch.org/whl/cpu torch ||
-        say "      not available from download.pytorch.org: installing PyPI's build with CUDA (3 GB to download, 5 GB on disk)"
+        say "      not available from download.pytorch.org: installing PyPI's build with CUDA (3 GB to download, 5.7 GB on disk)"
 fi
 if stamped packages "$packages"; then
     say "      up to date"
