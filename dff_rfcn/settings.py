@@ -36,4 +36,4 @@ def _rules(cfg: EasyDict) -> Sequence[Rule]:
     ]
 
 
-SCHEMA = COMMON.extended(FLOW_TREE, TREE, rules=_rules, whole=True)
+SCHEMA = COMMON.extended(FLOW_TREE, TREE, rules=_rules, whole=True, method="dff_rfcn")

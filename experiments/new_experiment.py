@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lib.argument import Parser
 from lib.config import load_config, make_config, pairs
 from lib.dataset.classes import ClassList
 from lib.dataset.imagenet_vid import list_path, train_entries, training_boxes, training_index, video_entries
@@ -118,7 +119,7 @@ def settings(
     template: dict, method: Method, name: str, root: Path, facts: Facts, network: Network, args: argparse.Namespace
 ) -> dict:
     """The content of the YAML file, made from that of another dataset."""
-    cfg = {**template, "gpus": args.gpus if args.gpus is not None else network.gpus}
+    cfg = {"method": method.name, **template, "gpus": args.gpus if args.gpus is not None else network.gpus}
     net, train, test = (dict(template[section]) for section in ("network", "TRAIN", "TEST"))
     if method.uses("TEST", "FLOW_HOP"):
         # Faster than 0, and on MiniVID as accurate.
@@ -187,7 +188,7 @@ def _line(key: str, value: object) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--name", required=True, help="name of the experiment, in file names and output folders")
     add("--root", type=Path, required=True, help="folder of the dataset, such as data/mine")

@@ -64,4 +64,4 @@ def _derive(cfg: EasyDict) -> None:
     derive(net, "FGFA_FEAT_DIM", net.FEAT_DIM + net.EMBED_DIMS[-1], "FEAT_DIM + the last of EMBED_DIMS")
 
 
-SCHEMA = COMMON.extended(FLOW_TREE, TREE, rules=_rules, derive=_derive, whole=True)
+SCHEMA = COMMON.extended(FLOW_TREE, TREE, rules=_rules, derive=_derive, whole=True, method="fgfa_rfcn")

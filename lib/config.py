@@ -32,13 +32,15 @@ class Schema:
     """The settings that a YAML file may contain.
 
     tree: keys and sections. rules: (cfg) -> rules that relate several values. derive: fills in values that follow from
-    others. whole: whether unknown keys are errors; where the method is not known, its keys are ignored.
+    others. whole: whether unknown keys are errors; where the method is not known, its keys are ignored. method: the
+    one whose files it accepts, besides those that name none; "": all files.
     """
 
     tree: Tree
     rules: Callable[[EasyDict], Sequence[Rule]] = lambda cfg: ()
     derive: Callable[[EasyDict], None] = lambda cfg: None
     whole: bool = True
+    method: str = ""
 
     def extended(self, *trees: Tree, **changes: Any) -> Schema:
         """This schema with the keys of other trees added."""
@@ -69,13 +71,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), schema: Schema 
     path = Path(path)
     text = read_text(path, "pass an existing YAML file with --cfg", "cannot read the settings")
     given = parse_yaml(text, path)
+    changed = copy.deepcopy(given) if given is not None else {}
     try:
-        given = given if given is not None else {}
-        for text in overrides if isinstance(given, dict) else ():
-            _override(given, text)
-        return make_config(given, schema)
+        for text in overrides if isinstance(changed, dict) else ():
+            _override(changed, text)
+        return make_config(changed, schema)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path if _faulty(given, schema) else '--set'}: {error}") from None
+
+
+def _faulty(given: Any, schema: Schema) -> bool:
+    """Whether settings are invalid by themselves."""
+    try:
+        make_config(given if given is not None else {}, schema)
+    except InputError:
+        return True
+    return False
 
 
 def _override(given: dict[str, Any], text: str) -> None:
@@ -83,19 +94,23 @@ def _override(given: dict[str, Any], text: str) -> None:
     path, equals, value = text.partition("=")
     *sections, name = path.split(".")
     if not equals or not name:
-        raise InputError(f"--set {quoted(text)}: write KEY.PATH=VALUE, for example TEST.KEY_FRAME_INTERVAL=5")
+        raise InputError(f"{quoted(text)}: write KEY.PATH=VALUE, for example TEST.KEY_FRAME_INTERVAL=5")
     for section in sections:
         given = given.setdefault(section, {})
         if not isinstance(given, dict):
-            raise InputError(f"--set {quoted(text)}: {section} is not a section")
+            raise InputError(f"{quoted(text)}: {section} is not a section")
     try:
         given[name] = parse_yaml(value, "") if value else ""  # `gpus=` selects the CPU
     except InputError:
-        raise InputError(f"--set {quoted(text)}: {quoted(value)} is not a YAML value") from None
+        raise InputError(f"{quoted(text)}: {quoted(value)} is not a YAML value") from None
 
 
 def make_config(given: dict[str, Any], schema: Schema = COMMON) -> EasyDict:
     """Settings of a nested dict over the defaults, checked as in `load_config`."""
+    method = given.get("method") if isinstance(given, dict) else None
+    if schema.method and method not in (None, "", schema.method):
+        message = f"method is {quoted(method)}, but this script is for {schema.method}"
+        raise InputError(f"{message}; use the scripts of that method, or another file")
     cfg = EasyDict(_merge(given, schema.tree, "", schema))
     _derive(cfg)
     schema.derive(cfg)

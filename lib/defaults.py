@@ -39,6 +39,7 @@ TREE: Tree = {
         "Engine that executes the networks; auto: MXNet where it is installed, else PyTorch.",
         ("auto", "mxnet", "torch"),
     ),
+    "method": Key("", "Method that the file is for. FGFA and Deep Feature Flow reject files for other methods."),
     "MXNET_VERSION": Key("", "Package under external/mxnet to use instead of the installed MXNet."),
     "output_path": Key("./output", "Output folder of training and testing."),
     "symbol": Key("", "Name of the network in the published files. No effect: the script determines the network."),

@@ -14,7 +14,7 @@ from lib import config
 from lib.config import COMMON, Schema, joined, lr_steps
 from lib.defaults import TREE
 from lib.errors import InputError
-from lib.methods import method_of
+from lib.methods import METHODS, method_of
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "tests" / "data" / "published.yaml"
@@ -219,11 +219,19 @@ def test_overrides_win_over_the_file(tmp_path):
     assert load_config(path, ["TRAIN.lr=2", "TRAIN.lr=3"]).TRAIN.lr == 3
 
 
+def test_file_of_another_method_is_refused(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("method: rfcn\nTRAIN: {lr: 1}")
+    assert config.load_config(path, schema=METHODS["rfcn"].schema).TRAIN.lr == config.load_config(path).TRAIN.lr == 1
+    with pytest.raises(InputError, match=r"experiment.yaml: method is 'rfcn', but this script is for fgfa_rfcn"):
+        config.load_config(path, schema=METHODS["fgfa_rfcn"].schema)
+
+
 @pytest.mark.parametrize("override, message", [
-    ("TRAIN.lr", "--set 'TRAIN.lr': write KEY.PATH=VALUE"),
-    ("=3", "--set '=3': write KEY.PATH=VALUE"),
-    ("TRAIN.lr.x=3", "--set 'TRAIN.lr.x=3': lr is not a section"),
-    ("TRAIN.lr=[", "--set 'TRAIN.lr=[': '[' is not a YAML value"),
+    ("TRAIN.lr", "--set: 'TRAIN.lr': write KEY.PATH=VALUE"),
+    ("=3", "--set: '=3': write KEY.PATH=VALUE"),
+    ("TRAIN.lr.x=3", "--set: 'TRAIN.lr.x=3': lr is not a section"),
+    ("TRAIN.lr=[", "--set: 'TRAIN.lr=[': '[' is not a YAML value"),
     ("TRAIN.lr=", "TRAIN.lr must be a number, not ''"),
     ("TRAIN.rate=3", "unknown key TRAIN.rate"),
 ])  # fmt: skip
