@@ -149,8 +149,7 @@ class Checkpoints:
         if faults or lone:
             what = faults[0] if faults else f"{lone[0]}: has no {_STATE} file to continue from"
             raise InputError(
-                f"{what}, and there is no other checkpoint; restore the file, or start over without --resume, which "
-                f"overwrites {self.prefix}-*"
+                f"{what}, and there is no other checkpoint; restore the file, or remove {self.prefix}-* and start over"
             )
         log.info("no checkpoint %s-* to continue from: training starts from the beginning", self.prefix)
         return None
@@ -173,6 +172,15 @@ class Checkpoints:
         with contextlib.suppress(InputError):  # a damaged one stays until the next replaces it
             if epoch and (not latest.is_file() or _position(latest)[0] < epoch):
                 self._drop_latest()
+
+    def check_unused(self) -> None:
+        """Raises InputError if there is an earlier training, which a new one would overwrite."""
+        for path in sorted(self.prefix.parent.glob(f"{self.prefix.name}-*")):
+            if path.name.endswith((_STATE, _WEIGHTS)):
+                raise InputError(
+                    f"{path}: is from an earlier training; continue it with --resume, choose another --name for a new "
+                    "one, or remove the folder"
+                )
 
     def forget(self) -> None:
         """Deletes the states (not the weights) of an earlier training, so that a new one cannot continue from them."""

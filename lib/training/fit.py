@@ -97,7 +97,10 @@ def fit(
         if run.average:
             trainer.load_averages(resumed.averages)
         run.window, run.epoch_totals = split(resumed.totals, "window", "epoch")
-        log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
+        if epoch < end_epoch:
+            log.info("continuing from epoch %d, step %d of %d", epoch + 1, start, len(loader))
+        else:
+            log.info("training is complete: epoch %d of %d", epoch, end_epoch)
     processes.total(np.zeros(1))  # until all have read the checkpoint
     if run.first:
         checkpoints.settle(epoch if resumed else 0)

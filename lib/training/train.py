@@ -53,7 +53,8 @@ def train(
     Also writes the settings, states and loss curves there. New layers of the method that its pretrained files lack
     start from scratch. With TRAIN.RESUME, training continues from the newest checkpoint in the folder. Of several
     processes, only the first reads and writes this folder, which the others need not see. allow_callback: whether the
-    function that TRAIN.CALLBACK names may run. Raises InputError if another training writes to the folder.
+    function that TRAIN.CALLBACK names may run. Raises InputError if another training writes to the folder, or has
+    written to it and TRAIN.RESUME is not set.
     """
     for warning in method.advise(cfg):
         log.warning(warning)
@@ -63,6 +64,8 @@ def train(
         processes = stack.enter_context(backend.processes(cfg.gpus))
         if not processes.rank:
             stack.enter_context(locked(folder))
+            if not cfg.TRAIN.RESUME:
+                Checkpoints(folder / cfg.TRAIN.model_prefix).check_unused()
         return _Job(cfg, method, folder, backend, processes, stopped, reporter).run()
 
 

@@ -163,7 +163,9 @@ def test_a_damaged_checkpoint_is_passed_over_unless_it_is_the_only_one(tmp_path,
     for path in tmp_path.glob("net-0001*"):
         path.unlink()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"net-latest.*, and there is no other checkpoint; restore the file, or start"):
+    with pytest.raises(
+        InputError, match=r"net-latest.*, and there is no other checkpoint; restore the file, or remove"
+    ):
         checkpoints.newest()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
