@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 
@@ -13,8 +14,9 @@ from lib.errors import InputError
 log = logging.getLogger(__name__)
 
 _PACKAGES = {
-    "mxnet": "MXNet is not installed in this Python; run sh init.sh --backend mxnet, or set backend: torch",
-    "torch": "PyTorch is not installed in this Python; run sh init.sh --backend torch",
+    "mxnet": "MXNet is not installed in this Python; set backend: torch, or run sh init.sh --backend both, which needs "
+    "Python 3.9 to 3.12",
+    "torch": "PyTorch is not installed in this Python; run sh init.sh --backend both",
 }
 
 
@@ -55,8 +57,13 @@ def _chosen(cfg: EasyDict) -> str:
         return "mxnet"
     name = automatic()
     if name == "torch":
-        log.info("backend: PyTorch, as MXNet is not installed")
+        _say_torch()
     return name
+
+
+@functools.cache
+def _say_torch() -> None:
+    log.info("backend: PyTorch (MXNet is not installed)")
 
 
 def automatic() -> str:
