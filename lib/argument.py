@@ -1,12 +1,29 @@
-"""Types of argparse options: numbers within limits. Each raises what argparse reports with the option's name."""
+"""A parser of arguments whose errors are one line, and types of options: numbers within limits.
+
+A type raises what argparse reports with the option's name.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
+from typing import NoReturn
+
+from lib.errors import InputError, nearest
 
 LARGEST = 10**9
+
+
+class Parser(argparse.ArgumentParser):
+    """As argparse's, but errors raise InputError, which `lib.errors.command` prints as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        _, unknown, given = message.partition("unrecognized arguments: ")
+        options = re.findall(r"--[\w-]+", self.format_help()) if unknown else ()
+        near = nearest(re.split("[ =]", given)[0], options)
+        raise InputError(f"{message}; {f'did you mean {near}?' if near else '--help lists the options'}")
 
 
 def positive(text: str) -> int:

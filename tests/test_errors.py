@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lib.argument import Parser
 from lib.errors import InputError, command, counted, nearest, quoted, read_text
 
 
@@ -18,6 +19,25 @@ def test_bad_input(capsys):
     assert left.value.code == 2
     assert capsys.readouterr() == ("", "error: a.xml: broken\n")
     assert main.__doc__ == "What it does."
+
+
+@pytest.mark.parametrize("given, message", [
+    (["--treshold", "3"], "unrecognized arguments: --treshold 3; did you mean --threshold?"),
+    (["--foo=3", "x"], "unrecognized arguments: --foo=3 x; --help lists the options"),
+    (["--threshold", "x"], "argument --threshold: invalid int value: 'x'; --help lists the options"),
+    (["x"], "unrecognized arguments: x; --help lists the options"),
+])  # fmt: skip
+def test_bad_arguments(capsys, given, message):
+    @command
+    def main(argv=None):
+        parser = Parser()
+        parser.add_argument("--threshold", type=int)
+        parser.parse_args(argv)
+
+    with pytest.raises(SystemExit) as left:
+        main(given)
+    assert left.value.code == 2
+    assert capsys.readouterr() == ("", f"error: {message}\n")
 
 
 def test_other_errors_pass():
