@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from lib.argument import real
+from lib.argument import Parser, real
 from lib.dataset.image import read
 from lib.errors import InputError, command
 from lib.output_paths import check_output
@@ -19,7 +18,7 @@ from lib.video.pictures import animate, write_picture
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs=2, type=Path, help="output folders of two demo runs")
     parser.add_argument("--titles", nargs=2, default=("R-FCN", "FGFA"), help="titles above them (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="animation to write, .gif or .webp")

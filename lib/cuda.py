@@ -7,7 +7,6 @@ Uses only the standard library, so that init.sh can run it before it installs an
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import functools
 import importlib.util
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.argument import Parser
 from lib.errors import InputError, command
 
 # mxnet-cu112 1.9.1 contains machine code for sm_50, 60, 70, 80 and 86 and no PTX, which the driver could compile for
@@ -186,7 +186,7 @@ def verdict(found: Sequence[Card], driver: bool) -> tuple[str, bool]:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Exit status 0: no problem that is known, or no driver; 1: no supported GPU; 2: a library is missing."""
-    parser = argparse.ArgumentParser(prog="python -m lib.cuda", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m lib.cuda", description=__doc__.splitlines()[0])
     parser.add_argument("--card", action="store_true", help="check only the GPUs, not the installed MXNet")
     card_only = parser.parse_args(argv).card
     driver = has_driver()

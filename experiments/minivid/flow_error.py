@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
+from lib.argument import Parser
 from lib.cli.options import add_settings, begin
 from lib.errors import command, counted
 from lib.files import write_json
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add_settings(parser)
     parser.add_argument("--weights", type=Path, help="parameter file (default: network.pretrained_flow)")
     parser.add_argument("--sharp", action="store_true", help="use frames without blur, noise and low contrast")

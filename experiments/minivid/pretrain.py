@@ -10,6 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from lib.argument import Parser
 from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
 from lib.errors import command
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=("backbone", "flow"), help="what to train")
     add_settings(parser)
     parser.add_argument(

@@ -4,13 +4,13 @@ the table between the markers in README.md. With --backend torch, docs/minivid_t
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from pathlib import Path
 
 import matplotlib
 
+from lib.argument import Parser
 from lib.errors import InputError, command, counted, start_logging
 from lib.eval.bootstrap import Interval, bootstrap, paired_bootstrap
 from lib.eval.evaluation import Evaluation
@@ -62,7 +62,7 @@ MARKERS = ("<!-- minivid table: made by experiments/minivid/report.py -->", "<!-
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("results", type=Path, help="results folder of experiments/minivid/reproduce.py")
     parser.add_argument(
         "--docs", type=Path, default=Path("docs"), help="folder for tables and plots (default: %(default)s)"

@@ -22,7 +22,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.argument import positive
+from lib.argument import Parser, positive
 from lib.backends.base import ranges_path
 from lib.backends.choice import backend_of
 from lib.config import load_config
@@ -281,7 +281,7 @@ def _minutes(since: float) -> float:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the commands without running them")
     parser.add_argument(
         "--backend", choices=("mxnet", "torch"), default="mxnet", help="what trains and tests (default: %(default)s)"

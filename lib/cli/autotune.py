@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.argument import Parser
 from lib.backends.choice import backend_of
 from lib.cli.options import begin
 from lib.errors import InputError, command
@@ -51,7 +52,7 @@ class Choice:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.cli.autotune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

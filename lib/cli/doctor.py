@@ -8,11 +8,11 @@ and reports one cause as one problem.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lib.argument import Parser
 from lib.cli import checks, engine_checks
 from lib.cli.checks import INIT, Line
 from lib.errors import InputError, command
@@ -59,7 +59,7 @@ def _remedy(error: Exception) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m lib.doctor", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m lib.doctor", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="also check every file of the datasets (slow)")
     args = parser.parse_args(argv)
     todo = {**CHECKS, "Datasets": checks.checked_datasets} if args.check else CHECKS

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
+from lib.argument import Parser
 from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
 from lib.errors import command, quoted
@@ -116,7 +117,7 @@ def _shard(option: str | None, cfg: EasyDict) -> Shard | None:
 
 
 def _parser(doc: str, method: Method) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=doc)
+    parser = Parser(description=doc)
     add_settings(parser, schema=method.schema)
     parser.add_argument(
         "--name", type=_plain, help="name of the experiment in output folders (default: the name of the YAML file)"

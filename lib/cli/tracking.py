@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.argument import real
+from lib.argument import Parser, real
 from lib.bbox.detections import Detections
 from lib.bbox.overlaps import overlaps
 from lib.dataset.classes import ClassList
@@ -191,7 +191,7 @@ def table(results: Mapping[str, Mapping[str, float]], title: str) -> Table:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.cli.tracking", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

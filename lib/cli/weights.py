@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
-from lib.argument import real
+from lib.argument import Parser, real
 from lib.cli import inspection
 from lib.config import load_config, make_config
 from lib.errors import InputError, command
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lib.nets.params", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m lib.nets.params", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     inspect = commands.add_parser("inspect", help="show what a file contains and which network it fits")
     inspect.add_argument("file", type=Path, help="parameter file")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lib.argument import whole
+from lib.argument import Parser, whole
 from lib.dataset.check_folder import FolderTask, check_folder
 from lib.dataset.classes import ClassList
 from lib.dataset.index import parallel
@@ -135,7 +135,7 @@ def _frames_list_faults(path: Path, rows: Iterable, folder: Path) -> Iterator[st
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line of `python -m lib.dataset.check`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.dataset.check",
         description="Checks a dataset in the ImageNet VID layout: missing and unreadable files, image sizes, boxes, "
         "classes, tracks, frame numbers and lists. Prints every fault with its file and line. "

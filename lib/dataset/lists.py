@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.argument import positive, whole
+from lib.argument import Parser, positive, whole
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
 from lib.errors import InputError, command, quoted, read_text, start_logging
@@ -251,7 +251,7 @@ def write_lists(folder: str | Path, lists: dict[str, list[str]], force: bool = F
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line of `python -m lib.dataset.lists`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.dataset.lists",
         description="Creates the list files of a dataset in the ImageNet VID layout: VID_train_<frames>frames.txt from "
         "Data/VID/train, VID_val_videos.txt and VID_val_frames.txt from Data/VID/val and, with --det, "

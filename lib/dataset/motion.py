@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from lib.argument import positive, whole
+from lib.argument import Parser, positive, whole
 from lib.bbox.pairwise import pairwise_iou
 from lib.dataset.classes import ClassList
 from lib.dataset.index import AnnotationIndex, build_index
@@ -148,7 +148,7 @@ def _places(image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line of `python -m lib.dataset.motion`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.dataset.motion",
         description="Computes the motion IoU of every object of an image set from the track ids.",
     )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lib.argument import whole
+from lib.argument import Parser, whole
 from lib.errors import command
 from lib.eval.bootstrap import paired_bootstrap
 from lib.eval.errors import add_locations, difference_of_kinds
@@ -27,7 +27,7 @@ from lib.output_paths import check_distinct, check_output
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line of `python -m lib.eval.compare`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.eval.compare",
         description="Print the differences B - A of two results of lib.eval.vid_map, with 95 % intervals.",
     )

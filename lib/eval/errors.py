@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.argument import real
+from lib.argument import Parser, real
 from lib.errors import command
 from lib.eval.behaviour import BINS, Calibration, Track, calibration, clips, confusion, tracks
 from lib.eval.kinds import KINDS, Errors, find_errors, gains
@@ -32,7 +32,7 @@ WORST = 10
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line of `python -m lib.eval.errors`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.eval.errors", description="Print the kinds of errors of a result, and what each costs."
     )
     add = parser.add_argument

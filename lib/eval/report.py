@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.argument import positive, real
+from lib.argument import Parser, positive, real
 from lib.errors import InputError, command, start_logging
 from lib.eval.errors import add_locations
 from lib.eval.report_data import content
@@ -33,7 +33,7 @@ SCRIPTS = ("report_tables.js", "report_layers.js", "report.js")
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line of `python -m lib.eval.report`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.eval.report", description="Write a report of results, with their clips, as one HTML file."
     )
     add = parser.add_argument

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lib.argument import real, whole
+from lib.argument import Parser, real, whole
 from lib.dataset.index import parallel
 from lib.errors import InputError, command, start_logging
 from lib.eval.detections import DetectionTable, read_detections, write_detections
@@ -101,7 +101,7 @@ def _one_video(
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line of `python -m lib.eval.rescore`."""
-    parser = argparse.ArgumentParser(prog="python -m lib.eval.rescore", description="Apply Seq-NMS to detection files.")
+    parser = Parser(prog="python -m lib.eval.rescore", description="Apply Seq-NMS to detection files.")
     add = parser.add_argument
     add("--detections", type=Path, nargs="+", required=True, help="detection files, .txt, .txt.gz or .npy")
     add("--image-set", type=Path, required=True,

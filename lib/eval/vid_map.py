@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.argument import whole
+from lib.argument import Parser, whole
 from lib.config import load_config
 from lib.dataset.classes import ClassList
 from lib.errors import InputError, command, start_logging
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line of `python -m lib.eval.vid_map`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.eval.vid_map",
         description="Print the mean average precision of detection files by motion and area.",
     )

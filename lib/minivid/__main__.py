@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from lib.argument import Parser
 from lib.errors import command, start_logging
 
 from .settings import Settings
@@ -16,7 +17,7 @@ from .write import generate
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command-line options."""
     default = Settings()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lib.dataset.minivid",
         description="Generates MiniVID: synthetic clips in the layout of ImageNet VID. Equal options give equal files.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -7,7 +7,6 @@ itself is not rebuilt. A library is skipped if neither its sources nor its setti
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import os
@@ -20,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lib import cuda
+from lib.argument import Parser
 from lib.errors import InputError, command, start_logging
 from lib.files import replacing
 from lib.machine import cores
@@ -249,7 +249,7 @@ def _names(architectures: Sequence[int]) -> str:
 @command
 def main(argv: list[str] | None = None) -> None:
     """Builds what the options select."""
-    parser = argparse.ArgumentParser(prog="python -m lib.ops.build", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m lib.ops.build", description=__doc__.splitlines()[0])
     parser.add_argument("--force", action="store_true", help="build even if sources and settings are unchanged")
     parser.add_argument(
         "--cuda", action="store_true", help=f"only {CUDA_LIBRARY.name}: the CUDA kernels, without MXNet"

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import yaml
 
+from lib.argument import Parser
 from lib.dataset.annotation import NO_TRACK
 from lib.dataset.classes import ClassList
 from lib.dataset.exporting import coco
@@ -130,7 +131,7 @@ def _describe(names: Sequence[str], splits: Sequence[str], folder: Path, out: Pa
 @command
 def main(argv: Sequence[str] | None = None, form: str | None = None) -> None:
     """form: the only format of this command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m lib.dataset.export{f'_{form}' if form else ''}",
         description=coco.__doc__ if form else __doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

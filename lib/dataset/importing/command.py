@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lib.argument import whole
+from lib.argument import Parser, whole
 from lib.dataset import check
 from lib.dataset.classes import ClassList
 from lib.dataset.importing.clips import Found
@@ -34,7 +34,7 @@ def importer(
 
     @command
     def main(argv: Sequence[str] | None = None) -> None:
-        parser = argparse.ArgumentParser(
+        parser = Parser(
             prog=f"python -m lib.dataset.{name}",
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
