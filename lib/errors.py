@@ -38,7 +38,7 @@ def quoted(value: Any) -> str:
 
 def counted(count: int, noun: str) -> str:
     """A number of things, such as `1 class` or `2 classes`."""
-    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
+    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x")) else "s")
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import deque
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
+from lib.argument import Parser
 from lib.backends.choice import backend_of
-from lib.cli.options import add_network, begin
+from lib.cli.options import add_network, begin, weights_of
 from lib.dataset.imagenet_vid import train_entries
 from lib.errors import InputError, command
 from lib.method import Method
@@ -30,7 +30,7 @@ def run_calibration(argv: list[str] | None, method: Method) -> None:
         f"Measure, on training clips, the value ranges inside {method.title}'s convolutional networks that "
         f"TEST.PRECISION int8 needs, and write them next to the weights: {written.name} -> {written.stem}.int8.json."
     )
-    parser = argparse.ArgumentParser(description=doc)
+    parser = Parser(description=doc)
     add_network(parser, *method.bundled, method.schema)
     parser.add_argument(
         "--input", nargs="+", help="image folders, images or videos to measure on (default: clips of dataset.image_set)"
@@ -42,6 +42,7 @@ def run_calibration(argv: list[str] | None, method: Method) -> None:
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: must be 1 or more")
     settings = begin(args.cfg, args.set, method.schema)
+    args.weights = weights_of(args, settings, method)
     backend = backend_of(settings)
     calibration = backend.calibration()  # first: only MXNet has it
     if args.input:

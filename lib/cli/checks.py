@@ -168,7 +168,7 @@ def weights(root: Path) -> Iterator[Line]:
             purposes.setdefault(os.path.normpath(name), []).append(f"training {method.title}")
     for name, needs in purposes.items():
         if not (root / name).is_file():
-            yield Line(f"{name}: not there; needed only for {' and '.join(needs)} (model/README.md)")
+            yield Line(f"{name}: not there; needed only for {', '.join(needs)} (model/README.md)")
 
 
 def datasets(root: Path) -> Iterator[Line]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import cv2
 
+from lib.argument import Parser
 from lib.cli.demo_exports import TRACKED, add_export_arguments
 from lib.cli.explain import Layers, add_explain_arguments, check_explain, explain_frames
-from lib.cli.options import add_network, begin
+from lib.cli.options import add_network, begin, weights_of
 from lib.cli.outputs import DEFAULT_FPS, Output, check_outputs, plan
 from lib.config import COMMON, Schema
 from lib.dataset.classes import ClassList
@@ -34,7 +35,7 @@ CLIP = "data/demo/MiniVID_val_0026"  # part of the repository
 def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
     """Entry point of a method's `demo.py` and, with `batch` > 1, `demo_batch.py`."""
     several = f"{batch} frames at a time" if batch > 1 else "one frame at a time"
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=f"Detect objects in images, videos or a camera's frames, {several}, with {method.title}."
     )
     add_arguments(parser, *method.bundled, inputs=(CLIP,), schema=method.schema)
@@ -46,6 +47,7 @@ def run_demo(argv: list[str] | None, method: Method, batch: int = 1) -> None:
     if args.live and batch > 1:
         raise InputError("--live cannot be combined with batching; use demo.py instead of demo_batch.py")
     settings = begin(args.cfg, [*args.set, *method.live] if args.live else args.set, method.schema)
+    args.weights = weights_of(args, settings, method)
     classes = classes_of(settings)
     explained = method.explain if batch == 1 and getattr(args, "explain", None) is not None else None
     layers = None
@@ -196,9 +198,10 @@ def _class_numbers(wanted: Sequence[str] | None, classes: ClassList) -> frozense
     numbers = set()
     for word in (part.strip() for text in wanted for part in text.split(",")):
         if word.casefold() not in known:
-            near = nearest(word, known, 0.0)
-            hint = classes.names[known[near] - 1] if near else classes.names[0]
-            raise InputError(f"--classes {quoted(word)[1:-1]}: unknown class; did you mean {hint}?")
+            near = nearest(word, known)
+            listed = ", ".join(classes.names[:40]) + (", ..." if len(classes) > 40 else "")
+            hint = f"did you mean {classes.names[known[near] - 1]}?" if near else f"the classes are {listed}"
+            raise InputError(f"--classes {quoted(word)[1:-1]}: unknown class; {hint}")
         numbers.add(known[word.casefold()])
     return frozenset(numbers)
 

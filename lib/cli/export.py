@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
+from lib.argument import Parser
 from lib.backends.base import Arrays, Backend
 from lib.backends.choice import backend_of
-from lib.cli.options import add_network, begin
+from lib.cli.options import add_network, begin, weights_of
 from lib.config import make_config, pairs
 from lib.errors import InputError, command
 from lib.files import replacing
@@ -47,7 +48,7 @@ def run_export(argv: list[str] | None, method: Method) -> None:
     """Entry point of a method's `export.py`."""
     listed = method.parts(make_config({}, method.schema)).items()
     doc = ABOUT.format(title=method.title, parts="\n".join(f"{name}.onnx  {part.about}" for name, part in listed))
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_network(parser, *method.bundled, method.schema)
     parser.add_argument(
         "--out",
@@ -58,6 +59,7 @@ def run_export(argv: list[str] | None, method: Method) -> None:
     )
     args = parser.parse_args(argv)
     cfg = begin(args.cfg, args.set, method.schema)
+    args.weights = weights_of(args, cfg, method)
     check_folder(args.out)
     names = [*(f"{name}.onnx" for name in method.parts(cfg)), "config.yaml"]
     check_distinct([args.cfg, args.weights], [args.out / name for name in names])

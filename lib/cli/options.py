@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from easydict import EasyDict
 from lib.config import COMMON, Schema, load_config
 from lib.defaults import unused
 from lib.errors import InputError, start_logging
+from lib.inference.evaluate import weights_path
 from lib.machine import launch
+from lib.method import Method
+from lib.settings import output_folder
+
+log = logging.getLogger(__name__)
 
 
 def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None, schema: Schema = COMMON) -> None:
@@ -32,9 +38,26 @@ def add_settings(parser: argparse.ArgumentParser, cfg: str | None = None, schema
 
 
 def add_network(parser: argparse.ArgumentParser, cfg: str, weights: str, schema: Schema = COMMON) -> None:
-    """Adds the options of `add_settings`, and --weights. cfg, weights: the defaults."""
+    """Adds the options of `add_settings`, and --weights (see `weights_of`). cfg, weights: the bundled ones."""
     add_settings(parser, cfg, schema)
-    parser.add_argument("--weights", metavar="FILE", default=weights, help="trained weights (default: %(default)s)")
+    help_ = f"trained weights (default: {weights}; with another --cfg, what training with it wrote)"
+    parser.add_argument("--weights", metavar="FILE", help=help_)
+
+
+def weights_of(args: argparse.Namespace, cfg: EasyDict, method: Method) -> str:
+    """--weights, or else those that belong to --cfg: the bundled ones, or what training with it wrote.
+
+    Raises InputError if there are none.
+    """
+    if args.weights is not None:
+        return args.weights
+    if os.path.realpath(args.cfg) == os.path.realpath(method.bundled.cfg):
+        return method.bundled.weights
+    trained = weights_path(cfg, output_folder(cfg, Path(args.cfg).stem, method.name, cfg.dataset.image_set))
+    if not trained.is_file():
+        raise InputError(f"{args.cfg}: training with it has not written {trained} yet; train, or give --weights")
+    log.info("weights: %s", trained)
+    return str(trained)
 
 
 def begin(cfg_path: str | Path, overrides: Sequence[str], schema: Schema, *, starters: Sequence[str] = ()) -> EasyDict:

@@ -23,6 +23,10 @@ from lib.video.records import CocoResults, Csv, ImageNetFile, JsonLines
 from lib.video.sources import PictureFiles
 from lib.video.stream import Summary
 
+OTHERS = {  # files that other options are for
+    **{".json": "--json", ".jsonl": "--json", ".csv": "--csv"},
+    **{".txt": "--imagenet", ".html": "--report", ".xml": "--cvat"},
+}
 DEFAULT_FPS = 25.0  # for image folders, which have no frame rate
 
 
@@ -88,6 +92,9 @@ def plan(
             videos.append(Film(own_path(path, clip, several), fps))
         elif path.suffix.lower() in PICTURES + VIDEOS and not path.is_dir():
             raise InputError(f"--output {text}: must be a folder or a video ending in .mp4")
+        elif path.suffix.lower() in OTHERS and not path.is_dir():
+            option = OTHERS[path.suffix.lower()]
+            raise InputError(f"--output {text}: must be a folder or a video; write such a file with {option}")
         elif folder is not None:
             raise InputError(f"--output {text}: only one folder is allowed, and {folder} is given already")
         else:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.bbox.detections import Detections
-from lib.errors import InputError
+from lib.errors import InputError, counted
 from lib.video.clips import Clip, check_held
 from lib.video.records import JsonLines, Result, RowFile
 from lib.video.sources import Frame
@@ -51,7 +51,7 @@ class Summary:
             return f"{self.clip}: all {self.finished} frames were already finished"
         each = self.seconds_per_frame
         text = (
-            f"{self.clip}: {self.finished} frames, {self.boxes} boxes, {each:.4f} s per frame "
+            f"{self.clip}: {counted(self.finished, 'frame')}, {counted(self.boxes, 'box')}, {each:.4f} s per frame "
             f"({1 / max(each, 1e-9):.1f} frames per second), excluding loading and {self.warmup_seconds:.2f} s warm-up"
         )
         if self.dropped is not None:
@@ -92,6 +92,8 @@ def run_clip(
     frames are kept.
     """
     done = _finished(clip, sinks) if resume else 0
+    if resume and not done:
+        log.info("%s: no finished frames to continue from", clip.name)
     kept = [(clip.numbers[position], clip.name_at(position)) for position in range(done)]
     for sink in sinks if done else ():
         if isinstance(sink, RowFile):

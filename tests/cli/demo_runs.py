@@ -33,6 +33,7 @@ def run(*options, make=lambda: moving_box, method="fake", **more):
     parser = argparse.ArgumentParser()
     demo.add_arguments(parser, cfg="a.yaml", weights="none.params", inputs=["nowhere"])
     args = parser.parse_args([str(option) for option in options])
+    args.weights = args.weights or "none.params"
     return demo.run(make, args, CLASSES, method=method, progress=False, **more)
 
 

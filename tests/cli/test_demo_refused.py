@@ -15,6 +15,8 @@ from tests.cli.demo_runs import moving_box, run
     (["--input", "NOWHERE"], "no such file"),
     (["--threshold", "1.5"], "--threshold"),
     (["--classes", "dgo"], "did you mean dog"),
+    (["--classes", "zebra"], "unknown class; the classes are cat, dog"),
+    (["--output", "res.json"], "must be a folder or a video; write such a file with --json"),
     (["--frames", "5:2"], "--frames"),
     (["--frames", "99:"], "has only 12 frames"),
     (["--max-size", "1"], "--max-size"),
@@ -68,7 +70,7 @@ def test_rows_go_to_pipes_frame_by_frame(folder, tmp_path):
     names = {"--json": "pipe.jsonl", "--csv": "pipe.csv", "--coco": "pipe.json"}
     for name in names.values():
         os.mkfifo(tmp_path / name)
-    threads = [threading.Thread(target=follow, args=(name,)) for name in names.values()]
+    threads = [threading.Thread(target=follow, args=(name,), daemon=True) for name in names.values()]
     for thread in threads:
         thread.start()
     ready.wait()

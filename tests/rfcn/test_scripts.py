@@ -79,6 +79,22 @@ def test_the_test_writes_detections_and_results(trained, minivid):
     assert not (minivid / "cache").exists()  # nothing is written into the dataset
 
 
+def test_training_again_overwrites_nothing(trained, capsys):
+    before = {path: path.read_bytes() for path in training(trained).glob("tiny-*")}
+    message = refused(capsys, TRAIN_TEST, "--cfg", trained / "rfcn.yaml")
+    assert re.search(r"tiny-0001.params: is from an earlier training; continue it with --resume", message)
+    assert {path: path.read_bytes() for path in training(trained).glob("tiny-*")} == before
+
+
+def test_the_demo_takes_what_training_with_the_file_wrote(trained, tmp_path, capsys, caplog):
+    demo = ("rfcn/demo.py", "--cfg", trained / "rfcn.yaml", "--output", tmp_path / "o")
+    with caplog.at_level("INFO"):
+        run_script(*demo, "--frames", "0")
+    assert f"weights: {training(trained)}/tiny-0002.params" in caplog.text
+    message = refused(capsys, *demo, "--set", "TEST.test_epoch=3")
+    assert "rfcn.yaml: training with it has not written" in message and "tiny-0003.params yet" in message
+
+
 def test_testing_alone_gives_the_same(trained, tmp_path):
     run_script(TEST, "--cfg", trained / "rfcn.yaml", "--output", tmp_path / "again")
     again, before = (folder / "detections.txt" for folder in (tmp_path / "again", results(trained)))
@@ -129,7 +145,7 @@ def test_no_settings(capsys):
 
 @pytest.mark.parametrize("script", [TRAIN_TEST, TEST])
 @pytest.mark.parametrize("settings, message", [
-    ("TRAIN.lrr=1", "rfcn.yaml: unknown key TRAIN.lrr; did you mean TRAIN.lr?"),
+    ("TRAIN.lrr=1", "--set: unknown key TRAIN.lrr; did you mean TRAIN.lr?"),
     ("TRAIN.lr=fast", "TRAIN.lr must be a number, not 'fast'"),
     ("gpus=0", f"gpus: there is no GPU 0, {ENGINE} sees 0"),
     ("MXNET_VERSION=other", "MXNET_VERSION 'other': no package"),
