@@ -30,11 +30,11 @@ def write_pictures(folder, names, size=(24, 32)):
 
 
 def write_video(path, frames=12, size=(64, 48), rate=30, trimmed=0, options=None):
-    """Frame i is grey of 10 i. trimmed: how many frames at the start are stored, but not shown."""
+    """Frame i is grey of 10 i, modulo 256. trimmed: how many frames at the start are stored, but not shown."""
     with av.open(str(path), "w", options=options or {}) as film:
         stream = film.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        pictures = [np.full((size[1], size[0], 3), 10 * i, np.uint8) for i in range(frames)]
+        pictures = [np.full((size[1], size[0], 3), 10 * i % 256, np.uint8) for i in range(frames)]
         shown = [av.VideoFrame.from_ndarray(picture, format="bgr24") for picture in pictures]
         for packet in [packet for frame in (*shown, None) for packet in stream.encode(frame)]:
             shift = round(trimmed / (rate * packet.time_base))
