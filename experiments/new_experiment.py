@@ -28,7 +28,6 @@ from lib.errors import InputError, command, counted, quoted, start_logging
 from lib.files import replacing
 from lib.method import Files, Method
 from lib.methods import METHODS
-from lib.settings import output_folder
 
 log = logging.getLogger(__name__)
 
@@ -241,12 +240,11 @@ def _log_commands(method: Method, path: Path) -> None:
     start = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not start.is_file():
         log.warning("%s: missing, but training starts from it (see model/README.md)", start)
-    weights = output_folder(cfg, path.stem, method.name, TRAIN_SET) / f"{cfg.TRAIN.model_prefix}-{epochs:04d}.params"
     log.info(
         "  train and test:  python experiments/%s/%s_end2end_train_test.py --cfg %s\n"
         "  test again:      python experiments/%s/%s_test.py --cfg %s\n"
-        "  use it:          python %s/demo.py --cfg %s --weights %s --input my.mp4 --output out.mp4",
-        *(method.name, method.name, path, method.name, method.name, path, method.name, path, weights),
+        "  use it:          python %s/demo.py --cfg %s --input my.mp4 --output out.mp4",
+        *(method.name, method.name, path, method.name, method.name, path, method.name, path),
     )
 
 
