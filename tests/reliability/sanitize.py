@@ -28,7 +28,8 @@ FLAGS = (
 # They install, start a browser or nvcc, which do not start with a preloaded sanitizer, test the builds that this one
 # replaces, or measure memory, of which sanitizers take more.
 LEFT_OUT = (
-    *("tests/install", "tests/docs", "tests/eval/test_report.py", "tests/ops/test_build.py", "tests/ops/test_nvrtc.py"),
+    *("tests/install", "tests/docs", "tests/eval/test_report.py", "tests/cli/test_report_page.py"),
+    *("tests/ops/test_build.py", "tests/ops/test_nvrtc.py"),
     *("tests/test_fuzz.py", "tests/fgfa_rfcn/test_window.py::test_memory_does_not_grow_with_the_clip"),
 )
 
