@@ -23,9 +23,13 @@ from lib.video.records import CocoResults, Csv, ImageNetFile, JsonLines
 from lib.video.sources import PictureFiles
 from lib.video.stream import Summary
 
-OTHERS = {  # files that other options are for
-    **{".json": "--json", ".jsonl": "--json", ".csv": "--csv"},
-    **{".txt": "--imagenet", ".html": "--report", ".xml": "--cvat"},
+OTHERS = {  # options for other files than pictures and videos, by suffix
+    ".json": "--json",
+    ".jsonl": "--json",
+    ".csv": "--csv",
+    ".txt": "--imagenet",
+    ".html": "--report",
+    ".xml": "--cvat",
 }
 DEFAULT_FPS = 25.0  # for image folders, which have no frame rate
 
