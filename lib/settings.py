@@ -30,6 +30,11 @@ def output_folder(cfg: EasyDict, name: str, method: str, image_set: str) -> Path
     return Path(cfg.output_path) / method / cfg.dataset.dataset / name / image_set.replace("+", "_")
 
 
+def weights_path(cfg: EasyDict, folder: Path) -> Path:
+    """The checkpoint after epoch TEST.test_epoch in the folder of a training."""
+    return folder / f"{cfg.TRAIN.model_prefix}-{cfg.TEST.test_epoch:04d}.params"
+
+
 def plain(value: Any) -> Any:
     """Settings as ordinary dicts and lists."""
     if isinstance(value, dict):

@@ -16,13 +16,13 @@ from lib.cli.options import add_settings, begin
 from lib.cli.signals import log_file, stop_requested
 from lib.errors import command, quoted
 from lib.eval.tables import report
-from lib.inference.evaluate import detect_shard, evaluate_detector, weights_path
+from lib.inference.evaluate import detect_shard, evaluate_detector
 from lib.inference.parts import Shard
 from lib.machine import ALONE, launch, task
 from lib.method import Method
 from lib.output_paths import check_folder
 from lib.reading import is_plain
-from lib.settings import output_folder
+from lib.settings import output_folder, weights_path
 from lib.training.checkpoints import averaged
 from lib.training.train import train
 

@@ -13,10 +13,9 @@ from easydict import EasyDict
 from lib.config import COMMON, Schema, load_config
 from lib.defaults import unused
 from lib.errors import InputError, start_logging
-from lib.inference.evaluate import weights_path
 from lib.machine import launch
 from lib.method import Method
-from lib.settings import output_folder
+from lib.settings import output_folder, weights_path
 
 log = logging.getLogger(__name__)
 

@@ -179,11 +179,6 @@ def detect_video(detector: Detector, video: VideoEntry, done: Callable[[], objec
     return DetectionTable.of_frames(found)
 
 
-def weights_path(cfg: EasyDict, folder: Path) -> Path:
-    """The checkpoint after epoch TEST.test_epoch in the folder of a training."""
-    return folder / f"{cfg.TRAIN.model_prefix}-{cfg.TEST.test_epoch:04d}.params"
-
-
 def already_done(folder: Path, cfg: EasyDict, weights: Path) -> bool:
     """Whether `folder` contains results for exactly these settings and weights."""
     path = folder / RESULTS

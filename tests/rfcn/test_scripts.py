@@ -12,9 +12,9 @@ import pytest
 
 from lib.config import load_config as load_settings
 from lib.dataset.imagenet_vid import video_entries as videos_of
-from lib.inference.evaluate import already_done, weights_path
+from lib.inference.evaluate import already_done
 from lib.nets.params import load, save
-from lib.settings import output_folder
+from lib.settings import output_folder, weights_path
 from rfcn.method import METHOD
 from tests import tiny
 from tests.inference.test_evaluate import detected
